@@ -1,0 +1,110 @@
+package model
+
+// Snapshot is the resolved model as it travels to a proxy: every default filled in, every name looked up,
+// every file read, in text form. Each room compiles its own part of it on arrival; compiled forms are never
+// serialised. A Snapshot is immutable once Compile has returned it.
+type Snapshot struct {
+	Version     string             `json:"version"` // SHA-256 of the rest, hex
+	Fleet       string             `json:"fleet"`
+	TrustDomain string             `json:"trust_domain"`
+	Edge        Edge               `json:"edge"` // defaults filled in, paths absolute
+	Providers   []ResolvedProvider `json:"providers,omitempty"`
+	Roles       []ResolvedRole     `json:"roles,omitempty"`
+	Services    []ResolvedService  `json:"services"`
+	Routes      []ResolvedRoute    `json:"routes"` // sorted by ID
+	Policies    []PolicyFile       `json:"policies,omitempty"`
+	Audit       Audit              `json:"audit"`
+	Redact      []string           `json:"redact,omitempty"` // lower case, sorted: from audit and data classes
+	Telemetry   Telemetry          `json:"telemetry"`
+	Development bool               `json:"development,omitempty"` // compiled for "palisade up": development providers are honoured
+}
+
+// ResolvedProvider is a Provider with its name and defaults.
+type ResolvedProvider struct {
+	Name string `json:"name"`
+	Provider
+	JWKS []byte `json:"jwks,omitempty"` // content of JWKSFile
+}
+
+// ResolvedRole is a role with all that it includes, itself first, the rest sorted.
+type ResolvedRole struct {
+	Name     string   `json:"name"`
+	Includes []string `json:"includes"`
+}
+
+// ResolvedService is a Service as the data path needs it.
+type ResolvedService struct {
+	Name     string   `json:"name"`
+	Owner    string   `json:"owner,omitempty"`
+	Address  string   `json:"address"` // scheme://host:port
+	Data     []string `json:"data,omitempty"`
+	Callers  []string `json:"callers,omitempty"`
+	API      []byte   `json:"api,omitempty"`      // the OpenAPI document, as written
+	APIFile  string   `json:"api_file,omitempty"` // where it stands, for messages
+	Upstream Upstream `json:"upstream"`
+	CA       []byte   `json:"ca,omitempty"` // content of Upstream.CA
+	Limits   []Limit  `json:"limits,omitempty"`
+	Position Position `json:"position"`
+}
+
+// ResolvedRoute is one exposure with everything that decides about it.
+type ResolvedRoute struct {
+	ID         string          `json:"id"` // service + " " + host + path template, e.g. "orders shop.localhost/orders/{id}"; unique
+	Service    string          `json:"service"`
+	Host       string          `json:"host"`
+	Path       string          `json:"path"`
+	Methods    []string        `json:"methods"` // sorted
+	Allow      []ResolvedGrant `json:"allow,omitempty"`
+	Providers  []string        `json:"providers,omitempty"`
+	Anonymous  bool            `json:"anonymous,omitempty"` // some grant names anyone: a missing token is not a 401 by itself
+	Limits     []Limit         `json:"limits,omitempty"`    // route, then service, then edge
+	WAF        WAF             `json:"waf"`
+	Validate   Validate        `json:"validate"` // Off when the service has no document
+	Body       Size            `json:"body"`
+	Timeout    Duration        `json:"timeout"`
+	Upgrade    []string        `json:"upgrade,omitempty"`
+	Stream     bool            `json:"stream,omitempty"`
+	DryRun     []string        `json:"dry_run,omitempty"`
+	Deprecated bool            `json:"deprecated,omitempty"`
+	CORS       []string        `json:"cors,omitempty"`
+	Position   Position        `json:"position"`
+}
+
+// ResolvedGrant is a Grant with the place where it stands.
+type ResolvedGrant struct {
+	Grant
+	Position Position `json:"position"`
+}
+
+// PolicyFile is a Cedar file as written.
+type PolicyFile struct {
+	Name string `json:"name"` // path as shown in messages
+	Text string `json:"text"`
+}
+
+// Position is a place in a user's file. Line and column count from 1; zero means the whole file.
+type Position struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+}
+
+// Severity tells whether a finding stops a model from being used.
+type Severity string
+
+// The severities of findings.
+const (
+	Error   Severity = "error"   // the model is not used
+	Warning Severity = "warning" // the model is used; "palisade validate" still exits 1
+)
+
+// Finding is one mistake in a user's file: what, where, and how to mend it.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	Code     string   `json:"code"` // stable, kebab-case: "unknown-key"
+	Position Position `json:"position"`
+	Key      string   `json:"key,omitempty"`  // path of the key: services.orders.expose[0].path
+	Text     string   `json:"text"`           // what is wrong and what was expected
+	Hint     string   `json:"hint,omitempty"` // how to mend it: did you mean "orders"?
+	Other    Position `json:"other,omitzero"` // the second place, where two collide
+}

@@ -1,0 +1,3 @@
+module github.com/palisade-security/palisade/tools
+
+go 1.26
