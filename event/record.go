@@ -38,6 +38,7 @@ type Event struct {
 	Service  string
 	Template string
 
+	Open    bool   // written before forwarding (audit strict); a record with the same id closes it
 	Allowed bool   // what the gateway decided
 	DryRun  bool   // allowed only because a refusing stage was in dry run
 	Status  int    // status the client got; 0: none

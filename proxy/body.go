@@ -19,6 +19,7 @@ type Body struct {
 	buffered []byte
 	whole    bool
 	rest     *bytes.Reader
+	err      error
 }
 
 // NewBody bounds src to limit bytes. Length is the declared length, -1 if unknown; 0 means no body.
@@ -58,6 +59,7 @@ func (b *Body) Buffer(limit int64) ([]byte, error) {
 	n, err := buf.ReadFrom(io.LimitReader(b.src, limit+1))
 	b.read += n
 	if err != nil {
+		b.err = err
 		return nil, err
 	}
 	if n > limit {
@@ -97,7 +99,14 @@ func (b *Body) Read(p []byte) (int, error) {
 	n, err := b.src.Read(p)
 	b.read += int64(n)
 	if b.read > b.limit {
+		b.err = ErrBodyTooLarge
 		return n, ErrBodyTooLarge
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
 	}
 	return n, err
 }
+
+// Err returns what stopped the body short: ErrBodyTooLarge, a timeout, or the client's going away.
+func (b *Body) Err() error { return b.err }
