@@ -1,0 +1,191 @@
+package waf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+
+	"github.com/corazawaf/coraza/v3"
+	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
+	"github.com/corazawaf/coraza/v3/experimental"
+	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
+	"github.com/corazawaf/coraza/v3/types"
+
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy"
+)
+
+// bodyLimit is what Coraza would refuse by itself; the filter's own bound is always lower.
+const bodyLimit = int(maxBody) + 1
+
+// corazaEngine is Coraza with the rule set compiled for one choice of settings.
+type corazaEngine struct {
+	waf   transactor
+	rules *ruleIndex
+	count int // rules as the engine counts them
+	want  int // rules that the texts hold, less the excluded
+}
+
+// transactor is the part of a Coraza engine that is used.
+type transactor interface {
+	experimental.WAFWithOptions
+	experimental.WAFWithRules
+}
+
+var errEngine = errors.New("coraza lacks an interface that this version needs")
+
+func newCoraza(w model.WAF, directives string, rules *ruleIndex) (*corazaEngine, error) {
+	engine, err := coraza.NewWAF(coraza.NewWAFConfig().
+		WithRootFS(coreruleset.FS).
+		WithDirectives(directives).
+		WithRequestBodyAccess().
+		WithRequestBodyLimit(bodyLimit).
+		WithRequestBodyInMemoryLimit(bodyLimit))
+	if err != nil {
+		return nil, fmt.Errorf("compiling the rules: %w", err)
+	}
+	t, ok := engine.(transactor)
+	if !ok {
+		return nil, errEngine
+	}
+	return &corazaEngine{waf: t, rules: rules, count: t.RulesCount(), want: rules.expected(w)}, nil
+}
+
+// complete reports an error unless the engine holds every rule that it should.
+func (e *corazaEngine) complete() error {
+	if e.count != e.want {
+		return fmt.Errorf("the engine holds %d rules of %s, expected %d", e.count, e.rules.version, e.want)
+	}
+	return nil
+}
+
+// Inspect implements Engine with the request phases 1 and 2.
+func (e *corazaEngine) Inspect(ctx context.Context, r *proxy.Request, body []byte) (v Verdict, err error) {
+	tx := e.waf.NewTransactionWithOptions(experimental.Options{Context: ctx, ID: r.ID})
+	defer func() {
+		if p := recover(); p != nil {
+			v, err = Verdict{}, panicked(p)
+			return // the transaction is in an unknown state: not given back to the engine's pool
+		}
+		if cerr := tx.Close(); cerr != nil && err == nil {
+			v, err = Verdict{}, fmt.Errorf("closing the transaction: %w", cerr)
+		}
+	}()
+	feedHead(tx, r)
+	if tx.ProcessRequestHeaders() == nil {
+		if err := feedBody(tx, body); err != nil {
+			return Verdict{}, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return Verdict{}, err
+	}
+	return e.verdict(tx), nil
+}
+
+// panicked makes an error of a panic without its value, which may quote the request.
+func panicked(p any) error {
+	if re, ok := p.(runtime.Error); ok {
+		return fmt.Errorf("the engine panicked: %T", re)
+	}
+	return fmt.Errorf("the engine panicked: %T", p)
+}
+
+// feedHead gives the engine the head exactly as it is forwarded.
+func feedHead(tx types.Transaction, r *proxy.Request) {
+	tx.ProcessConnection(r.Client.String(), 0, "", 0)
+	uri := r.Path
+	if r.RawQuery != "" {
+		uri += "?" + r.RawQuery
+	}
+	tx.ProcessURI(uri, r.Method, r.Proto)
+	host := r.Header.Get("Host")
+	for i := range r.Header {
+		tx.AddRequestHeader(r.Header[i].Name, r.Header[i].Value)
+	}
+	if host == "" {
+		tx.AddRequestHeader("Host", r.Host)
+	}
+	tx.SetServerName(r.Host)
+}
+
+var errPartial = errors.New("the engine did not take the whole body")
+
+func feedBody(tx types.Transaction, body []byte) error {
+	if len(body) > 0 && tx.IsRequestBodyAccessible() {
+		it, n, err := tx.WriteRequestBody(body)
+		if err != nil {
+			return fmt.Errorf("handing over the body: %w", err)
+		}
+		if it != nil || n != len(body) {
+			return errPartial
+		}
+	}
+	if _, err := tx.ProcessRequestBody(); err != nil {
+		return fmt.Errorf("processing the body: %w", err)
+	}
+	return nil
+}
+
+func (e *corazaEngine) verdict(tx types.Transaction) Verdict {
+	v := Verdict{Blocked: tx.IsInterrupted()}
+	for _, m := range tx.MatchedRules() {
+		info, known := e.rules.byID[m.Rule().ID()]
+		if !known || m.Message() == "" || !reported(info.id) {
+			continue
+		}
+		v.Matches = append(v.Matches, Match{
+			Rule:     info.id,
+			Message:  info.message,
+			Severity: severity(m.Rule().Severity()),
+			Target:   target(m.MatchedDatas()),
+			Tags:     info.tags,
+		})
+	}
+	v.Score = score(tx)
+	return v
+}
+
+// reported reports whether a match says something about the request: set-up rules (900000-909999) do not.
+func reported(id int) bool { return id < 900000 || id >= 910000 }
+
+// score returns the inbound anomaly score that the rule set blocks by. Where a rule refused before the scores
+// were added up, it is the sum of what had been found.
+func score(tx types.Transaction) int {
+	state, ok := tx.(plugintypes.TransactionState)
+	if !ok {
+		return 0
+	}
+	get := func(name string) int {
+		values := state.Variables().TX().Get(name)
+		if len(values) == 0 {
+			return 0
+		}
+		n, err := strconv.Atoi(values[0])
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	if n := get("blocking_inbound_anomaly_score"); n > 0 {
+		return n
+	}
+	sum := 0
+	for level := range 4 {
+		sum += get("inbound_anomaly_score_pl" + strconv.Itoa(level+1))
+	}
+	return sum
+}
+
+func severity(s types.RuleSeverity) string {
+	switch s {
+	case types.RuleSeverityEmergency, types.RuleSeverityAlert, types.RuleSeverityCritical,
+		types.RuleSeverityError, types.RuleSeverityWarning, types.RuleSeverityNotice,
+		types.RuleSeverityInfo, types.RuleSeverityDebug:
+		return s.String()
+	case types.RuleSeverityUnset:
+	}
+	return ""
+}
