@@ -1,0 +1,281 @@
+package canon
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/palisade-security/palisade/proxy/field"
+)
+
+// maxHops bounds how many entries of a chain of proxies are read.
+const maxHops = 64
+
+// Client returns the address of the client that stands behind trusted proxies. If peer, the address that
+// connected, is not within trusted, it is the client, and the header is hearsay. Else the chain in Forwarded
+// (RFC 7239) or X-Forwarded-For is walked from its right end as long as the hop is trusted; what stands left of
+// the first untrusted hop was written by strangers and is not looked at. An entry that names no address
+// ("unknown", "_hidden") ends the walk at the hop that wrote it.
+//
+// The error is a *Refusal: a trusted proxy wrote what is malformed, or both fields are present and disagree.
+// Addresses are returned unmapped and without zone.
+func Client(peer netip.Addr, trusted []netip.Prefix, h field.List) (netip.Addr, error) {
+	peer = plainAddr(peer)
+	if !contains(trusted, peer) {
+		return peer, nil
+	}
+	byStandard, err := walkForwarded(peer, trusted, h)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	byCustom, err := walkXForwardedFor(peer, trusted, h)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	switch {
+	case !h.Has("Forwarded"):
+		return byCustom, nil
+	case h.Has("X-Forwarded-For") && byCustom != byStandard:
+		return netip.Addr{}, refuse(CodeForwardedConflict, "Forwarded and X-Forwarded-For name different clients")
+	}
+	return byStandard, nil
+}
+
+func contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// walkXForwardedFor walks the X-Forwarded-For lines from the right.
+func walkXForwardedFor(peer netip.Addr, trusted []netip.Prefix, h field.List) (netip.Addr, error) {
+	client, hops := peer, 0
+	for i := len(h) - 1; i >= 0; i-- {
+		if !strings.EqualFold(h[i].Name, "X-Forwarded-For") {
+			continue
+		}
+		rest, more := h[i].Value, true
+		for more {
+			var entry string
+			comma := strings.LastIndexByte(rest, ',')
+			more = comma >= 0
+			entry, rest = trimOWS(rest[comma+1:]), rest[:max(comma, 0)]
+			if entry == "unknown" {
+				return client, nil
+			}
+			a, err := parseNode(entry)
+			if hops++; err != nil || hops > maxHops {
+				return netip.Addr{}, refuse(CodeForwarded, "X-Forwarded-For from a trusted proxy is malformed")
+			}
+			if client = a; !contains(trusted, client) {
+				return client, nil
+			}
+		}
+	}
+	return client, nil
+}
+
+// walkForwarded walks the elements of all Forwarded lines from the right. Its quoted strings may hold commas,
+// so it must be parsed from the left: malformed syntax anywhere is refused, but the addresses that strangers
+// wrote are not looked at.
+func walkForwarded(peer netip.Addr, trusted []netip.Prefix, h field.List) (netip.Addr, error) {
+	var nodes []string
+	for i := range h {
+		if !strings.EqualFold(h[i].Name, "Forwarded") {
+			continue
+		}
+		var err error
+		if nodes, err = parseForwarded(h[i].Value, nodes); err != nil {
+			return netip.Addr{}, err
+		}
+	}
+	client := peer
+	for i := len(nodes) - 1; i >= 0; i-- {
+		if strings.EqualFold(nodes[i], "unknown") || strings.HasPrefix(nodes[i], "_") && isObfuscated(nodes[i]) {
+			return client, nil
+		}
+		a, err := parseNode(nodes[i])
+		if err != nil {
+			return netip.Addr{}, refuse(CodeForwarded, "Forwarded from a trusted proxy names no address")
+		}
+		if client = a; !contains(trusted, client) {
+			return client, nil
+		}
+	}
+	return client, nil
+}
+
+// isObfuscated reports whether s is an obfuscated identifier, perhaps with a port (RFC 7239, section 6.3).
+func isObfuscated(s string) bool {
+	s, _, _ = strings.Cut(s, ":")
+	for i := 1; i < len(s); i++ {
+		if c := s[i]; !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return len(s) > 1
+}
+
+// parseForwarded appends the unquoted "for" of each element of a Forwarded value to nodes: "" when an element
+// has none.
+func parseForwarded(s string, nodes []string) ([]string, error) {
+	malformed := refuse(CodeForwarded, "Forwarded from a trusted proxy is malformed")
+	for {
+		node, rest, ok := parseElement(s)
+		if !ok || len(nodes) == maxHops {
+			return nil, malformed
+		}
+		nodes = append(nodes, node)
+		if rest == "" {
+			return nodes, nil
+		}
+		s = rest[1:] // behind the comma
+	}
+}
+
+// parseElement parses forwarded-element up to a comma or the end: pairs of token "=" value with ";" between
+// them, no name twice (RFC 7239, section 4).
+func parseElement(s string) (node, rest string, ok bool) {
+	seen := make([]string, 0, 4)
+	for {
+		s = strings.TrimLeft(s, " \t")
+		name, after, found := strings.Cut(s, "=")
+		name = strings.ToLower(name)
+		if !found || !isToken(name) || len(seen) == 16 {
+			return "", "", false
+		}
+		for _, n := range seen {
+			if n == name {
+				return "", "", false
+			}
+		}
+		seen = append(seen, name)
+		value, after, ok := parseValue(after)
+		if !ok {
+			return "", "", false
+		}
+		if name == "for" {
+			node = value
+		}
+		s = strings.TrimLeft(after, " \t")
+		if s == "" || s[0] == ',' {
+			return node, s, true
+		}
+		if s[0] != ';' {
+			return "", "", false
+		}
+		s = s[1:]
+	}
+}
+
+// parseValue parses a token or a quoted string at the beginning of s.
+func parseValue(s string) (value, rest string, ok bool) {
+	if s == "" || s[0] != '"' {
+		end := 0
+		for end < len(s) && isTokenByte(s[end]) {
+			end++
+		}
+		return s[:end], s[end:], end > 0
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return b.String(), s[i+1:], true
+		case c == '\\':
+			if i++; i == len(s) {
+				return "", "", false
+			}
+			b.WriteByte(s[i])
+		case c < ' ' && c != '\t' || c == 0x7f:
+			return "", "", false
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", false
+}
+
+// parseNode parses an address, perhaps with a port: 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1]:80.
+func parseNode(s string) (netip.Addr, error) {
+	malformed := refuse(CodeForwarded, "a forwarded address is malformed")
+	if inside, ok := strings.CutPrefix(s, "["); ok {
+		addr, port, found := strings.Cut(inside, "]")
+		if !found || port != "" && !isPort(port) {
+			return netip.Addr{}, malformed
+		}
+		a, err := netip.ParseAddr(addr)
+		if err != nil || !a.Is6() || a.Zone() != "" {
+			return netip.Addr{}, malformed
+		}
+		return plainAddr(a), nil
+	}
+	if host, _, found := strings.Cut(s, ":"); found && strings.Count(s, ":") == 1 {
+		if !isPort(s[len(host):]) {
+			return netip.Addr{}, malformed
+		}
+		s = host
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Addr{}, malformed
+	}
+	return plainAddr(a), nil
+}
+
+// isPort reports whether s is ":" and a port number, or an obfuscated port (RFC 7239, section 6).
+func isPort(s string) bool {
+	s, ok := strings.CutPrefix(s, ":")
+	if strings.HasPrefix(s, "_") {
+		return ok && isObfuscated(s)
+	}
+	_, err := strconv.ParseUint(s, 10, 16)
+	return ok && err == nil && s[0] != '+'
+}
+
+// Hop is what this gateway knows for itself about where a request came from.
+type Hop struct {
+	Client netip.Addr // as Client returned it
+	Peer   netip.Addr // the address that connected
+	Scheme string     // "https" or "http", as the peer used it
+	Host   string     // canonical
+	Port   uint16     // as the client wrote it; 0: the scheme's
+}
+
+// Rebuild replaces whatever Forwarded and X-Forwarded fields h has by ones that tell only what hop holds:
+// Forwarded, X-Forwarded-For, -Proto, -Host and -Port.
+func Rebuild(h *field.List, hop Hop) {
+	h.DelFunc(func(f field.Field) bool { return f.Name == "Forwarded" || strings.HasPrefix(f.Name, "X-Forwarded") })
+	client, peer := plainAddr(hop.Client), plainAddr(hop.Peer)
+	authority, port := hop.Host, "443"
+	switch {
+	case hop.Port != 0:
+		port = strconv.Itoa(int(hop.Port))
+		authority += ":" + port
+	case hop.Scheme != "https":
+		port = "80"
+	}
+	chain, element := client.String(), "for="+node(client)
+	if peer != client {
+		chain += ", " + peer.String()
+		element += ", for=" + node(peer)
+	}
+	h.Add("Forwarded", element+`;host="`+authority+`";proto=`+hop.Scheme)
+	h.Add("X-Forwarded-For", chain)
+	h.Add("X-Forwarded-Host", authority)
+	h.Add("X-Forwarded-Port", port)
+	h.Add("X-Forwarded-Proto", hop.Scheme)
+}
+
+// node writes an address as RFC 7239, section 6, wants it.
+func node(a netip.Addr) string {
+	if a.Is6() {
+		return `"[` + a.String() + `]"`
+	}
+	return a.String()
+}
