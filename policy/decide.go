@@ -1,0 +1,149 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/palisade-security/palisade/event"
+)
+
+// routeCells are the candidates of one route by method.
+type routeCells struct {
+	uid     cedar.EntityUID
+	methods []string // that the route takes
+	on      []*rule  // all whose resource scope matches, whatever the method
+	cells   map[string]*methodCell
+}
+
+// methodCell is a cell with the action it belongs to.
+type methodCell struct {
+	cell
+	action cedar.EntityUID
+}
+
+// Decide answers q: denied unless some policy permits, no policy forbids and every policy that applies could
+// be evaluated. It does not retain q.
+func (s *Set) Decide(q *Query) Decision {
+	mc, route := s.find(q)
+	if mc == nil {
+		return Decision{Errors: true, Undecided: true, Reasons: []event.Reason{{
+			Code: CodeUnknownRoute, Text: "the policies know no such method on such a route",
+			Data: map[string]string{"route": q.Route, "method": q.Method},
+		}}}
+	}
+	var space [24]*rule
+	o, _ := s.run(q, mc, route, space[:0])
+	return o.decision(q)
+}
+
+func (s *Set) find(q *Query) (*methodCell, *routeCells) {
+	route := s.routes[q.Route]
+	if route == nil {
+		return nil, nil
+	}
+	return route.cells[q.Method], route
+}
+
+// run collects the candidates in space and evaluates them. The circumstances are nil if none had anything
+// left to evaluate.
+func (s *Set) run(q *Query, mc *methodCell, route *routeCells, space []*rule) (outcome, *circumstances) {
+	principal := anyone
+	var groups [16]cedar.EntityUID
+	in := append(groups[:0], anyone)
+	if q.User != nil {
+		principal = userUID(q.User)
+		in = s.principalIn(groups[:0], principal, q.User.Roles)
+	}
+	candidates := mc.candidates(space, principal, in)
+	want, some := conditional(candidates)
+	if !some {
+		return evaluate(candidates, nil, cedar.Request{}), nil
+	}
+	c := &circumstances{set: s, query: q, needs: want, principal: principal}
+	return evaluate(candidates, c, cedar.Request{
+		Principal: principal, Action: mc.action, Resource: route.uid, Context: q.context(want),
+	}), c
+}
+
+// principalIn appends the user and all its roles to dst, with what they include.
+func (s *Set) principalIn(dst []cedar.EntityUID, user cedar.EntityUID, roles []string) []cedar.EntityUID {
+	dst = append(dst, user)
+	for _, name := range roles {
+		for i, role := range s.roles[name] {
+			// The first is the role itself. What it includes normally stands in roles, too.
+			if i > 0 && slices.Contains(roles, string(role.ID)) {
+				continue
+			}
+			dst = append(dst, role)
+		}
+	}
+	return dst
+}
+
+// decision turns an outcome into an answer.
+func (o *outcome) decision(q *Query) Decision {
+	switch {
+	case len(o.failed) > 0:
+		reasons := make([]event.Reason, 0, len(o.failed)+o.forbids)
+		for _, f := range o.failed {
+			reasons = append(reasons, event.Reason{
+				Code: CodePolicyError, Text: "a policy could not be evaluated, which denies",
+				Policy: f.rule.id, Position: f.rule.position,
+			})
+		}
+		return Decision{Errors: true, Reasons: append(reasons, o.of(cedar.Forbid)...)}
+	case o.forbids > 0:
+		return Decision{Reasons: o.of(cedar.Forbid)}
+	case len(o.matched) > 0:
+		return Decision{Allow: true, Reasons: o.of(cedar.Permit)}
+	}
+	return Decision{Reasons: []event.Reason{{
+		Code: CodeNoPermit, Text: "no policy permits this",
+		Data: map[string]string{"method": q.Method, "route": q.Route},
+	}}}
+}
+
+// of returns the reasons of the matched rules with that effect.
+func (o *outcome) of(effect cedar.Effect) []event.Reason {
+	if len(o.matched) == 1 && o.matched[0].effect == effect {
+		return o.matched[0].reasons
+	}
+	var out []event.Reason
+	for _, r := range o.matched {
+		if r.effect == effect {
+			out = append(out, r.reasons[0])
+		}
+	}
+	return out
+}
+
+// SignInMayHelp reports whether a denied q of somebody who did not sign in could be allowed for some user: a
+// permit is open to users and no forbid stands in the way whoever asks.
+func (s *Set) SignInMayHelp(q *Query) bool {
+	mc, route := s.find(q)
+	if mc == nil || q.User != nil {
+		return false
+	}
+	o, _ := s.run(q, mc, route, nil)
+	for _, r := range o.matched {
+		if r.effect == cedar.Forbid && !r.dependsOnUser() {
+			return false
+		}
+	}
+	return len(o.failed) == 0 && slices.ContainsFunc(mc.all, func(r *rule) bool {
+		return r.effect == cedar.Permit && r.openToUsers() && r.dependsOnUser()
+	})
+}
+
+// dependsOnUser reports whether signing in can change whether the rule applies.
+func (r *rule) dependsOnUser() bool {
+	return r.needs&needSignIn != 0 || !slices.Equal(r.who, []who{{}})
+}
+
+// openToUsers reports whether some user can be in the rule's scope.
+func (r *rule) openToUsers() bool {
+	return slices.ContainsFunc(r.who, func(w who) bool {
+		return w.kind != typeAnonymous && w.is.Type != typeAnonymous && w.in.Type != typeAnonymous
+	})
+}

@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// index finds the policies whose scope can match, first by resource, then (in a cell) by action and
+// principal. What it leaves out does not match its scope, so it could neither decide nor fail.
+type index struct {
+	anywhere   []*rule                     // resource is not constrained, or only by type
+	byResource map[cedar.EntityUID][]*rule // resource ==, in
+}
+
+// newIndex sorts rules by what their resource scope names.
+func newIndex(rules []*rule) *index {
+	x := &index{byResource: map[cedar.EntityUID][]*rule{}}
+	for _, r := range rules {
+		switch s := r.tree.Resource.(type) {
+		case xast.ScopeTypeEq:
+			x.byResource[s.Entity] = append(x.byResource[s.Entity], r)
+		case xast.ScopeTypeIn:
+			x.byResource[s.Entity] = append(x.byResource[s.Entity], r)
+		case xast.ScopeTypeIsIn:
+			x.byResource[s.Entity] = append(x.byResource[s.Entity], r)
+		default:
+			x.anywhere = append(x.anywhere, r)
+		}
+	}
+	return x
+}
+
+// on returns the rules whose resource scope matches resource, which is in all of ancestors and in itself.
+func (x *index) on(resource cedar.EntityUID, ancestors []cedar.EntityUID) []*rule {
+	var out []*rule
+	for _, r := range x.anywhere {
+		if s, ok := r.tree.Resource.(xast.ScopeTypeIs); !ok || s.Type == resource.Type {
+			out = append(out, r)
+		}
+	}
+	for _, a := range ancestors {
+		for _, r := range x.byResource[a] {
+			if resourceMatches(r.tree.Resource, resource) {
+				out = append(out, r)
+			}
+		}
+	}
+	slices.SortFunc(out, compareRules)
+	return out
+}
+
+// resourceMatches decides what being in the scope's entity does not settle.
+func resourceMatches(scope xast.IsResourceScopeNode, resource cedar.EntityUID) bool {
+	switch s := scope.(type) {
+	case xast.ScopeTypeEq:
+		return s.Entity == resource
+	case xast.ScopeTypeIsIn:
+		return s.Type == resource.Type
+	}
+	return true
+}
+
+// actionMatches reports whether an action scope takes in an action that is in all of ancestors, itself among
+// them.
+func actionMatches(scope xast.IsActionScopeNode, action cedar.EntityUID, ancestors []cedar.EntityUID) bool {
+	switch s := scope.(type) {
+	case xast.ScopeTypeAll:
+		return true
+	case xast.ScopeTypeEq:
+		return s.Entity == action
+	case xast.ScopeTypeIn:
+		return slices.Contains(ancestors, s.Entity)
+	case xast.ScopeTypeInSet:
+		return slices.ContainsFunc(s.Entities, func(e cedar.EntityUID) bool { return slices.Contains(ancestors, e) })
+	}
+	return false
+}
+
+// cell holds the rules of one action on one resource, by principal.
+type cell struct {
+	all    []*rule // in order
+	always []*rule // whoever asks
+	byKind map[cedar.EntityType][]*rule
+	byUID  map[cedar.EntityUID][]*rule
+	byIn   map[cedar.EntityUID][]member
+}
+
+// member is a rule for principals in an entity, possibly of one type only.
+type member struct {
+	rule *rule
+	kind cedar.EntityType
+}
+
+// newCell sorts those of rules that take in the action.
+func newCell(rules []*rule, action cedar.EntityUID, ancestors []cedar.EntityUID) *cell {
+	c := &cell{}
+	for _, r := range rules {
+		if actionMatches(r.tree.Action, action, ancestors) {
+			c.add(r)
+		}
+	}
+	return c
+}
+
+func (c *cell) add(r *rule) {
+	c.all = append(c.all, r)
+	for _, w := range r.who {
+		switch {
+		case w.in != cedar.EntityUID{}:
+			if c.byIn == nil {
+				c.byIn = map[cedar.EntityUID][]member{}
+			}
+			c.byIn[w.in] = append(c.byIn[w.in], member{r, w.kind})
+		case w.is != cedar.EntityUID{}:
+			if c.byUID == nil {
+				c.byUID = map[cedar.EntityUID][]*rule{}
+			}
+			c.byUID[w.is] = append(c.byUID[w.is], r)
+		case w.kind != "":
+			if c.byKind == nil {
+				c.byKind = map[cedar.EntityType][]*rule{}
+			}
+			c.byKind[w.kind] = append(c.byKind[w.kind], r)
+		default:
+			c.always = append(c.always, r)
+		}
+	}
+}
+
+// candidates appends to dst, in order and once each, the rules whose whole scope matches. Ancestors are what
+// the principal is in, itself among them.
+func (c *cell) candidates(dst []*rule, principal cedar.EntityUID, ancestors []cedar.EntityUID) []*rule {
+	dst = append(dst, c.always...)
+	sorted := true
+	if more := c.byKind[principal.Type]; len(more) > 0 {
+		sorted = len(dst) == 0
+		dst = append(dst, more...)
+	}
+	if len(c.byUID) > 0 {
+		if more := c.byUID[principal]; len(more) > 0 {
+			sorted = sorted && len(dst) == 0
+			dst = append(dst, more...)
+		}
+	}
+	if len(c.byIn) > 0 {
+		for _, a := range ancestors {
+			for _, m := range c.byIn[a] {
+				if m.kind == "" || m.kind == principal.Type {
+					sorted = sorted && len(dst) == 0
+					dst = append(dst, m.rule)
+				}
+			}
+		}
+	}
+	if sorted {
+		return dst
+	}
+	slices.SortFunc(dst, compareRules)
+	return slices.Compact(dst)
+}
+
+func compareRules(a, b *rule) int { return cmp.Compare(a.order, b.order) }
+
+// ancestors returns uid and everything it is in, however many steps away.
+func ancestors(entities types.EntityGetter, uid cedar.EntityUID) []cedar.EntityUID {
+	out := []cedar.EntityUID{uid}
+	seen := map[cedar.EntityUID]bool{uid: true}
+	for i := 0; i < len(out); i++ {
+		e, ok := entities.Get(out[i])
+		if !ok {
+			continue
+		}
+		for p := range e.Parents.All() {
+			if !seen[p] {
+				seen[p] = true
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
