@@ -108,10 +108,26 @@ func (c *compiler) syntaxError(file string, err error, line, column int) {
 			at.Column = column + k - 1
 		}
 		at.Line = line + l - 1
-		text = strings.TrimSpace(text[m[1]:])
-		text = strings.TrimPrefix(text, ": ")
+		text = strings.TrimSpace(strings.TrimPrefix(text[m[1]:], ":"))
 	}
 	c.find(model.Finding{
-		Severity: model.Error, Code: "policy-syntax", Position: at, Text: "not Cedar: near " + text,
+		Severity: model.Error, Code: "policy-syntax", Position: at, Text: "not Cedar: " + plainer(text),
 	})
+}
+
+// exactly is how the parser says what it wanted: "x": exact got x want y.
+var exactly = regexp.MustCompile(`^"(?:.*)": exact got (.*) want (.+)$`)
+
+// plainer rewords a message of the parser.
+func plainer(text string) string {
+	if m := exactly.FindStringSubmatch(text); m != nil {
+		if m[1] == "" {
+			return "expected " + m[2] + ", found the end"
+		}
+		return "expected " + m[2] + ", found " + m[1]
+	}
+	if strings.HasPrefix(text, `"`) {
+		return "near " + text
+	}
+	return text
 }

@@ -106,6 +106,21 @@ func schemaText(claims map[string]string, params, methods []string) string {
 	return b.String()
 }
 
+// The attributes that the schema above declares; a test holds them to it.
+
+func contextAttributes() []string {
+	return []string{
+		"time", "hour", "minute", "weekday", "ip", "host", "path", "authenticated", "acr", "amr", "auth_age",
+		"tls_version", "workload", "params",
+	}
+}
+
+func userAttributes() []string {
+	return []string{"provider", "subject", "issuer", "client_id", "roles", "scopes", "acr", "amr", "claims"}
+}
+
+func routeAttributes() []string { return []string{"service", "host", "path", "owner", "data"} }
+
 // quote writes a Cedar string literal.
 func quote(s string) string { return string(cedar.String(s).MarshalCedar()) }
 
