@@ -18,14 +18,7 @@ import (
 	"github.com/palisade-security/palisade/keyring"
 )
 
-const (
-	// DevelopmentIssuer is the "iss" of every development token. No other provider may use it.
-	DevelopmentIssuer = "urn:palisade:development"
-	// DevelopmentAudience is the "aud" of a development token that names no other.
-	DevelopmentAudience = "urn:palisade:development"
-
-	keyFile = "development-key.pem"
-)
+const keyFile = "development-key.pem"
 
 // ErrNoDevelopment tells that no development issuer exists yet.
 var ErrNoDevelopment = errors.New("no development issuer found; run palisade up first")

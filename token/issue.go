@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/palisade-security/palisade/model"
 )
 
 const (
@@ -24,10 +26,11 @@ const (
 	defaultRolesClaim = "roles"
 )
 
-// Claims is what a development token says. Subject is required, the zero value of the rest is usable.
+// Claims is what a development token says. Subject and Audience are required, the zero value of the rest is usable.
 type Claims struct {
 	Subject    string         // "sub"
-	Audience   []string       // "aud"; default DevelopmentAudience
+	Audience   []string       // "aud"; a gateway wants its provider's, by default the name of the fleet
+	Issuer     string         // "iss"; default model.DevelopmentIssuer
 	Roles      []string       // written to RolesClaim
 	RolesClaim string         // dotted path; default "roles"
 	Scopes     []string       // "scope", space-separated (RFC 8693, section 4.2)
@@ -57,6 +60,9 @@ func (c Claims) body(now time.Time) (map[string]any, error) {
 	if c.Subject == "" {
 		return nil, errors.New("a subject is needed")
 	}
+	if len(c.Audience) == 0 || slices.Contains(c.Audience, "") {
+		return nil, errors.New("an audience is needed")
+	}
 	lifetime := c.Lifetime
 	switch {
 	case lifetime == 0:
@@ -67,9 +73,9 @@ func (c Claims) body(now time.Time) (map[string]any, error) {
 	jti := make([]byte, 16)
 	_, _ = rand.Read(jti) // never fails (crypto/rand)
 	body := map[string]any{
-		"iss":       DevelopmentIssuer,
+		"iss":       cmp.Or(c.Issuer, model.DevelopmentIssuer),
 		"sub":       c.Subject,
-		"aud":       audience(c.Audience),
+		"aud":       c.Audience,
 		"iat":       now.Unix(),
 		"exp":       now.Add(lifetime).Unix(),
 		"jti":       base64.RawURLEncoding.EncodeToString(jti),
@@ -139,12 +145,4 @@ func put(body map[string]any, path string, value any) error {
 	}
 	body[last] = value
 	return nil
-}
-
-// audience returns the default if none is named.
-func audience(given []string) []string {
-	if len(given) == 0 {
-		return []string{DevelopmentAudience}
-	}
-	return given
 }

@@ -21,19 +21,16 @@ import (
 	"github.com/palisade-security/palisade/proxy/field"
 )
 
-// Development is what the gateway knows of the development issuer. Its zero value honours none.
-type Development struct {
-	Issuer   string // "iss" of development providers that name none
-	Audience string // "aud" of development providers that name none
-	JWKS     []byte // its public keys
-}
-
-// Options are what an Authenticator is built from. Fleet and Providers come from the snapshot.
+// Options are what an Authenticator is built from. The first group comes from the snapshot, defaults filled in.
 type Options struct {
 	Fleet       string // realm in WWW-Authenticate
 	Providers   []model.ResolvedProvider
 	Roles       []model.ResolvedRole
-	Development *Development // nil: development providers are ignored and their tokens refused
+
+	// Development honours development providers: set under "palisade up" alone (Snapshot.Development). Else
+	// they are ignored and their tokens refused.
+	Development     bool
+	DevelopmentKeys []byte // JWKS of development providers that bring none
 
 	Client       *http.Client     // for key sets; default: one with its own timeouts
 	LoopbackHTTP bool             // also fetch key sets over plain HTTP from loopback addresses

@@ -46,6 +46,9 @@ func (p *provider) keys() *keySet {
 
 // newProvider compiles a provider. It returns nil without an error for a development provider where none is honoured.
 func newProvider(o *Options, m *model.ResolvedProvider) (*provider, error) {
+	if m.Development && !o.Development {
+		return nil, nil
+	}
 	p := &provider{
 		name: m.Name, issuer: m.Issuer, audience: slices.Clone(m.Audience),
 		skew: m.Skew.Std(), rolesClaim: m.RolesClaim,
@@ -53,17 +56,6 @@ func newProvider(o *Options, m *model.ResolvedProvider) (*provider, error) {
 		accepted: event.Reason{
 			Code: CodeVerified, Text: "the token is valid", Data: map[string]string{"provider": m.Name},
 		},
-	}
-	if m.Development {
-		if o.Development == nil {
-			return nil, nil
-		}
-		if p.issuer == "" {
-			p.issuer = o.Development.Issuer
-		}
-		if len(p.audience) == 0 && o.Development.Audience != "" {
-			p.audience = []string{o.Development.Audience}
-		}
 	}
 	if p.skew == 0 {
 		p.skew = defaultSkew
@@ -131,13 +123,13 @@ func (p *provider) setTypes(types []string) error {
 // setKeys finds where the keys come from: the development issuer, a file, a URL, or the issuer's metadata.
 func (p *provider) setKeys(o *Options, m *model.ResolvedProvider) (err error) {
 	switch {
-	case m.Development:
-		p.fixed, err = parseKeySet(o.Development.JWKS)
-		return err
-	case o.Development != nil && p.issuer == o.Development.Issuer:
-		return errors.New("the issuer's name is reserved for development")
+	case !m.Development && p.issuer == model.DevelopmentIssuer:
+		return fmt.Errorf("the issuer %q is reserved for development", p.issuer)
 	case len(m.JWKS) > 0:
 		p.fixed, err = parseKeySet(m.JWKS)
+		return err
+	case m.Development && m.JWKSURL == "":
+		p.fixed, err = parseKeySet(o.DevelopmentKeys)
 		return err
 	case m.JWKSURL != "":
 		err = checkURL(m.JWKSURL, o.LoopbackHTTP)
