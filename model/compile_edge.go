@@ -40,7 +40,7 @@ func (c *compiler) edge() Edge {
 		Requests:    or(e.Concurrency.Requests, DefaultRequests),
 		PerService:  or(e.Concurrency.PerService, DefaultPerService),
 	}
-	e.Limits = resolveLimits(e.Limits, "edge")
+	e.Limits = resolveLimits(e.Limits, "")
 	listeners := make(map[string]Listener, len(e.Listeners))
 	for _, name := range sortedKeys(e.Listeners) {
 		listeners[name] = c.listener(join("edge.listeners", name), e.Listeners[name])
@@ -99,16 +99,16 @@ func loopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// resolveLimits fills in the defaults of limits declared in one scope.
-func resolveLimits(limits []Limit, scope string) []Limit {
+// resolveLimits fills in the defaults of limits declared in one place. The place (such as "orders.", with its dot,
+// which no name contains) makes names that no other place makes: limits of one name count together.
+func resolveLimits(limits []Limit, place string) []Limit {
 	var out []Limit
 	names := make(map[string]int)
 	for _, l := range limits {
-		l.Scope = scope
 		l.Burst = or(l.Burst, l.Rate.Count)
 		l.Cost = or(l.Cost, 1)
 		l.IPv6 = or(l.IPv6, DefaultIPv6Prefix)
-		l.Name = or(l.Name, scope+"-"+l.Per)
+		l.Name = or(l.Name, place+l.Per)
 		names[l.Name]++
 		if n := names[l.Name]; n > 1 {
 			l.Name += "-" + strconv.Itoa(n)

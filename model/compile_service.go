@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -89,7 +90,7 @@ func (c *compiler) services(edge Edge) []ResolvedService {
 		r := ResolvedService{
 			Name: name, Owner: s.Owner, Address: s.Address,
 			Data: sorted(s.Data), Callers: sorted(s.Callers),
-			Upstream: s.Upstream, Limits: resolveLimits(s.Limits, "service"),
+			Upstream: s.Upstream, Limits: resolveLimits(s.Limits, name+"."),
 			Position: c.keyAt(key),
 		}
 		if s.API != "" {
@@ -128,9 +129,8 @@ func (c *compiler) routes(s *Snapshot) []ResolvedRoute {
 	for i := range s.Services {
 		service := &s.Services[i]
 		declared := c.Fleet.Services[service.Name]
-		for n, route := range declared.Expose {
-			key := index(join("services", service.Name)+".expose", n)
-			r := c.route(key, service, route, s.Edge)
+		for n := range declared.Expose {
+			r := c.route(service, n, s.Edge)
 			if len(r.Providers) == 0 {
 				r.Providers = names
 			}
@@ -142,14 +142,17 @@ func (c *compiler) routes(s *Snapshot) []ResolvedRoute {
 	return out
 }
 
-func (c *compiler) route(key string, service *ResolvedService, route Route, edge Edge) ResolvedRoute {
+// route resolves the nth exposure of a service.
+func (c *compiler) route(service *ResolvedService, n int, edge Edge) ResolvedRoute {
+	key := index(join("services", service.Name)+".expose", n)
+	route := c.Fleet.Services[service.Name].Expose[n]
 	body := or(route.Body, edge.Sizes.Body)
 	r := ResolvedRoute{
 		ID:      service.Name + " " + route.Host + route.Path,
 		Service: service.Name, Host: route.Host, Path: route.Path,
 		Methods:   methodsOf(route),
 		Providers: sorted(route.Providers),
-		Limits:    slices.Concat(resolveLimits(route.Limits, "route"), service.Limits, edge.Limits),
+		Limits:    slices.Concat(resolveLimits(route.Limits, service.Name+"."+strconv.Itoa(n+1)+"."), service.Limits, edge.Limits),
 		WAF:       resolveWAF(c.Fleet.WAF, route.WAF, body),
 		Validate:  resolveValidate(route.Validate, service.API != nil, body),
 		Body:      body,

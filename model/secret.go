@@ -3,7 +3,6 @@ package model
 import (
 	"math"
 	"net/url"
-	"regexp"
 	"strings"
 	"unicode"
 )
@@ -104,8 +103,8 @@ func harmless(value string) bool {
 
 // looksRandom tells whether text is one long word of high entropy, as keys and tokens are. Names, paths, UUIDs
 // and sentences are not.
-func looksRandom(text string, uuid *regexp.Regexp) bool {
-	if len(text) < 24 || len(text) > 512 || uuid.MatchString(text) {
+func looksRandom(text string) bool {
+	if len(text) < 24 || len(text) > 512 || isUUID(text) {
 		return false
 	}
 	var upper, lower, digit, hex int
@@ -128,6 +127,20 @@ func looksRandom(text string, uuid *regexp.Regexp) bool {
 		return digit > 0 && digit < len(text) && entropy(text) > 3
 	}
 	return upper > 1 && lower > 1 && digit > 1 && entropy(text) > 4
+}
+
+// isUUID tells whether text has the form of a UUID (RFC 9562, section 4).
+func isUUID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i, r := range text {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (r == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", r) {
+			return false
+		}
+	}
+	return true
 }
 
 // entropy is Shannon's, in bits per byte.

@@ -189,8 +189,7 @@ type Limit struct {
 	Burst int    `yaml:"burst,omitempty" json:"burst,omitzero" range:"1..1000000000"` // default: the rate's count
 	Cost  int    `yaml:"cost,omitempty" json:"cost,omitzero" range:"1..1000000"`      // units one request takes; default 1
 	IPv6  int    `yaml:"ipv6,omitempty" json:"ipv6,omitzero" range:"32..128"`         // prefix length that counts as one address; default 64
-	Name  string `yaml:"name,omitempty" json:"name,omitzero"`                         // shown in RateLimit-Policy; default made from Per
-	Scope string `yaml:"-" json:"scope,omitzero"`                                     // set by Compile: "edge", "service" or "route"; requests of one scope are counted together
+	Name  string `yaml:"name,omitempty" json:"name,omitzero"`                         // shown in RateLimit-Policy; default such as "address", "orders.user" (service) or "orders.1.route" (its first route). Limits of one name, key and rate count together
 }
 
 // WAF sets the inspection of requests by the OWASP Core Rule Set. A zero field means: as the level above.

@@ -1,6 +1,197 @@
 package model
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// checker gathers what is wrong with a model.
+type checker struct {
+	*Declared
+	found []Finding
+}
+
+func (c *checker) fail(code, key, text, hint string) {
+	c.found = append(c.found, Finding{Severity: Error, Code: code, Position: c.at(key), Key: key, Text: text, Hint: hint})
+}
+
+func (c *checker) warn(code, key, text, hint string) {
+	c.found = append(c.found, Finding{Severity: Warning, Code: code, Position: c.at(key), Key: key, Text: text, Hint: hint})
+}
+
+// collide reports two places that cannot both stand.
+func (c *checker) collide(code, key, other, text, hint string) {
+	c.found = append(c.found, Finding{Severity: Error, Code: code, Position: c.at(key), Key: key, Text: text, Hint: hint, Other: c.at(other)})
+}
+
 // validate returns what is wrong with a decoded model by itself, without looking at anything outside of it.
+// Values that the decoder has refused are zero here and are not reported twice.
 func validate(d *Declared) []Finding {
+	c := &checker{Declared: d}
+	c.fleet()
+	c.edge()
+	c.providers()
+	c.roles()
+	c.classes()
+	for _, name := range sortedKeys(d.Fleet.Services) {
+		c.service(name, d.Fleet.Services[name])
+	}
+	c.routes()
+	c.startCircles()
+	c.inspection("waf", d.Fleet.WAF)
+	c.recording()
+	return c.found
+}
+
+func (c *checker) fleet() {
+	f := c.Fleet
+	if f.Fleet != "" && !isName(f.Fleet) {
+		c.fail("bad-name", "fleet", badName(f.Fleet), "")
+	}
+	if f.TrustDomain != "" && !isTrustDomain(f.TrustDomain) {
+		c.fail("bad-trust-domain", "trust_domain",
+			fmt.Sprintf("%q is not a trust domain; expected lower-case letters, digits, dots, dashes and underscores", f.TrustDomain),
+			hintLower(f.TrustDomain, isTrustDomain))
+	}
+	if _, written := c.places["services"]; written && len(f.Services) == 0 {
+		c.fail("missing-value", "services", "expected at least one service, found none", "")
+	}
+	for i, p := range f.Policies {
+		if p == "" {
+			c.fail("missing-value", index("policies", i), "expected a path, found nothing", "")
+		}
+	}
+}
+
+func (c *checker) roles() {
+	names := sortedKeys(c.Fleet.Roles)
+	for _, name := range names {
+		key := join("roles", name)
+		if !isRoleName(name) {
+			c.fail("bad-name", key, fmt.Sprintf("%q is not a role name; expected letters, digits and _ . : -, beginning with a letter, at most 63", name), "")
+		}
+		for i, other := range c.Fleet.Roles[name].Includes {
+			c.known("role", index(key+".includes", i), other, names)
+		}
+		if circle := findCircle(name, func(n string) []string { return c.Fleet.Roles[n].Includes }); circle != nil && name == slices.Min(circle) {
+			c.fail("role-circle", key+".includes", "roles include each other in a circle: "+strings.Join(append(circle, name), " > "), "remove one of the includes")
+		}
+	}
+}
+
+func (c *checker) classes() {
+	for _, name := range sortedKeys(c.Fleet.DataClasses) {
+		key := join("data_classes", name)
+		if !isName(name) {
+			c.fail("bad-name", key, badName(name), "")
+		}
+		c.blanks(key+".redact", c.Fleet.DataClasses[name].Redact)
+	}
+}
+
+// known reports a name that nothing declares.
+func (c *checker) known(kind, key, name string, names []string) {
+	if name == "" {
+		c.fail("missing-value", key, "expected the name of a "+kind+", found nothing", "")
+		return
+	}
+	if slices.Contains(names, name) {
+		return
+	}
+	hint := didYouMean(name, names)
+	if hint == "" && len(names) == 0 {
+		hint = "no " + kind + " is declared"
+	}
+	c.fail("unknown-"+strings.ReplaceAll(kind, " ", "-"), key, fmt.Sprintf("no %s is named %q", kind, name), hint)
+}
+
+func (c *checker) blanks(key string, list []string) {
+	for i, s := range list {
+		if strings.TrimSpace(s) == "" {
+			c.fail("missing-value", index(key, i), "expected text, found nothing", "")
+		}
+	}
+}
+
+// startCircles reports services that wait for each other.
+func (c *checker) startCircles() {
+	after := func(n string) []string {
+		if run := c.Fleet.Services[n].Run; run != nil {
+			return run.After
+		}
+		return nil
+	}
+	for _, name := range sortedKeys(c.Fleet.Services) {
+		if circle := findCircle(name, after); circle != nil && name == slices.Min(circle) {
+			c.fail("start-circle", join("services", name)+".run.after", "services wait for each other in a circle: "+strings.Join(append(circle, name), " > "), "remove one of them")
+		}
+	}
+}
+
+// findCircle returns a shortest way along next from start back to start, start first, or nil.
+func findCircle(start string, next func(string) []string) []string {
+	from := map[string]string{}
+	pending := []string{start}
+	for len(pending) > 0 {
+		at := pending[0]
+		pending = pending[1:]
+		for _, n := range next(at) {
+			if n == start {
+				circle := []string{at}
+				for at != start {
+					at = from[at]
+					circle = append(circle, at)
+				}
+				slices.Reverse(circle)
+				return circle
+			}
+			if _, seen := from[n]; !seen {
+				from[n] = at
+				pending = append(pending, n)
+			}
+		}
+	}
 	return nil
+}
+
+func (c *checker) recording() {
+	c.blanks("audit.redact", c.Fleet.Audit.Redact)
+	if keep := c.Fleet.Audit.Keep; keep != 0 && keep < 1<<20 {
+		c.fail("out-of-range", "audit.keep", "records need at least 1MiB", "")
+	}
+	t := c.Fleet.Telemetry
+	if t.OTLP != "" {
+		c.collector("telemetry.otlp", t.OTLP)
+	} else if t.Sample != 0 || len(t.Headers) > 0 {
+		c.warn("no-effect", "telemetry", "without otlp nothing is sent", "name a collector: otlp: http://127.0.0.1:4318")
+	}
+	for _, name := range sortedKeys(t.Headers) {
+		key := join("telemetry.headers", name)
+		if !isToken(name) {
+			c.fail("bad-header", key, fmt.Sprintf("%q is not a header name", name), "")
+		}
+		c.value(key, name, t.Headers[name])
+	}
+}
+
+// span warns of a time so long that it does not protect.
+func (c *checker) span(key string, d, most Duration) {
+	if d > most {
+		c.warn("insane-value", key, fmt.Sprintf("%s is longer than %s and protects nothing", time.Duration(d), time.Duration(most)), "leave it out for the default")
+	}
+	if d != 0 && d < Duration(time.Millisecond) {
+		c.warn("insane-value", key, fmt.Sprintf("%s is too short for any request", time.Duration(d)), "leave it out for the default")
+	}
+}
+
+func (c *checker) size(key string, s, least, most Size) {
+	text := func(s Size) string { b, _ := s.MarshalText(); return string(b) } //nolint:errcheck // a Size is always written
+	if s > most {
+		c.warn("insane-value", key, text(s)+" is more than "+text(most)+" and protects nothing", "leave it out for the default")
+	}
+	if s != 0 && s < least {
+		c.warn("insane-value", key, text(s)+" is less than "+text(least)+" and too small for usual requests", "leave it out for the default")
+	}
 }

@@ -1,0 +1,128 @@
+package model
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+func (c *checker) service(name string, s Service) {
+	key := join("services", name)
+	if !isName(name) {
+		c.fail("bad-name", key, badName(name), "")
+	}
+	if s.Address != "" {
+		c.upstreamAddress(key+".address", s.Address)
+	}
+	for i, class := range s.Data {
+		c.known("data class", index(key+".data", i), class, sortedKeys(c.Fleet.DataClasses))
+	}
+	names := sortedKeys(c.Fleet.Services)
+	for i, caller := range s.Callers {
+		c.known("service", index(key+".callers", i), caller, names)
+	}
+	if len(s.Expose) == 0 && len(s.Callers) == 0 {
+		c.warn("unreachable-service", key, "nothing exposes this service and no service calls it", "add expose or callers, or remove it")
+	}
+	if s.Run != nil {
+		c.run(key+".run", name, *s.Run)
+	}
+	c.limits(key+".limits", s.Limits)
+	c.span(key+".upstream.timeout", s.Upstream.Timeout, longTimeout)
+	if s.Upstream.CA != "" && s.Address != "" && !strings.HasPrefix(s.Address, "https://") {
+		c.warn("no-effect", key+".upstream.ca", "the address is not https, so no certificate is checked", "write https:// in address, or remove ca")
+	}
+}
+
+// upstreamAddress checks scheme://host:port.
+func (c *checker) upstreamAddress(key, text string) {
+	u, err := url.Parse(text)
+	if err != nil || !slices.Contains([]string{"http", "https", "h2c"}, u.Scheme) {
+		hint := "write http://host:port, https://host:port, or h2c://host:port for gRPC"
+		if shape, _ := badAddress(text); shape == "" {
+			hint = "did you mean " + quote("http://"+text) + "?"
+		}
+		c.fail("bad-address", key, fmt.Sprintf("%q is not the address of a service", redactURL(text)), hint)
+		return
+	}
+	if u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		c.fail("bad-address", key, fmt.Sprintf("%q has more than scheme, host and port", redactURL(text)), "write "+quote(u.Scheme+"://"+u.Host))
+		return
+	}
+	if u.Port() == "" {
+		c.fail("bad-address", key, fmt.Sprintf("%q has no port", text), "write "+quote(text+":80")+" or the port it listens on")
+		return
+	}
+	if why, hint := badAddress(u.Host); why != "" || u.Hostname() == "" || u.Port() == "0" {
+		c.fail("bad-address", key, fmt.Sprintf("%q is not the address of a service", text), hint)
+		return
+	}
+	for _, name := range sortedKeys(c.Fleet.Edge.Listeners) {
+		l := c.Fleet.Edge.Listeners[name]
+		for _, taken := range []string{l.Address, l.RedirectFrom} {
+			if taken == u.Host {
+				c.collide("address-loop", key, join("edge.listeners", name), "this is the edge itself; requests would run in a circle", "write where the service listens")
+			}
+		}
+	}
+}
+
+func (c *checker) run(key, name string, r Run) {
+	if _, written := c.places[key+".command"]; written && len(r.Command) == 0 && c.at(key+".command").Line > 0 {
+		c.fail("missing-value", key+".command", "expected a command and its arguments, found nothing", `write [go, run, ./cmd/orders]`)
+	}
+	if len(r.Command) > 0 && r.Command[0] == "" {
+		c.fail("missing-value", index(key+".command", 0), "expected a command, found nothing", "")
+	}
+	for i, argument := range r.Command {
+		flag, value, assigned := strings.Cut(argument, "=")
+		if assigned && secretNamed(flag, value) {
+			c.found = append(c.found, literalSecret(c.at(index(key+".command", i)), index(key+".command", i), "the value of "+quote(flag)))
+		}
+	}
+	if r.Ready != "" {
+		if u, err := url.Parse(r.Ready); err != nil || !strings.HasPrefix(r.Ready, "/") || u.Host != "" {
+			c.fail("bad-path", key+".ready", quote(r.Ready)+" is not a path", "write /healthz")
+		}
+	}
+	names := sortedKeys(c.Fleet.Services)
+	for i, other := range r.After {
+		c.known("service", index(key+".after", i), other, names)
+		if o, ok := c.Fleet.Services[other]; ok && o.Run == nil && other != name {
+			c.warn("no-effect", index(key+".after", i), "service "+quote(other)+" has no command, so nothing is waited for", "add run to it, or remove this")
+		}
+	}
+	for _, variable := range sortedKeys(r.Env) {
+		at := join(key+".env", variable)
+		if !isVariable(variable) {
+			c.fail("bad-name", at, quote(variable)+" is not the name of an environment variable", "")
+		}
+		c.value(at, variable, r.Env[variable])
+	}
+}
+
+// value checks that a value has one source, and that a literal is no secret.
+func (c *checker) value(key, name string, v Value) {
+	sources := 0
+	for _, s := range []string{"value", "from_env", "from_file"} {
+		if _, written := c.places[key+"."+s]; written {
+			sources++
+		}
+	}
+	if sources > 1 {
+		c.fail("bad-reference", key, "expected one of value, from_env and from_file, found several", "keep one of them")
+	}
+	if v.FromEnv != "" && !isVariable(v.FromEnv) {
+		c.fail("bad-name", key+".from_env", quote(v.FromEnv)+" is not the name of an environment variable", "")
+	}
+	if v.Value == "" || secretShape(v.Value) != "" { // the latter is already reported
+		return
+	}
+	switch {
+	case secretNamed(name, v.Value):
+		c.found = append(c.found, literalSecret(c.at(key), key, "the value of "+quote(name)))
+	case looksRandom(v.Value):
+		c.found = append(c.found, literalSecret(c.at(key), key, "a key"))
+	}
+}
