@@ -46,6 +46,8 @@ type Input struct {
 	TLS       bool
 	SNI       string // server name of the handshake; "" if the client sent none
 	CrossHost bool   // accept a Host that differs from SNI
+
+	GetContent bool // accept a body on GET and HEAD
 }
 
 // h2 reports whether the request came over HTTP/2.
@@ -53,7 +55,7 @@ func (in *Input) h2() bool { return in.Proto == "HTTP/2.0" }
 
 // chunked reports whether the body ends by itself instead of by a length.
 func (in *Input) chunked() bool {
-	return len(in.TransferEncoding) > 0 || in.Header.Has("Transfer-Encoding")
+	return len(in.TransferEncoding) > 0 || count(in.Header, "Transfer-Encoding") > 0
 }
 
 // hasContent reports whether a body follows, or may.

@@ -54,10 +54,10 @@ func (c *connection) add(option string) error {
 		return refuse(CodeConnection, "the Connection header is not a list of tokens")
 	}
 	name := textproto.CanonicalMIMEHeaderKey(option)
-	if isHopByHop(name) {
+	if kindOf(name) == hopByHop {
 		return nil
 	}
-	if folded := foldName(name); isKnown(folded) || strings.HasPrefix(folded, "Content-") || strings.HasPrefix(folded, "Sec-") {
+	if folded := foldName(name); kindOf(folded) != ordinary || strings.HasPrefix(folded, "Content-") || strings.HasPrefix(folded, "Sec-") {
 		return refuse(CodeConnection, "the Connection header names a field that is meant for the service")
 	}
 	c.fields = append(c.fields, name)
@@ -68,8 +68,11 @@ func (c *connection) add(option string) error {
 // are ignored, as RFC 9110, section 7.8, permits; an offer that mixes WebSocket with another, or a handshake
 // that RFC 6455, section 4.1, does not allow, is refused, for a back end might answer it otherwise.
 func upgrade(in *Input, c connection) (string, error) {
+	if !c.upgrade {
+		return "", nil
+	}
 	offers := in.Header.Count("Upgrade")
-	if offers == 0 || !c.upgrade {
+	if offers == 0 {
 		return "", nil
 	}
 	offer := trimOWS(in.Header.Get("Upgrade"))

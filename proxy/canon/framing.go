@@ -10,8 +10,8 @@ func checkFraming(in *Input, out *Output) error {
 	if err != nil {
 		return err
 	}
-	if v := out.Header.Get("Content-Length"); v != "" || out.Header.Has("Content-Length") {
-		n, err := parseLength(v)
+	if count(out.Header, "Content-Length") > 0 {
+		n, err := parseLength(out.Header.Get("Content-Length"))
 		switch {
 		case err != nil:
 			return err
@@ -21,7 +21,7 @@ func checkFraming(in *Input, out *Output) error {
 			return refuse(CodeLengthConflict, "the Content-Length is not the length of the body that will be read")
 		}
 	}
-	if in.hasContent() && (in.Method == "GET" || in.Method == "HEAD") {
+	if (chunked || in.ContentLength != 0) && (in.Method == "GET" || in.Method == "HEAD") && !in.GetContent {
 		return refuse(CodeContent, "a GET or HEAD request has a body")
 	}
 	return nil
@@ -44,7 +44,7 @@ func parseLength(s string) (int64, error) {
 // checkCoding reports whether the body is chunked and refuses every other transfer coding, and chunked where
 // the protocol version lacks it.
 func checkCoding(in *Input) (bool, error) {
-	codings := len(in.TransferEncoding) + in.Header.Count("Transfer-Encoding")
+	codings := len(in.TransferEncoding) + count(in.Header, "Transfer-Encoding")
 	if codings == 0 {
 		return false, nil
 	}

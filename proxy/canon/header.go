@@ -1,6 +1,7 @@
 package canon
 
 import (
+	"encoding/binary"
 	"net/textproto"
 	"strings"
 
@@ -31,18 +32,18 @@ func cleanHeader(in *Input, out *Output, limits Limits) error {
 		if f.Name, err = checkName(in.Header, i); err != nil {
 			return err
 		}
-		strict := isStrict(f.Name)
-		if err := checkValue(f, strict); err != nil {
+		k := kindOf(f.Name)
+		if err := checkValue(f, k == strict); err != nil {
 			return err
 		}
-		if (strict || isSingleton(f.Name)) && seenBefore(in.Header, i) {
+		if (k == strict || k == singleton) && seenBefore(in.Header, i) {
 			if f.Name == "Cookie" && in.h2() {
 				joinCookie(out.Header, f.Value)
 				continue
 			}
 			return refuseField(CodeHeaderDuplicate, f.Name, "appears more than once")
 		}
-		if err := keep(in, out, f, hop); err != nil {
+		if err := keep(in, out, f, k, hop); err != nil {
 			return err
 		}
 	}
@@ -55,7 +56,7 @@ func headerTooLarge(code, text string) error {
 }
 
 // keep adds f to out unless it ends here.
-func keep(in *Input, out *Output, f field.Field, hop connection) error {
+func keep(in *Input, out *Output, f field.Field, k kind, hop connection) error {
 	switch {
 	case f.Name == "Host":
 		host, port, err := Host(f.Value)
@@ -74,8 +75,8 @@ func keep(in *Input, out *Output, f field.Field, hop connection) error {
 		if !out.Header.Has("Te") && hasListToken(f.Value, "trailers") {
 			out.Header.Add("Te", "trailers")
 		}
-	case isHopByHop(f.Name), hop.names(f.Name):
-	case isClaim(f.Name):
+	case k == hopByHop, hop.names(f.Name):
+	case k == claim:
 		out.Dropped = append(out.Dropped, f.Name)
 	default:
 		out.Header = append(out.Header, f)
@@ -91,21 +92,30 @@ func checkName(header field.List, i int) (string, error) {
 	if name == "" {
 		return "", refuse(CodeHeaderName, "a header field has no name")
 	}
-	odd := false
+	odd, canonical, upper := false, true, true // upper: the next letter is to be upper case
 	for j := range len(name) {
-		switch c := name[j]; {
-		case isAlphanumeric(c) || c == '-':
+		c := name[j]
+		switch {
+		case c >= 'a' && c <= 'z':
+			canonical = canonical && !upper
+		case c >= 'A' && c <= 'Z':
+			canonical = canonical && upper
+		case c == '-' || c >= '0' && c <= '9':
 		case isTokenByte(c):
 			odd = true
 		default:
 			return "", refuse(CodeHeaderName, "a header field's name is not a token")
 		}
+		upper = c == '-'
+	}
+	if !canonical {
+		name = textproto.CanonicalMIMEHeaderKey(name)
 	}
 	if !odd {
-		return textproto.CanonicalMIMEHeaderKey(name), nil
+		return name, nil
 	}
 	folded := foldName(name)
-	if isKnown(folded) {
+	if kindOf(folded) != ordinary {
 		return "", refuseField(CodeHeaderShadow, name, "may be taken for "+folded)
 	}
 	for j := range header {
@@ -113,7 +123,7 @@ func checkName(header field.List, i int) (string, error) {
 			return "", refuseField(CodeHeaderShadow, name, "may be taken for another header field of the request")
 		}
 	}
-	return textproto.CanonicalMIMEHeaderKey(name), nil
+	return name, nil
 }
 
 // foldName returns the canonical name that differs from name at most in what stands where "-" may stand.
@@ -128,31 +138,43 @@ func foldName(name string) string {
 
 // checkValue refuses control characters but tabs (RFC 9110, section 5.5), and in strict fields whatever is
 // not ASCII.
-func checkValue(f field.Field, strict bool) error {
-	v := f.Value
-	high := byte(0)
-	for i := range len(v) {
-		c := v[i]
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return refuseField(CodeHeaderValue, f.Name, "has a control character")
+func checkValue(f field.Field, ascii bool) error {
+	v := []byte(f.Value) // not copied: it neither changes nor escapes
+	for i := 0; i < len(v); {
+		if i+8 <= len(v) && isVisible8(binary.LittleEndian.Uint64(v[i:])) {
+			i += 8
+			continue
 		}
-		high |= c
-	}
-	if strict && high >= 0x80 {
-		return refuseField(CodeHeaderValue, f.Name, "has a byte outside ASCII")
+		switch c := v[i]; {
+		case c < ' ' && c != '\t' || c == 0x7f:
+			return refuseField(CodeHeaderValue, f.Name, "has a control character")
+		case c >= 0x80 && ascii:
+			return refuseField(CodeHeaderValue, f.Name, "has a byte outside ASCII")
+		}
+		i++
 	}
 	return nil
 }
 
+// isVisible8 reports whether all eight bytes of w are visible ASCII or spaces. A byte is something else if it is
+// below 0x20 (then the subtraction borrows), is 0x7f (then the addition carries), or has its highest bit set.
+func isVisible8(w uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	return (w|(w-ones*' ')|(w+ones))&high == 0
+}
+
 // seenBefore reports whether a line before header[i] has the same name.
-func seenBefore(header field.List, i int) bool {
-	name := header[i].Name
-	for j := range i {
-		if len(header[j].Name) == len(name) && strings.EqualFold(header[j].Name, name) {
-			return true
+func seenBefore(header field.List, i int) bool { return count(header[:i], header[i].Name) > 0 }
+
+// count is header.Count for names, which most often differ in length already.
+func count(header field.List, name string) int {
+	n := 0
+	for i := range header {
+		if len(header[i].Name) == len(name) && strings.EqualFold(header[i].Name, name) {
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // joinCookie appends a cookie to the Cookie field that h is known to have: HTTP/2 lets a client split it
