@@ -1,0 +1,189 @@
+// Package engine runs a request through the data path: canonicalise, route, decide stage by stage, forward,
+// answer, record. It knows neither the model's files nor any particular filter; package gate compiles both
+// into the Table it runs on. The edge uses it today, sidecars next.
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/canon"
+	"github.com/palisade-security/palisade/proxy/route"
+	"github.com/palisade-security/palisade/proxy/upstream"
+)
+
+// Step is one filter of a route under the name of its stage.
+type Step struct {
+	Stage  string
+	Filter proxy.Filter
+	DryRun bool // decide and record, do not refuse
+}
+
+// Transport carries requests to a service until it is closed.
+type Transport interface {
+	upstream.Transport
+	Close()
+}
+
+// Service is where requests are forwarded to. Several tables may share one.
+type Service struct {
+	Name      string
+	Address   string // host:port, as recorded
+	Authority string // Host sent upstream; empty: the one the client used
+	Transport Transport
+	slots     chan struct{}
+}
+
+// NewService bounds the requests in flight to one service; what exceeds the bound is shed.
+func NewService(name, address string, t Transport, inFlight int) *Service {
+	return &Service{Name: name, Address: address, Transport: t, slots: make(chan struct{}, inFlight)}
+}
+
+// Close closes idle connections; those in use end with their requests.
+func (s *Service) Close() { s.Transport.Close() }
+
+// Route is a compiled exposure.
+type Route struct {
+	proxy.Route
+	Steps      []Step
+	Service    *Service
+	Body       int64         // bytes a request body may have
+	Timeout    time.Duration // until the answer's head
+	Stream     bool          // bodies without end
+	Deprecated bool
+	WebSocket  bool     // a client may switch to it
+	CORS       []string // origins that may read answers
+}
+
+// Table is everything a request meets, compiled from one snapshot. It is immutable.
+type Table struct {
+	Version  string
+	Fleet    string
+	Hosts    []string // declared hosts, sorted
+	Matcher  *route.Matcher[*Route]
+	Limits   canon.Limits
+	Trusted  []netip.Prefix
+	Redactor *event.Redactor
+	HSTS     map[string]string // value of Strict-Transport-Security by listener; empty: not sent
+	Pause    time.Duration     // longest wait for the next byte of a client's body
+	Body     time.Duration     // longest wait for the whole of it
+	Write    time.Duration     // longest wait for a client to take a byte
+	Requests int               // in flight at once
+	Strict   bool              // refuse what cannot be recorded
+	Dev      bool              // answers carry reasons
+}
+
+// Recorder keeps events. Record must not keep e after it returns. Durable returns after the event is safe
+// on disk; Observe never blocks.
+type Recorder interface {
+	Durable(ctx context.Context, e *event.Event) error
+	Observe(e *event.Event)
+}
+
+// Engine serves requests on the current table. Requests in flight keep the table they began with.
+type Engine struct {
+	table    atomic.Pointer[Table]
+	recorder Recorder
+	inFlight atomic.Int64
+	tunnels  tunnels
+	pool     sync.Pool
+}
+
+// New returns an engine that refuses everything until the first Swap.
+func New(r Recorder) *Engine {
+	e := &Engine{recorder: r}
+	e.tunnels.open = make(map[*tunnel]struct{})
+	e.pool.New = func() any { return &exchange{} }
+	return e
+}
+
+// Swap makes t the table of all requests that begin from now on and returns the one before.
+func (e *Engine) Swap(t *Table) *Table { return e.table.Swap(t) }
+
+// Table returns the table in force, or nil.
+func (e *Engine) Table() *Table { return e.table.Load() }
+
+// InFlight returns the number of requests being served, tunnels included.
+func (e *Engine) InFlight() int { return int(e.inFlight.Load()) }
+
+// ServeHTTP is the front on net/http.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	t := e.table.Load()
+	if t == nil {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		return
+	}
+	x, _ := e.pool.Get().(*exchange)
+	x.begin(e, t, w, hr)
+	n := e.inFlight.Add(1)
+	x.run(int(n) > t.Requests)
+	e.inFlight.Add(-1)
+	if x.broken {
+		// The exchange is left to the collector: after a defect nothing about it can be trusted.
+		panic(http.ErrAbortHandler)
+	}
+	x.reset()
+	e.pool.Put(x)
+}
+
+// Decide runs a request through every stage up to forwarding and returns what was decided, without
+// forwarding, answering or recording anything.
+func (e *Engine) Decide(w http.ResponseWriter, hr *http.Request) *event.Event {
+	x := &exchange{}
+	x.begin(e, e.table.Load(), w, hr)
+	if err := x.decide(); err != nil {
+		x.setDenial(denialFor(err, &x.req))
+	}
+	x.fill()
+	return &x.ev
+}
+
+// Drain waits until no request is in flight, then closes what is left when ctx ends.
+func (e *Engine) Drain(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for e.InFlight() > 0 {
+		select {
+		case <-ctx.Done():
+			e.tunnels.closeAll()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// denialFor turns whatever a stage returned into a refusal.
+func denialFor(err error, r *proxy.Request) *proxy.Denial {
+	var d *proxy.Denial
+	if errors.As(err, &d) {
+		return d
+	}
+	if cause := r.Body.Err(); cause != nil {
+		err = cause
+	}
+	var refusal *canon.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return &proxy.Denial{Kind: refusal.Kind, Detail: refusal.Text, Reasons: []event.Reason{{Code: refusal.Code, Text: refusal.Text}}}
+	case errors.Is(err, proxy.ErrBodyTooLarge):
+		return &proxy.Denial{Kind: proxy.KindTooLarge, Reasons: []event.Reason{{Code: "body-too-large", Text: "the body exceeds the limit of this route"}}}
+	case isTimeout(err):
+		return &proxy.Denial{Kind: proxy.KindTimeout, Reasons: []event.Reason{{Code: "body-timeout", Text: "the body did not arrive in time"}}}
+	case r.Body.Err() != nil:
+		return &proxy.Denial{Kind: proxy.KindMalformed, Reasons: []event.Reason{{Code: "body-unreadable", Text: "the body broke off or is framed wrongly"}}}
+	}
+	return &proxy.Denial{Kind: proxy.KindUndecided, Reasons: []event.Reason{{Code: "undecided", Text: err.Error()}}}
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}

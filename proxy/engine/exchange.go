@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/canon"
+	"github.com/palisade-security/palisade/proxy/field"
+	"github.com/palisade-security/palisade/proxy/route"
+)
+
+// exchange is one request and its answer. Exchanges are reused: nothing may keep a reference into one after
+// reset.
+type exchange struct {
+	engine *Engine
+	table  *Table
+	w      http.ResponseWriter
+	hr     *http.Request
+	rc     *http.ResponseController
+	ctx    context.Context //nolint:containedctx // an exchange is the request's own scope and dies with it
+
+	req   proxy.Request
+	in    canon.Input
+	out   canon.Output
+	trace trace
+	route *Route
+	body  bodyReader
+
+	denial   *proxy.Denial
+	answered bool // the head of an answer is out
+	broken   bool // the connection must not be used again
+	tunnelIn int64
+	ev       event.Event
+
+	deadline time.Time // write deadline in force
+}
+
+func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Request) {
+	x.engine, x.table, x.w, x.hr, x.ctx = e, t, w, hr, hr.Context()
+	x.rc = http.NewResponseController(w)
+	r := &x.req
+	r.Received = time.Now()
+	id, err := uuid.NewV7()
+	if err != nil {
+		id = uuid.UUID{} // the zero id stands out; entropy failing is fatal in crypto/rand anyway
+	}
+	r.ID = id.String()
+	x.trace.begin(hr.Header["Traceparent"])
+	r.TraceID = x.trace.traceID()
+	r.Proto = hr.Proto
+	r.Peer = peerOf(hr.RemoteAddr)
+	r.Client = r.Peer
+	r.TLS = handshakeOf(hr)
+	x.body.begin(x)
+	r.Body = proxy.NewBody(&x.body, hr.ContentLength, 0)
+}
+
+func (x *exchange) reset() {
+	trail, params, query, segments, answer := x.req.Trail[:0], x.req.Params[:0], x.out.Query[:0], x.out.Segments[:0], x.req.Answer[:0]
+	in, out := x.in.Header[:0], x.out.Header[:0]
+	clear(trail[:cap(trail)])
+	clear(in[:cap(in)])
+	clear(out[:cap(out)])
+	*x = exchange{}
+	x.req.Trail, x.req.Params, x.req.Answer = trail, params, answer
+	x.out.Query, x.out.Segments, x.out.Header, x.in.Header = query, segments, out, in
+}
+
+// run serves the request and records it, whatever happens.
+func (x *exchange) run(overloaded bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.panicked(p)
+		}
+		x.finish()
+	}()
+	if overloaded {
+		x.refuse(&proxy.Denial{Kind: proxy.KindOverloaded, Reasons: []event.Reason{{Code: "requests-in-flight", Text: "the gateway is serving as many requests as it may"}}})
+		return
+	}
+	x.serve()
+}
+
+// serve decides, records if it must, and forwards.
+func (x *exchange) serve() {
+	err := x.decide()
+	if err == nil && x.table.Strict {
+		err = x.recordOpen()
+	}
+	if err != nil {
+		x.refuse(denialFor(err, &x.req))
+		return
+	}
+	if x.req.Route == nil {
+		return // answered by the gateway itself
+	}
+	x.forward()
+}
+
+// decide runs every stage before forwarding. A nil error with no route means that the gateway has answered.
+func (x *exchange) decide() error {
+	if err := x.stage(event.StageCanonicalise, x.canonicalise); err != nil {
+		return err
+	}
+	if err := x.stage(event.StageRoute, x.match); err != nil {
+		return err
+	}
+	if x.route == nil {
+		return nil
+	}
+	for i := range x.route.Steps {
+		s := &x.route.Steps[i]
+		err := x.step(s)
+		if err == nil {
+			continue
+		}
+		if !s.DryRun {
+			return err
+		}
+		x.ev.DryRun = true
+	}
+	return nil
+}
+
+func (x *exchange) stage(name string, f func() error) error {
+	x.req.Trail = append(x.req.Trail, event.Stage{Name: name})
+	began := time.Now()
+	err := f()
+	x.settle(err, began)
+	return err
+}
+
+func (x *exchange) step(s *Step) error {
+	x.req.Trail = append(x.req.Trail, event.Stage{Name: s.Stage, DryRun: s.DryRun})
+	began := time.Now()
+	err := s.Filter.Filter(x.ctx, &x.req)
+	x.settle(err, began)
+	return err
+}
+
+// settle writes what the running stage decided into the trail.
+func (x *exchange) settle(err error, began time.Time) {
+	st := &x.req.Trail[len(x.req.Trail)-1]
+	st.Took = time.Since(began)
+	if err == nil {
+		st.Outcome = event.OutcomePass
+		return
+	}
+	d := denialFor(err, &x.req)
+	st.Outcome = event.OutcomeDeny
+	if d.Kind.Slug == proxy.KindUndecided.Slug {
+		st.Outcome = event.OutcomeError
+	}
+	st.Reasons = append(st.Reasons, d.Reasons...)
+}
+
+// canonicalise is the one parse of what the client sent.
+func (x *exchange) canonicalise() error {
+	r, hr, t := &x.req, x.hr, x.table
+	in := &x.in
+	in.Method, in.Target, in.Host, in.Proto = hr.Method, hr.RequestURI, hr.Host, hr.Proto
+	in.TLS, in.SNI = hr.TLS != nil, r.TLS.Server
+	in.ContentLength, in.TransferEncoding = hr.ContentLength, hr.TransferEncoding
+	in.Limits = t.Limits
+	for name, values := range hr.Header {
+		for _, v := range values {
+			in.Header = append(in.Header, field.Field{Name: name, Value: v})
+		}
+	}
+	if client, err := canon.Client(r.Peer, t.Trusted, in.Header); err == nil {
+		r.Client = client
+	} else {
+		return err
+	}
+	r.Scheme = "http"
+	if hr.TLS != nil {
+		r.Scheme = "https"
+	}
+	if err := canon.Canonicalise(in, &x.out); err != nil {
+		return err
+	}
+	r.Method, r.Host, r.Path, r.Segments = x.out.Method, x.out.Host, x.out.Path, x.out.Segments
+	r.RawQuery, r.Query, r.Header = x.out.RawQuery, x.out.Query, x.out.Header
+	return nil
+}
+
+// match finds the route and bounds the body by it.
+func (x *exchange) match() error {
+	r := &x.req
+	m := x.table.Matcher.Match(r.Host, r.Method, r.Segments, r.Params[:0])
+	switch {
+	case m.Outcome == route.Found:
+	case m.Outcome == route.MethodNotAllowed:
+		if handled, err := x.preflight(m.Allow); handled {
+			return err
+		}
+		return &proxy.Denial{
+			Kind: proxy.KindMethod, Header: field.List{{Name: "Allow", Value: joinList(m.Allow)}},
+			Reasons: []event.Reason{{Code: "method-not-declared", Text: "the route takes " + joinList(m.Allow)}},
+		}
+	default:
+		return &proxy.Denial{Kind: proxy.KindNotFound, Reasons: []event.Reason{{Code: "no-route", Text: "no service exposes this host and path"}}}
+	}
+	x.route, r.Route, r.Params = m.Value, &m.Value.Route, m.Params
+	if x.out.Upgrade != "" && !x.upgradable() {
+		return &proxy.Denial{Kind: proxy.KindMalformed, Reasons: []event.Reason{{Code: "upgrade-not-declared", Text: "the route does not declare this protocol switch"}}}
+	}
+	if x.hr.ContentLength > x.route.Body {
+		return fmt.Errorf("declared length: %w", proxy.ErrBodyTooLarge)
+	}
+	r.Body = proxy.NewBody(&x.body, x.hr.ContentLength, x.route.Body)
+	return nil
+}
+
+func (x *exchange) upgradable() bool { return x.route.WebSocket && x.out.Upgrade == "websocket" }
+
+// peerOf parses the address of a connection; what cannot be parsed is the zero address.
+func peerOf(remote string) netip.Addr {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// isStream reports whether bodies of this exchange have no end to wait for.
+func (x *exchange) isStream() bool { return x.route != nil && x.route.Stream }

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/canon"
+	"github.com/palisade-security/palisade/proxy/upstream"
+)
+
+// forward sends on what was decided about, byte for byte, and streams the answer back.
+func (x *exchange) forward() {
+	x.req.Trail = append(x.req.Trail, event.Stage{Name: event.StageForward})
+	began := time.Now()
+	svc := x.route.Service
+	select {
+	case svc.slots <- struct{}{}:
+		defer func() { <-svc.slots }()
+	default:
+		x.forwardFailed(began, &proxy.Denial{Kind: proxy.KindOverloaded, Reasons: []event.Reason{{Code: "service-in-flight", Text: "the service has as many requests in flight as it may"}}})
+		return
+	}
+	x.ev.Upstream = svc.Address
+	out := x.outbound()
+	if x.out.Upgrade != "" {
+		x.tunnel(out, began)
+		return
+	}
+	resp, err := svc.Transport.Do(x.ctx, out)
+	x.ev.UpstreamTook = time.Since(began)
+	if err != nil {
+		x.forwardFailed(began, x.upstreamDenial(err))
+		return
+	}
+	defer resp.Body.Close() //nolint:errcheck // closing an answer that was read or given up has nothing to tell
+	x.noteUpstream(resp)
+	x.settle(nil, began)
+	x.relay(resp)
+}
+
+// outbound is the request as the service gets it.
+func (x *exchange) outbound() *upstream.Request {
+	r := &x.req
+	canon.Rebuild(&r.Header, canon.Hop{Client: r.Client, Peer: r.Peer, Scheme: r.Scheme, Host: r.Host, Port: x.out.Port})
+	r.Header.Del("Content-Length") // the transport frames the body anew
+	r.Header.Set("X-Request-Id", r.ID)
+	r.Header.Set("Traceparent", x.trace.header())
+	host := r.Host
+	if x.route.Service.Authority != "" {
+		host = x.route.Service.Authority
+	}
+	out := &upstream.Request{
+		Method: r.Method, Target: r.Path, Host: host, Header: r.Header,
+		Length: r.Body.Length(), HeaderTimeout: x.route.Timeout,
+		ExpectContinue: x.out.ExpectContinue,
+	}
+	if r.RawQuery != "" {
+		out.Target = r.Path + "?" + r.RawQuery
+	}
+	if out.Length != 0 {
+		out.Body, out.Rewind, out.Interrupt = r.Body, r.Body.Rewind, x.interrupt
+	}
+	return out
+}
+
+// interrupt wakes a read of the client's body that nobody needs any more.
+func (x *exchange) interrupt() { _ = x.rc.SetReadDeadline(time.Unix(1, 0)) }
+
+func (x *exchange) noteUpstream(resp *upstream.Response) {
+	x.ev.UpstreamStatus, x.ev.UpstreamReused, x.ev.Attempts = resp.Status, resp.Reused, resp.Attempts
+}
+
+func (x *exchange) forwardFailed(began time.Time, d *proxy.Denial) {
+	if d.Kind.Slug == proxy.KindUpstream.Slug || d.Kind.Slug == proxy.KindUpstreamTimeout.Slug {
+		x.ev.Aborted = "upstream"
+	}
+	x.settle(d, began)
+	x.refuse(d)
+}
+
+// upstreamDenial names what went wrong without telling the client about the inside.
+func (x *exchange) upstreamDenial(err error) *proxy.Denial {
+	if x.req.Body.Err() != nil {
+		return denialFor(err, &x.req)
+	}
+	if x.ctx.Err() != nil {
+		x.ev.Aborted = "client"
+		return &proxy.Denial{Kind: proxy.KindUpstream, Reasons: []event.Reason{{Code: "client-gone", Text: "the client went away before the answer"}}}
+	}
+	kind, code := proxy.KindUpstream, "upstream-malformed"
+	switch {
+	case errors.Is(err, upstream.ErrDial):
+		code = "upstream-unreachable"
+	case errors.Is(err, upstream.ErrTimeout) || isTimeout(err):
+		kind, code = proxy.KindUpstreamTimeout, "upstream-timeout"
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || isReset(err):
+		code = "upstream-closed"
+	}
+	return &proxy.Denial{Kind: kind, Reasons: []event.Reason{{Code: code, Text: err.Error()}}}
+}
+
+func isReset(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op)
+}
+
+//nolint:gochecknoglobals // a pool of copy buffers is shared by design
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// relay streams an answer to the client.
+func (x *exchange) relay(resp *upstream.Response) {
+	h := x.w.Header()
+	trailers := x.answerHeader(h, resp)
+	x.extendWrite()
+	x.answered = true
+	x.ev.Status = resp.Status
+	x.w.WriteHeader(resp.Status)
+	if !x.copyBody(resp) {
+		x.abort()
+		return
+	}
+	if resp.Trailer == nil {
+		return
+	}
+	for _, f := range resp.Trailer() {
+		if trailers && !hopByHop(f.Name) && !forbiddenTrailer(f.Name) {
+			h.Add("Trailer:"+f.Name, f.Value) // net/http sends names with this prefix as trailers
+		}
+	}
+}
+
+// copyBody reports whether the whole answer reached the client.
+func (x *exchange) copyBody(resp *upstream.Response) bool {
+	buf, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	flush := resp.Length < 0
+	for {
+		n, err := resp.Body.Read(*buf)
+		if n > 0 {
+			x.extendWrite()
+			m, werr := x.w.Write((*buf)[:n])
+			x.ev.BytesOut += int64(m)
+			if werr != nil {
+				x.ev.Aborted = "client"
+				return false
+			}
+			if flush && err == nil {
+				if werr = x.rc.Flush(); werr != nil {
+					x.ev.Aborted = "client"
+					return false
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return true
+		}
+		if err != nil {
+			x.ev.Aborted = "upstream"
+			if x.ctx.Err() != nil {
+				x.ev.Aborted = "client"
+			}
+			return false
+		}
+	}
+}
+
+// extendWrite gives the client its time to take the next bytes. The deadline moves at most every second,
+// since moving it costs a timer.
+func (x *exchange) extendWrite() {
+	now := time.Now()
+	if until := now.Add(x.table.Write); until.Sub(x.deadline) > time.Second {
+		x.deadline = until
+		// A writer without deadlines (a test recorder) is bounded by its own test.
+		_ = x.rc.SetWriteDeadline(until)
+	}
+}
+
+// joinList writes a list as a header value.
+func joinList(l []string) string {
+	var out []byte
+	for i, s := range l {
+		if i > 0 {
+			out = append(out, ", "...)
+		}
+		out = append(out, s...)
+	}
+	return string(out)
+}

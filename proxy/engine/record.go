@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/proxy"
+)
+
+// recordOpen writes the decision durably before it takes effect (audit strict).
+func (x *exchange) recordOpen() error {
+	x.fill()
+	x.ev.Open = true
+	if err := x.engine.recorder.Durable(x.ctx, &x.ev); err != nil {
+		return &proxy.Denial{Kind: proxy.KindUnrecorded, Reasons: []event.Reason{{Code: "record-failed", Text: "the record could not be written"}}}
+	}
+	return nil
+}
+
+// finish writes the one event of this exchange. A connection that must break breaks afterwards.
+func (x *exchange) finish() {
+	x.fill()
+	x.ev.Open = false
+	x.engine.recorder.Observe(&x.ev)
+}
+
+// fill copies into the event what is known by now, redacted.
+func (x *exchange) fill() {
+	e, r := &x.ev, &x.req
+	e.Time, e.ID, e.TraceID, e.SpanID = r.Received, r.ID, r.TraceID, x.trace.spanID()
+	e.Fleet, e.Snapshot = x.table.Fleet, x.table.Version
+	e.Listener = listenerOf(x.ctx)
+	e.Method, e.Scheme, e.Host, e.Path, e.Query, e.Proto = r.Method, r.Scheme, r.Host, r.Path, r.RawQuery, r.Proto
+	if e.Method == "" { // refused before it was understood: what the client sent, as it sent it
+		e.Method, e.Host, e.Path = x.hr.Method, x.hr.Host, x.hr.URL.Path
+	}
+	e.UserAgent = x.hr.UserAgent()
+	e.Referer = x.hr.Referer()
+	e.Client, e.Peer = r.Client.String(), r.Peer.String()
+	e.TLSVersion, e.TLSCipher, e.TLSGroup, e.TLSServer = r.TLS.Version, r.TLS.Cipher, r.TLS.Group, r.TLS.Server
+	if u := r.User; u != nil {
+		e.User = &event.User{Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, ClientID: u.ClientID, TokenID: u.TokenID}
+	}
+	if r.Workload != nil {
+		e.Workload = r.Workload.SPIFFEID
+	}
+	if x.route != nil {
+		e.Route, e.Service, e.Template = x.route.ID, x.route.Service.Name, x.route.Template
+	}
+	e.Allowed = x.denial == nil || decidedAfter(x.denial)
+	e.Trail = r.Trail
+	e.BytesIn, e.Took = r.Body.BytesRead()+x.tunnelIn, time.Since(r.Received)
+	e.Redact(x.table.Redactor)
+}
+
+// decidedAfter reports whether a failure came after the gateway had let the request pass.
+func decidedAfter(d *proxy.Denial) bool {
+	return d.Kind.Status == http.StatusBadGateway || d.Kind.Status == http.StatusGatewayTimeout
+}
+
+// listenerKey is the key of the listener's name in a connection's context.
+type listenerKey struct{}
+
+// WithListener names the listener that accepted a connection, for the events of its requests.
+func WithListener(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, listenerKey{}, name)
+}
+
+func listenerOf(ctx context.Context) string {
+	s, _ := ctx.Value(listenerKey{}).(string)
+	return s
+}

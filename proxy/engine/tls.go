@@ -1,0 +1,21 @@
+package engine
+
+import (
+	"crypto/tls"
+	"net/http"
+
+	"github.com/palisade-security/palisade/proxy"
+)
+
+// handshakeOf names what the handshake settled.
+func handshakeOf(hr *http.Request) proxy.TLS {
+	s := hr.TLS
+	if s == nil {
+		return proxy.TLS{}
+	}
+	version := "1.3"
+	if s.Version == tls.VersionTLS12 {
+		version = "1.2"
+	}
+	return proxy.TLS{Version: version, Cipher: tls.CipherSuiteName(s.CipherSuite), Group: s.CurveID.String(), Server: s.ServerName}
+}

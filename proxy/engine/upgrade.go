@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/upstream"
+)
+
+// tunnel is a connection that has switched protocols.
+type tunnel struct{ client, service io.Closer }
+
+// tunnels are all open ones, so that a drain can end them.
+type tunnels struct {
+	mu   sync.Mutex
+	open map[*tunnel]struct{}
+}
+
+func (t *tunnels) add(n *tunnel)    { t.mu.Lock(); t.open[n] = struct{}{}; t.mu.Unlock() }
+func (t *tunnels) remove(n *tunnel) { t.mu.Lock(); delete(t.open, n); t.mu.Unlock() }
+
+func (t *tunnels) closeAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n := range t.open {
+		_ = n.client.Close() // ending it is all that is left to do
+		_ = n.service.Close()
+	}
+}
+
+// upgrader is the second interface of transports that can switch protocols.
+type upgrader interface {
+	Upgrade(ctx context.Context, r *upstream.Request) (*upstream.Response, io.ReadWriteCloser, error)
+}
+
+// tunnel switches protocols with the service, then with the client, and copies until one side ends.
+func (x *exchange) tunnel(out *upstream.Request, began time.Time) {
+	up, ok := x.route.Service.Transport.(upgrader)
+	if !ok {
+		x.forwardFailed(began, &proxy.Denial{Kind: proxy.KindUpstream, Reasons: []event.Reason{{Code: "no-upgrade", Text: "the service's protocol cannot switch"}}})
+		return
+	}
+	out.Header.Set("Connection", "Upgrade")
+	out.Header.Set("Upgrade", x.out.Upgrade)
+	resp, service, err := up.Upgrade(x.ctx, out)
+	x.ev.UpstreamTook = time.Since(began)
+	if err != nil {
+		x.forwardFailed(began, x.upstreamDenial(err))
+		return
+	}
+	x.noteUpstream(resp)
+	x.settle(nil, began)
+	if service == nil {
+		defer resp.Body.Close() //nolint:errcheck // closing an answer that was read or given up has nothing to tell
+		x.relay(resp)
+		return
+	}
+	defer service.Close() //nolint:errcheck // a tunnel that ended has nothing more to tell
+	x.join(resp, service)
+}
+
+func (x *exchange) join(resp *upstream.Response, service io.ReadWriteCloser) {
+	h := x.w.Header()
+	x.answerHeader(h, resp)
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", resp.Header.Get("Upgrade"))
+	x.answered = true
+	x.ev.Status = http.StatusSwitchingProtocols
+	x.w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, buffered, err := x.rc.Hijack()
+	if err != nil {
+		x.ev.Aborted = "client"
+		return
+	}
+	defer conn.Close()                //nolint:errcheck // a tunnel that ended has nothing more to tell
+	_ = conn.SetDeadline(time.Time{}) // fails only on a closed connection, which the copy finds out
+	n := &tunnel{client: conn, service: service}
+	x.engine.tunnels.add(n)
+	defer x.engine.tunnels.remove(n)
+	x.copyTunnel(conn, buffered.Reader, service)
+}
+
+// copyTunnel copies both ways until one side ends, then ends the other.
+func (x *exchange) copyTunnel(conn net.Conn, fromClient io.Reader, service io.ReadWriteCloser) {
+	done := make(chan int64, 1)
+	go func() {
+		n, err := io.Copy(service, fromClient)
+		if err != nil && !errors.Is(err, net.ErrClosed) {
+			_ = service.Close() // wakes the other direction
+		} else if half, ok := service.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		} else {
+			_ = service.Close()
+		}
+		done <- n
+	}()
+	n, _ := io.Copy(conn, service) // how a tunnel ended is its two ends' business
+	x.ev.BytesOut += n
+	_ = conn.Close()
+	x.tunnelIn = <-done
+}
