@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/palisade-security/palisade/model"
+)
+
+// ReloadAnswer is what a running gateway says to "palisade reload".
+type ReloadAnswer struct {
+	Version  string          `json:"version,omitempty"` // in force now
+	Error    string          `json:"error,omitempty"`
+	Findings []model.Finding `json:"findings,omitempty"`
+}
+
+// maxSocketPath is what sun_path holds on Linux, less the final zero.
+const maxSocketPath = 107
+
+func socketPath(state string) string { return filepath.Join(state, "control.sock") }
+
+// serveControl takes commands on a Unix socket that only the gateway's own user can open. Without it, file
+// changes and SIGHUP still reload.
+func (e *edge) serveControl() {
+	path := socketPath(e.state)
+	if len(path) > maxSocketPath {
+		slog.WarnContext(e.ctx, "no control socket: the state directory's path is too long; SIGHUP reloads", "path", path)
+		return
+	}
+	_ = os.Remove(path) // the journal's lock says that no other gateway runs here
+	var lc net.ListenConfig
+	ln, err := lc.Listen(e.ctx, "unix", path)
+	if err == nil {
+		err = os.Chmod(path, 0o600)
+	}
+	if err != nil {
+		slog.WarnContext(e.ctx, "no control socket; SIGHUP reloads", "error", err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		version, findings, err := e.Reload(r.Context())
+		answer := ReloadAnswer{Version: version, Findings: findings}
+		if err != nil {
+			answer.Error = err.Error()
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(answer) // whoever asked is gone if this fails
+	})
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	e.group.Go(func() error {
+		stop := context.AfterFunc(e.ctx, func() { _ = s.Close() })
+		defer stop()
+		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving the control socket: %w", err)
+		}
+		return nil
+	})
+}
+
+// Reload asks the gateway that runs on the state directory to read its model again.
+func Reload(ctx context.Context, o *Options) (*ReloadAnswer, error) {
+	state, err := o.state()
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socketPath(state))
+	}}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/reload", nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking for a reload: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no gateway runs on %s (start one with palisade up or palisade edge): %w", state, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end below
+	var answer ReloadAnswer
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("reading the gateway's answer: %w", err)
+	}
+	return &answer, nil
+}

@@ -1,0 +1,254 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/keyring"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy/engine"
+	"github.com/palisade-security/palisade/proxy/filter/jwt"
+	"github.com/palisade-security/palisade/proxy/gate"
+	"github.com/palisade-security/palisade/store/journal"
+	"github.com/palisade-security/palisade/token"
+)
+
+// edge is a running gateway.
+type edge struct {
+	o           *Options
+	development bool
+	state       string
+	dev         *token.Development // under up only
+	ca          *keyring.LocalCA   // once a listener asks for it
+
+	journal  *journal.Journal
+	metrics  *observe.Metrics
+	recorder *recorder
+	spans    *observe.Spans
+	engine   *engine.Engine
+	builder  *gate.Builder
+	group    *errgroup.Group // everything that runs
+	ctx      context.Context //nolint:containedctx // the life of the gateway, which reloads outlive their callers in
+
+	mu        sync.Mutex // one reload at a time
+	declared  *model.Declared
+	gate      *gate.Gate
+	auth      *jwt.Authenticator
+	stopAuth  context.CancelFunc
+	listeners map[string]*listener
+}
+
+// open prepares everything that does not depend on requests: state, journal, snapshot, compiled table.
+func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model.Finding, error) {
+	state, err := o.state()
+	if err != nil {
+		return nil, nil, err
+	}
+	declared, snap, findings, err := o.load(development)
+	if err != nil {
+		return nil, findings, err
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return nil, findings, fmt.Errorf("creating the state directory: %w", err)
+	}
+	e := &edge{o: o, development: development, state: state, declared: declared, listeners: map[string]*listener{}}
+	if development {
+		if e.dev, err = token.CreateDevelopment(filepath.Join(state, "token")); err != nil {
+			return nil, findings, err
+		}
+	}
+	if e.builder, err = gate.NewBuilder(); err != nil {
+		return nil, findings, err
+	}
+	if err := e.openRecords(ctx, snap); err != nil {
+		return nil, findings, err
+	}
+	e.engine = engine.New(e.recorder)
+	e.metrics = observe.NewMetrics(func() float64 { return float64(e.engine.InFlight()) })
+	e.recorder.metrics = e.metrics
+	more, err := e.prepare(ctx, snap)
+	findings = append(findings, more...)
+	if err != nil {
+		return nil, findings, errors.Join(err, e.journal.Close())
+	}
+	return e, findings, nil
+}
+
+// openRecords opens the journal and whatever else looks at events.
+func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
+	var rec journal.Recovery
+	var err error
+	e.journal, rec, err = journal.Open(journal.Options{Dir: e.recordsDir(snap), KeepBytes: int64(snap.Audit.Keep)})
+	if err != nil {
+		if errors.Is(err, journal.ErrLocked) {
+			return fmt.Errorf("opening the record: another gateway runs on %s: %w", e.state, err)
+		}
+		return fmt.Errorf("opening the record: %w", err)
+	}
+	if rec.Cut > 0 {
+		slog.WarnContext(ctx, "cut a torn tail off the record; nothing acknowledged was in it", "bytes", rec.Cut, "segment", filepath.Base(rec.CutFrom))
+	}
+	if rec.Damage != nil {
+		slog.ErrorContext(ctx, "the record is damaged; a new segment was begun", "error", rec.Damage)
+	}
+	e.recorder = &recorder{journal: e.journal}
+	switch {
+	case e.o.Quiet:
+	case e.o.JSON:
+		e.recorder.json = &jsonLines{out: e.o.Out}
+	default:
+		e.recorder.lines = observe.NewLines(e.o.Out, e.o.style())
+	}
+	t := snap.Telemetry
+	if t.OTLP == "" {
+		return nil
+	}
+	headers, err := values(t.Headers)
+	if err != nil {
+		return fmt.Errorf("reading telemetry.headers: %w", err)
+	}
+	e.spans, err = observe.NewSpans(ctx, t.OTLP, headers, t.Sample, snap.Fleet)
+	e.recorder.spans = e.spans
+	return err
+}
+
+func (e *edge) recordsDir(snap *model.Snapshot) string { return recordsDir(e.state, snap) }
+
+// recordsDir is where events are kept: as declared, or in the state directory.
+func recordsDir(state string, snap *model.Snapshot) string {
+	if snap != nil && snap.Audit.Dir != "" {
+		return snap.Audit.Dir
+	}
+	return filepath.Join(state, "events")
+}
+
+// prepare compiles snap and everything around it. Nothing is in force before apply.
+func (e *edge) prepare(ctx context.Context, snap *model.Snapshot) ([]model.Finding, error) {
+	o := jwt.Options{Fleet: snap.Fleet, Providers: snap.Providers, Roles: snap.Roles, Previous: e.auth, LoopbackHTTP: e.development, Log: slog.Default()}
+	if e.dev != nil {
+		o.Development = &jwt.Development{Issuer: token.DevelopmentIssuer, Audience: token.DevelopmentAudience, JWKS: e.dev.PublicJWKS()}
+	}
+	auth, err := jwt.New(o)
+	if err != nil {
+		return nil, err
+	}
+	g, findings, err := e.builder.Build(ctx, snap, auth)
+	if err != nil {
+		return findings, err
+	}
+	e.auth, e.gate = auth, g
+	return findings, nil
+}
+
+// run binds, serves and blocks until ctx ends or something fails. Bound is called once requests are taken.
+func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct{}) error {
+	group, ctx := errgroup.WithContext(ctx)
+	e.group, e.ctx = group, ctx
+	defer e.close()
+	if err := e.apply(e.gate); err != nil {
+		return err
+	}
+	if err := e.serveAdmin(); err != nil {
+		return err
+	}
+	e.serveControl()
+	group.Go(func() error { return e.watch(ctx, reload) })
+	if bound != nil {
+		if err := bound(); err != nil {
+			e.stopListeners()
+			return errors.Join(err, ignoreCanceled(group.Wait()))
+		}
+	}
+	<-ctx.Done()
+	err := ignoreCanceled(group.Wait())
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// apply puts a prepared gate in force: listeners first, since they can fail, then the table.
+func (e *edge) apply(g *gate.Gate) error {
+	if err := e.bind(g.Snapshot); err != nil {
+		return err
+	}
+	stop := e.stopAuth
+	ctx, cancel := context.WithCancel(e.ctx)
+	auth := e.auth
+	e.stopAuth = cancel
+	e.group.Go(func() error { return auth.Run(ctx) })
+	e.engine.Swap(g.Table)
+	e.builder.Applied()
+	if stop != nil {
+		stop()
+	}
+	e.metrics.Reloaded(true, g.Snapshot.Version)
+	return nil
+}
+
+// Reload reads the model again and puts it in force. On error everything stays as it was.
+func (e *edge) Reload(ctx context.Context) (string, []model.Finding, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	version, findings, err := e.reload(ctx)
+	if err != nil {
+		e.metrics.Reloaded(false, "")
+	}
+	return version, findings, err
+}
+
+func (e *edge) reload(ctx context.Context) (string, []model.Finding, error) {
+	declared, snap, findings, err := e.o.load(e.development)
+	if declared != nil {
+		e.declared = declared // watch what is declared now, so that mending it is noticed
+	}
+	if err != nil {
+		return "", findings, err
+	}
+	if err := e.reloadCertificates(); err != nil {
+		return "", findings, err
+	}
+	before, auth := e.gate, e.auth
+	if snap.Version == before.Snapshot.Version {
+		return snap.Version, findings, nil
+	}
+	more, err := e.prepare(ctx, snap)
+	findings = append(findings, more...)
+	if err == nil {
+		err = e.apply(e.gate)
+	}
+	if err != nil {
+		e.gate, e.auth = before, auth
+		return "", findings, err
+	}
+	return snap.Version, findings, nil
+}
+
+// close ends what outlives requests.
+func (e *edge) close() {
+	if err := e.journal.Close(); err != nil {
+		slog.ErrorContext(e.ctx, "closing the record", "error", err)
+	}
+	if e.spans != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), spansTimeout)
+		defer cancel()
+		if err := e.spans.Close(ctx); err != nil {
+			slog.WarnContext(ctx, "sending the last spans", "error", err)
+		}
+	}
+}

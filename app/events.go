@@ -1,0 +1,93 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/store/journal"
+)
+
+// EventQuery says which events to show.
+type EventQuery struct {
+	Follow  bool
+	Last    int // of those recorded already; 0: all
+	Refused bool
+	Service string
+	User    string
+	Since   time.Time
+}
+
+func (q *EventQuery) wants(e *event.Event) bool {
+	return (!q.Refused || !e.Allowed || e.DryRun) && (q.Service == "" || e.Service == q.Service) &&
+		(q.User == "" || e.User != nil && e.User.Subject == q.User) && !e.Time.Before(q.Since)
+}
+
+// Events prints recorded events, oldest first, and new ones as they come if asked to follow.
+func Events(ctx context.Context, o *Options, q *EventQuery) error {
+	state, err := o.state()
+	if err != nil {
+		return err
+	}
+	_, snap, _, err := o.load(true)
+	if err != nil {
+		snap = nil // events can be read without a sound model
+	}
+	dir := recordsDir(state, snap)
+	var window [][]byte
+	next := uint64(0)
+	for rec, err := range journal.Read(dir, 0) {
+		if err != nil {
+			fmt.Fprintf(o.Err, "warning: %v\n", err)
+			continue
+		}
+		next = rec.Seq + 1
+		if e, err := event.Parse(rec.Data); err != nil || e.Open || !q.wants(e) {
+			continue
+		}
+		window = append(window, []byte(string(rec.Data)))
+		if q.Last > 0 && len(window) > q.Last {
+			window = window[1:]
+		}
+	}
+	for _, data := range window {
+		if err := o.printEvent(o.Out, data); err != nil {
+			return err
+		}
+	}
+	if !q.Follow {
+		return nil
+	}
+	for rec, err := range journal.Follow(ctx, dir, next) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			fmt.Fprintf(o.Err, "warning: %v\n", err)
+			continue
+		}
+		if e, err := event.Parse(rec.Data); err == nil && !e.Open && q.wants(e) {
+			if err := o.printEvent(o.Out, rec.Data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (o *Options) printEvent(w io.Writer, data []byte) error {
+	line := strings.TrimSpace(string(data))
+	if !o.JSON {
+		e, err := event.Parse(data)
+		if err != nil {
+			return fmt.Errorf("reading a record: %w", err)
+		}
+		line = observe.Line(e, o.style())
+	}
+	_, err := io.WriteString(w, line+"\n")
+	return err
+}

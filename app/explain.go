@@ -1,0 +1,175 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/policy"
+	"github.com/palisade-security/palisade/store/journal"
+)
+
+// Explanation is one decision with everything that led to it.
+type Explanation struct {
+	Event    *event.Event      `json:"-"`
+	Policies map[string]string `json:"policies,omitempty"` // text of every policy named in the trail
+	Flips    []policy.Flip     `json:"flips,omitempty"`    // the smallest changes that would turn the decision
+	Stale    bool              `json:"stale,omitempty"`    // the model has changed since
+}
+
+// Explain finds the recorded decision of a request and what would flip it.
+func Explain(_ context.Context, o *Options, id string) (*Explanation, error) {
+	state, err := o.state()
+	if err != nil {
+		return nil, err
+	}
+	_, snap, _, err := o.load(true)
+	if err != nil {
+		snap = nil // the record still tells what happened; only the model's part is missing
+	}
+	e, err := find(recordsDir(state, snap), id)
+	if err != nil {
+		return nil, err
+	}
+	return explain(e, snap), nil
+}
+
+// find returns the newest record with that request id, or with an id that begins so.
+func find(dir, id string) (*event.Event, error) {
+	var found *event.Event
+	for rec, err := range journal.Read(dir, 0) {
+		if err != nil {
+			continue // damage elsewhere does not hide this record; "events" tells of it
+		}
+		if !strings.Contains(string(rec.Data), id) {
+			continue
+		}
+		if e, err := event.Parse(rec.Data); err == nil && strings.HasPrefix(e.ID, id) {
+			found = e
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up", id, dir)
+	}
+	return found, nil
+}
+
+// explain joins an event with the model's policies.
+func explain(e *event.Event, snap *model.Snapshot) *Explanation {
+	x := &Explanation{Event: e}
+	if snap == nil {
+		return x
+	}
+	x.Stale = e.Snapshot != snap.Version
+	set, _ := policy.Compile(snap)
+	if set == nil {
+		return x
+	}
+	x.Policies = map[string]string{}
+	for i := range e.Trail {
+		for _, r := range e.Trail[i].Reasons {
+			if text, _, ok := set.Source(r.Policy); ok {
+				x.Policies[r.Policy] = text
+			}
+		}
+	}
+	x.Flips = flips(e, snap, set)
+	return x
+}
+
+// Print writes x for people.
+func (x *Explanation) Print(w io.Writer, st observe.Style) {
+	e := x.Event
+	verdict := st.Paint(observe.Good, "allowed")
+	if !e.Allowed {
+		verdict = st.Paint(observe.Bad, "refused")
+	}
+	fmt.Fprintf(w, "%s %s %s%s  %s with %d\n", st.Paint(observe.Bold, "Request"), e.Method, e.Host, withQuery(e), verdict, e.Status)
+	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s TLS %s %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, e.Proto, e.TLSVersion, e.TLSGroup)
+	fmt.Fprintf(w, "  user      %s\n", who(e))
+	if e.Route != "" {
+		fmt.Fprintf(w, "  route     %s → %s %s\n", e.Template, e.Service, e.Upstream)
+	}
+	fmt.Fprintf(w, "  snapshot  %s%s\n\n", short(e.Snapshot), map[bool]string{true: st.Paint(observe.Warn, "  (the model has changed since; policy texts below are today's)")}[x.Stale])
+	for i := range e.Trail {
+		x.stage(w, st, &e.Trail[i])
+	}
+	if len(x.Flips) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", st.Paint(observe.Bold, "What would change this"))
+	for _, f := range x.Flips {
+		fmt.Fprintf(w, "  • %s", f.Text)
+		if f.Position != "" {
+			fmt.Fprintf(w, "  %s", st.Paint(observe.Faint, f.Position))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (x *Explanation) stage(w io.Writer, st observe.Style, s *event.Stage) {
+	mark := map[event.Outcome]string{event.OutcomePass: st.Paint(observe.Good, "✓"), event.OutcomeSkip: "-"}[s.Outcome]
+	if mark == "" {
+		mark = st.Paint(observe.Bad, "✗")
+	}
+	dry := ""
+	if s.DryRun {
+		dry = st.Paint(observe.Warn, " (dry run: not enforced)")
+	}
+	fmt.Fprintf(w, "%s %-16s %s%s\n", mark, s.Name, st.Paint(observe.Faint, s.Took.String()), dry)
+	for _, r := range s.Reasons {
+		fmt.Fprintf(w, "    %s", r.Code)
+		if r.Policy != "" {
+			fmt.Fprintf(w, "  %s", r.Policy)
+		}
+		if r.Position != "" {
+			fmt.Fprintf(w, "  %s", st.Paint(observe.Faint, r.Position))
+		}
+		fmt.Fprintln(w)
+		if r.Text != "" {
+			fmt.Fprintf(w, "      %s\n", r.Text)
+		}
+		if text := x.Policies[r.Policy]; text != "" {
+			fmt.Fprintln(w, st.Paint(observe.Faint, indent(text, "      | ")))
+		}
+	}
+}
+
+func withQuery(e *event.Event) string {
+	if e.Query == "" {
+		return e.Path
+	}
+	return e.Path + "?" + e.Query
+}
+
+func who(e *event.Event) string {
+	if e.User == nil {
+		return "nobody signed in"
+	}
+	out := e.User.Subject + " (" + e.User.Provider
+	if len(e.User.Roles) > 0 {
+		out += "; " + strings.Join(e.User.Roles, ", ")
+	}
+	return out + ")"
+}
+
+func indent(text, prefix string) string {
+	return prefix + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+prefix)
+}
+
+// ShowExplanation prints x in the chosen format.
+func (o *Options) ShowExplanation(x *Explanation) error {
+	if o.JSON {
+		return writeJSON(o.Out, struct {
+			Event json.RawMessage `json:"event"` // OCSF, as recorded
+			*Explanation
+		}{event.AppendJSON(nil, x.Event), x})
+	}
+	x.Print(o.Out, observe.Style{Color: o.Color})
+	return nil
+}

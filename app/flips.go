@@ -1,0 +1,68 @@
+package app
+
+import (
+	"net/netip"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/policy"
+)
+
+// flips names the smallest changes that would let a refused request pass, by the stage that refused it.
+func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip {
+	s := observe.Refusing(e)
+	if s == nil {
+		return nil
+	}
+	at := ""
+	if r := routeOf(snap, e.Route); r != nil {
+		at = r.Position.String()
+	}
+	first := event.Reason{}
+	if len(s.Reasons) > 0 {
+		first = s.Reasons[0]
+	}
+	switch s.Name {
+	case event.StageAuthorise:
+		return set.Explain(queryOf(e))
+	case event.StageAuthenticate:
+		return []policy.Flip{{Text: "send an access token that is valid for this route: Authorization: Bearer <token>", Position: at}}
+	case event.StageInspect:
+		return []policy.Flip{
+			{Text: "if this is no attack, exclude the parameter from the rule: waf: {exclude: [{rule: " + first.Policy + ", target: " + first.Data["target"] + ", reason: …}]}", Position: at},
+			{Text: "or only record on this route while tuning: dry_run: [inspect]", Position: at},
+		}
+	case event.StageValidate:
+		if s.Reasons != nil && e.Drift {
+			return []policy.Flip{{Text: "declare this endpoint in the service's API document, if the service really has it"}}
+		}
+		return []policy.Flip{{Text: "send what the API document declares: " + first.Text}}
+	case event.StageLimitAddress, event.StageLimitPrincipal:
+		return []policy.Flip{{Text: "wait as long as Retry-After said, or raise the limit", Position: at}}
+	case event.StageRoute:
+		return []policy.Flip{{Text: "expose it: services.<name>.expose: [{host: " + e.Host + ", path: " + e.Path + ", methods: [" + e.Method + "]}]"}}
+	case event.StageCanonicalise:
+		return []policy.Flip{{Text: "send it unambiguously: " + first.Text}}
+	}
+	return nil
+}
+
+func routeOf(snap *model.Snapshot, id string) *model.ResolvedRoute {
+	for i := range snap.Routes {
+		if snap.Routes[i].ID == id {
+			return &snap.Routes[i]
+		}
+	}
+	return nil
+}
+
+// queryOf asks again what was asked then, as far as the record holds it: claims are not recorded.
+func queryOf(e *event.Event) *policy.Query {
+	q := &policy.Query{Workload: e.Workload, Method: e.Method, Route: e.Route, Host: e.Host, Path: e.Path, Time: e.Time, TLSVersion: e.TLSVersion}
+	q.Client, _ = netip.ParseAddr(e.Client)
+	if u := e.User; u != nil {
+		q.User = &policy.User{Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, ClientID: u.ClientID}
+	}
+	return q
+}

@@ -1,0 +1,141 @@
+package observe
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+)
+
+// Style writes text in colour, or not.
+type Style struct{ Color bool }
+
+// The colours of the terminal, by what they mean.
+const (
+	Good  = "32"
+	Bad   = "31"
+	Warn  = "33"
+	Faint = "2"
+	Bold  = "1"
+)
+
+// Paint wraps s in an SGR code if colours are on.
+func (st Style) Paint(code, s string) string {
+	if !st.Color {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// Lines writes one readable line per event. It is safe for concurrent use.
+type Lines struct {
+	Style Style
+	mu    sync.Mutex
+	out   io.Writer
+}
+
+// NewLines writes to out.
+func NewLines(out io.Writer, st Style) *Lines { return &Lines{Style: st, out: out} }
+
+// Observe writes e's line; a terminal that is gone is not an error of the request.
+func (l *Lines) Observe(e *event.Event) {
+	line := Line(e, l.Style) + "\n"
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = io.WriteString(l.out, line)
+}
+
+// Line is one event in one line: time, status, method and path, who, where to, how long, why not, id.
+func Line(e *event.Event, st Style) string {
+	var b strings.Builder
+	mark, colour := "✓", Good
+	switch {
+	case !e.Allowed:
+		mark, colour = "✗", Bad
+	case e.Aborted != "" || e.Status >= 500:
+		mark, colour = "!", Warn
+	case e.DryRun:
+		mark, colour = "~", Warn
+	}
+	who := "-"
+	if e.User != nil {
+		who = e.User.Subject
+	}
+	target := e.Service
+	if target == "" {
+		target = "-"
+	}
+	path := e.Path
+	if e.Query != "" {
+		path += "?" + e.Query
+	}
+	fmt.Fprintf(&b, "%s %s %-6s %s  %s → %s  %s", st.Paint(Faint, e.Time.Format(time.TimeOnly)), st.Paint(colour, fmt.Sprintf("%s %3d", mark, e.Status)),
+		e.Method, printable(path), printable(who), target, st.Paint(Faint, round(e.Took)))
+	if s := Refusing(e); s != nil {
+		b.WriteString("  " + st.Paint(colour, s.Name+": "+why(s)))
+		if s.DryRun {
+			b.WriteString(st.Paint(Warn, " (dry run)"))
+		}
+	}
+	if e.Aborted != "" {
+		b.WriteString("  " + st.Paint(Warn, "broken off by "+e.Aborted))
+	}
+	b.WriteString("  " + st.Paint(Faint, e.ID))
+	return b.String()
+}
+
+// Refusing returns the stage that refused, or the first that would have in dry run, or nil.
+func Refusing(e *event.Event) *event.Stage {
+	var dry *event.Stage
+	for i := range e.Trail {
+		s := &e.Trail[i]
+		if s.Outcome != event.OutcomeDeny && s.Outcome != event.OutcomeError {
+			continue
+		}
+		if !s.DryRun {
+			return s
+		}
+		if dry == nil {
+			dry = s
+		}
+	}
+	return dry
+}
+
+func why(s *event.Stage) string {
+	if len(s.Reasons) == 0 {
+		return s.Outcome.String()
+	}
+	r := s.Reasons[0]
+	out := r.Code
+	if r.Policy != "" {
+		out += " " + printable(r.Policy)
+	}
+	if n := len(s.Reasons) - 1; n > 0 {
+		out += fmt.Sprintf(" (+%d)", n)
+	}
+	return out
+}
+
+func round(d time.Duration) string {
+	switch {
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d > time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	}
+	return d.Round(time.Microsecond).String()
+}
+
+// printable keeps control characters of a client's making off the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == 0x202e || r == 0x2066 || r == 0x2067 {
+			return '?'
+		}
+		return r
+	}, s)
+}

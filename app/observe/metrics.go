@@ -1,0 +1,110 @@
+// Package observe turns events into what operators look at: Prometheus metrics, OpenTelemetry spans and a
+// readable line on the terminal. It is not the record; package store/journal keeps that.
+package observe
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/palisade-security/palisade/event"
+)
+
+// Metrics are the palisade_* series. Every label has a bounded set of values: routes and services of the
+// model, standard methods, statuses, stages and problem slugs.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	denials  *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+	upstream *prometheus.HistogramVec
+	bytes    *prometheus.CounterVec
+	lost     prometheus.Counter
+	reloads  *prometheus.CounterVec
+	snapshot *prometheus.GaugeVec
+}
+
+// NewMetrics registers the series. InFlight is read at every scrape.
+func NewMetrics(inFlight func() float64) *Metrics {
+	buckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_requests_total", Help: "Requests by route, method and status; an empty route matched none."}, []string{"service", "route", "method", "status"}),
+		denials:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_denials_total", Help: "Refusals by route, stage and problem; dry_run ones were not enforced."}, []string{"route", "stage", "problem", "dry_run"}),
+		took:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "palisade_request_duration_seconds", Help: "From the request's head to the end of the answer.", Buckets: buckets}, []string{"service"}),
+		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "palisade_upstream_duration_seconds", Help: "Until the head of the service's answer.", Buckets: buckets}, []string{"service"}),
+		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_body_bytes_total", Help: "Body bytes by service and direction."}, []string{"service", "direction"}),
+		lost:     prometheus.NewCounter(prometheus.CounterOpts{Name: "palisade_events_lost_total", Help: "Events that could not be recorded."}),
+		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_reloads_total", Help: "Attempts to replace the snapshot."}, []string{"result"}),
+		snapshot: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "palisade_snapshot_info", Help: "The snapshot in force."}, []string{"version"}),
+	}
+	m.registry.MustRegister(m.requests, m.denials, m.took, m.upstream, m.bytes, m.lost, m.reloads, m.snapshot,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "palisade_requests_in_flight", Help: "Requests being served, tunnels included."}, inFlight))
+	return m
+}
+
+// Handler serves the exposition format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Lost counts events that could not be recorded.
+func (m *Metrics) Lost(n int) { m.lost.Add(float64(n)) }
+
+// Reloaded counts an attempt to replace the snapshot; version is the one in force now.
+func (m *Metrics) Reloaded(ok bool, version string) {
+	if !ok {
+		m.reloads.WithLabelValues("refused").Inc()
+		return
+	}
+	m.reloads.WithLabelValues("applied").Inc()
+	m.snapshot.Reset()
+	m.snapshot.WithLabelValues(version).Set(1)
+}
+
+// Observe counts one event.
+func (m *Metrics) Observe(e *event.Event) {
+	m.requests.WithLabelValues(e.Service, e.Route, method(e.Method), statusText(e.Status)).Inc()
+	m.took.WithLabelValues(e.Service).Observe(e.Took.Seconds())
+	if e.Upstream != "" {
+		m.upstream.WithLabelValues(e.Service).Observe(e.UpstreamTook.Seconds())
+	}
+	if e.BytesIn > 0 {
+		m.bytes.WithLabelValues(e.Service, "in").Add(float64(e.BytesIn))
+	}
+	if e.BytesOut > 0 {
+		m.bytes.WithLabelValues(e.Service, "out").Add(float64(e.BytesOut))
+	}
+	if e.Problem == "" && !e.DryRun {
+		return
+	}
+	for i := range e.Trail {
+		if s := &e.Trail[i]; s.Outcome == event.OutcomeDeny || s.Outcome == event.OutcomeError {
+			m.denials.WithLabelValues(e.Route, s.Name, e.Problem, strconv.FormatBool(s.DryRun)).Inc()
+		}
+	}
+}
+
+// statusText avoids formatting the few statuses that nearly all answers have.
+func statusText(status int) string {
+	switch status {
+	case http.StatusOK:
+		return "200"
+	case http.StatusForbidden:
+		return "403"
+	}
+	return strconv.Itoa(status)
+}
+
+// method keeps the label bounded: anyone can send any token as a method.
+func method(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "other"
+}

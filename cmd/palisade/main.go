@@ -1,0 +1,93 @@
+// Command palisade secures a fleet of services from one declared model.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"github.com/palisade-security/palisade/app"
+)
+
+// The exit codes of every verb.
+const (
+	exitOK       = 0
+	exitFindings = 1 // the model has findings, or the decision was a refusal
+	exitError    = 2 // the verb could not do its work
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with its edges given, so that scripts can test it.
+func run(args []string, stdout, stderr io.Writer) int {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(200) // a data path is short-lived garbage: fewer collections, a few MB more
+	}
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("palisade"), kong.Description(description), kong.UsageOnError(),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))
+	if err != nil {
+		fmt.Fprintf(stderr, "palisade: %v\n", err)
+		return exitError
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // help and version have printed what was asked for
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "palisade: %v\n", err)
+		return exitError
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	e := &environment{ctx: ctx, parser: parser, options: app.Options{
+		State: c.State, JSON: c.Format == "json", Color: colored(c.NoColor, stdout), Quiet: c.Quiet, Out: stdout, Err: stderr,
+	}}
+	slog.SetDefault(slog.New(c.handler(stderr)))
+	return exitCode(parsed.Run(e), stderr)
+}
+
+func exitCode(err error, stderr io.Writer) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errRefused):
+		return exitFindings
+	case errors.Is(err, app.ErrFindings):
+		fmt.Fprintf(stderr, "palisade: %v\n", err)
+		return exitFindings
+	}
+	fmt.Fprintf(stderr, "palisade: %v\n", err)
+	return exitError
+}
+
+// colored follows https://no-color.org: colours only on a terminal that wants them.
+func colored(off bool, w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return !off && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (c *cli) handler(w io.Writer) slog.Handler {
+	level := slog.LevelInfo
+	if c.Debug {
+		level = slog.LevelDebug
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.NewJSONHandler(w, o)
+	}
+	return slog.NewTextHandler(w, o)
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/token"
+)
+
+const description = `Palisade secures a fleet of services from one declared model.
+
+Examples:
+  palisade up examples/shop                             run a fleet behind its gateway
+  palisade validate                                     check palisade.yaml here
+  palisade try 'GET /orders/1' --as user-1 --role customer
+  palisade explain 0198c0de                             why was this request decided so?
+  palisade events --follow --refused                    watch refusals`
+
+// errRefused ends "try" with exit code 1.
+var errRefused = errors.New("refused")
+
+type cli struct {
+	State     string `help:"Where keys, the local authority and records live (default: .palisade beside the model)." placeholder:"DIR" env:"PALISADE_STATE"`
+	Format    string `help:"Output: text or json." enum:"text,json" default:"text"`
+	LogFormat string `help:"Messages: text or json." enum:"text,json" default:"text"`
+	NoColor   bool   `help:"No colours (also: NO_COLOR=1)."`
+	Quiet     bool   `help:"No line per request." short:"q"`
+	Debug     bool   `help:"More messages."`
+
+	Up         upCmd         `cmd:"" help:"Run a fleet on this machine: its services, and the edge before them."`
+	Edge       edgeCmd       `cmd:"" help:"Run the edge alone, before services that others run."`
+	Validate   validateCmd   `cmd:"" help:"Check a model: exit 0 clean, 1 findings, 2 error."`
+	Try        tryCmd        `cmd:"" help:"Decide about a request without sending it."`
+	Explain    explainCmd    `cmd:"" help:"Explain a recorded decision by its request id."`
+	Events     eventsCmd     `cmd:"" help:"Show recorded requests."`
+	Token      tokenCmd      `cmd:"" help:"Make a development token, valid only under palisade up."`
+	Reload     reloadCmd     `cmd:"" help:"Make a running gateway read its model again."`
+	CA         caCmd         `cmd:"" name:"ca" help:"Print the local authority's certificate."`
+	Snapshot   snapshotCmd   `cmd:"" help:"Print the compiled model as JSON."`
+	Schema     schemaCmd     `cmd:"" help:"Print the JSON Schema of palisade.yaml."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+}
+
+// environment is what verbs get beside their flags.
+type environment struct {
+	ctx     context.Context //nolint:containedctx // the life of the process
+	parser  *kong.Kong
+	options app.Options
+}
+
+func (e *environment) with(paths ...string) *app.Options {
+	o := e.options
+	for _, p := range paths {
+		if p != "" {
+			o.Paths = append(o.Paths, p)
+		}
+	}
+	return &o
+}
+
+// hangups delivers SIGHUP as a wish to reload.
+func hangups(ctx context.Context) <-chan struct{} {
+	signals, out := make(chan os.Signal, 1), make(chan struct{}, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-signals:
+				select {
+				case out <- struct{}{}:
+				default: // one is waiting already
+				}
+			}
+		}
+	}()
+	return out
+}
+
+type modelArgs struct {
+	Model []string `arg:"" optional:"" help:"Files or directories of the model (default: here)."`
+}
+
+type upCmd struct{ modelArgs }
+
+func (c *upCmd) Run(e *environment) error {
+	return app.Up(e.ctx, e.with(c.Model...), hangups(e.ctx))
+}
+
+type edgeCmd struct{ modelArgs }
+
+func (c *edgeCmd) Run(e *environment) error {
+	return app.Edge(e.ctx, e.with(c.Model...), hangups(e.ctx))
+}
+
+type validateCmd struct {
+	modelArgs
+	Production bool `help:"Check as palisade edge would: development providers are errors."`
+}
+
+func (c *validateCmd) Run(e *environment) error {
+	n, err := app.Validate(e.ctx, e.with(c.Model...), !c.Production)
+	if err == nil && n > 0 {
+		return errRefused
+	}
+	return err
+}
+
+type tryCmd struct {
+	Request string            `arg:"" help:"'GET /orders/1', or with a host: 'GET https://shop.localhost/orders/1'."`
+	Model   []string          `arg:"" optional:"" help:"Files or directories of the model (default: here)."`
+	As      string            `help:"User who asks (default: nobody)." placeholder:"SUBJECT"`
+	Role    []string          `help:"Role of the user; repeat for several."`
+	Scope   []string          `help:"Scope of the token."`
+	Claim   map[string]string `help:"Claim of the token: name=value."`
+	Header  []string          `help:"'Name: value'." short:"H" sep:"none"`
+	Data    string            `help:"Request body." short:"d"`
+	From    string            `help:"Client address." default:"127.0.0.1"`
+}
+
+func (c *tryCmd) Run(e *environment) error {
+	method, target, err := app.ParseAttempt(c.Request)
+	if err != nil {
+		return err
+	}
+	o := e.with(c.Model...)
+	x, findings, err := app.Try(e.ctx, o, &app.Attempt{
+		Method: method, Target: target, As: c.As, Roles: c.Role, Scopes: c.Scope, Claims: claims(c.Claim),
+		Header: c.Header, Body: c.Data, Address: c.From,
+	})
+	if err != nil {
+		return errors.Join(err, model.FormatFindings(o.Err, findings))
+	}
+	if err := o.ShowExplanation(x); err != nil {
+		return err
+	}
+	if !x.Event.Allowed {
+		return errRefused
+	}
+	return nil
+}
+
+// claims reads numbers and truth values as what they are.
+func claims(in map[string]string) map[string]any {
+	out := make(map[string]any, len(in))
+	for k, v := range in {
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+			out[k] = n
+		} else if b, err := strconv.ParseBool(v); err == nil {
+			out[k] = b
+		} else {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+type explainCmd struct {
+	ID string `arg:"" help:"Request id, or its beginning."`
+	modelArgs
+}
+
+func (c *explainCmd) Run(e *environment) error {
+	o := e.with(c.Model...)
+	x, err := app.Explain(e.ctx, o, c.ID)
+	if err != nil {
+		return err
+	}
+	return o.ShowExplanation(x)
+}
+
+type eventsCmd struct {
+	modelArgs
+	Follow  bool          `help:"Go on as new ones come." short:"f"`
+	Last    int           `help:"How many of those recorded; 0: all." default:"20" short:"n"`
+	Refused bool          `help:"Only refusals, dry runs included."`
+	Service string        `help:"Only of this service."`
+	User    string        `help:"Only of this user."`
+	Since   time.Duration `help:"Only of this long ago, e.g. 1h."`
+}
+
+func (c *eventsCmd) Run(e *environment) error {
+	q := app.EventQuery{Follow: c.Follow, Last: c.Last, Refused: c.Refused, Service: c.Service, User: c.User}
+	if c.Since > 0 {
+		q.Since = time.Now().Add(-c.Since)
+	}
+	return app.Events(e.ctx, e.with(c.Model...), &q)
+}
+
+type tokenCmd struct {
+	modelArgs
+	As       string            `required:"" help:"Subject of the token." placeholder:"SUBJECT"`
+	Role     []string          `help:"Role; repeat for several."`
+	Scope    []string          `help:"Scope; repeat for several."`
+	Claim    map[string]string `help:"Further claim: name=value."`
+	Acr      string            `help:"Authentication context class."`
+	Amr      []string          `help:"Authentication method; repeat for several."`
+	Lifetime time.Duration     `help:"How long it is valid, at most 24h." default:"1h"`
+}
+
+func (c *tokenCmd) Run(e *environment) error {
+	o := e.with(c.Model...)
+	t, err := app.Token(o, token.Claims{Subject: c.As, Roles: c.Role, Scopes: c.Scope, Extra: claims(c.Claim), ACR: c.Acr, AMR: c.Amr, Lifetime: c.Lifetime})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(o.Out, t)
+	return err
+}
+
+type reloadCmd struct{ modelArgs }
+
+func (c *reloadCmd) Run(e *environment) error {
+	o := e.with(c.Model...)
+	a, err := app.Reload(e.ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := model.FormatFindings(o.Err, a.Findings); err != nil {
+		return err
+	}
+	if a.Error != "" {
+		fmt.Fprintf(o.Err, "refused: %s; the model before keeps serving\n", a.Error)
+		return errRefused
+	}
+	_, err = fmt.Fprintf(o.Out, "snapshot %s serves\n", a.Version[:12])
+	return err
+}
+
+type caCmd struct {
+	modelArgs
+	Path bool `help:"Print where it lies instead."`
+}
+
+func (c *caCmd) Run(e *environment) error { return app.LocalCA(e.with(c.Model...), c.Path) }
+
+type snapshotCmd struct{ modelArgs }
+
+func (c *snapshotCmd) Run(e *environment) error { return app.Snapshot(e.with(c.Model...), true) }
+
+type schemaCmd struct{}
+
+func (c *schemaCmd) Run(e *environment) error {
+	_, err := e.options.Out.Write(model.Schema())
+	return err
+}
+
+type versionCmd struct{}
+
+func (c *versionCmd) Run(e *environment) error {
+	version := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	_, err := fmt.Fprintf(e.options.Out, "palisade %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
