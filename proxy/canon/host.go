@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -63,11 +64,8 @@ func canonicalName(s string) (string, error) {
 		s = strings.ToLower(s)
 	}
 	if !ascii || ace && strings.Contains(s, "xn--") {
-		var err error
-		if len(s) > 1024 {
-			return "", refuse(CodeHostInvalid, "the host name is too long")
-		}
-		if s, err = idna.Lookup.ToASCII(s); err != nil {
+		var ok bool
+		if s, ok = toASCII(s); !ok {
 			return "", refuse(CodeHostInvalid, "the host is not a valid internationalised name")
 		}
 	}
@@ -80,6 +78,20 @@ func canonicalName(s string) (string, error) {
 		}
 	}
 	return s, nil
+}
+
+// toASCII returns the A-label form of a name. The result must be its own A-label form: what one lookup maps and
+// a second one refuses is no name.
+func toASCII(s string) (string, bool) {
+	if len(s) > 1024 || !utf8.ValidString(s) {
+		return "", false
+	}
+	name, err := idna.Lookup.ToASCII(s)
+	if err != nil {
+		return "", false
+	}
+	again, err := idna.Lookup.ToASCII(name)
+	return name, err == nil && again == name
 }
 
 // isLDHName reports whether s consists of lower-case letter-digit-hyphen labels of 1 to 63 bytes, 253 in all
