@@ -1,0 +1,156 @@
+package event_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+)
+
+func TestRoundTrip(t *testing.T) {
+	for name, want := range samples() {
+		line := event.AppendJSON([]byte("kept:"), want)
+		line, ok := bytes.CutPrefix(line, []byte("kept:"))
+		if !ok || bytes.ContainsAny(line, "\n\r") || !json.Valid(line) {
+			t.Fatalf("%s: %s", name, line)
+		}
+		got, err := event.Parse(line)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v\nfrom %s", name, got, want, line)
+		}
+	}
+}
+
+// TestFullIsFull keeps the sample honest when Event gains a field: then AppendJSON and Parse need it too.
+func TestFullIsFull(t *testing.T) {
+	var walk func(v reflect.Value, path string)
+	walk = func(v reflect.Value, path string) {
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct || v.Type() == reflect.TypeFor[time.Time]() {
+			if v.IsZero() {
+				t.Errorf("%s is not filled", path)
+			}
+			return
+		}
+		for i := range v.NumField() {
+			walk(v.Field(i), path+"."+v.Type().Field(i).Name)
+		}
+	}
+	walk(reflect.ValueOf(*full()), "Event")
+}
+
+func TestInvalidTextIsReplaced(t *testing.T) {
+	e := &event.Event{Time: moment, Path: "/a\xffb\xc3", Host: "\x00\x7f\u2029😀"}
+	line := event.AppendJSON(nil, e)
+	if !json.Valid(line) {
+		t.Fatalf("not JSON: %q", line)
+	}
+	got, err := event.Parse(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Path != "/a\ufffdb\ufffd" || got.Host != e.Host {
+		t.Errorf("got %q %q", got.Path, got.Host)
+	}
+	if bytes.Contains(line, []byte("\u2029")) {
+		t.Error("line separator is not escaped")
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, c := range []struct {
+		in      string
+		foreign bool
+	}{
+		{``, false},
+		{`{`, false},
+		{`{"class_uid":"x"}`, false},
+		{`{}`, true},
+		{`{"class_uid":3002,"metadata":{"version":"1.7.0"}}`, true},
+		{`{"class_uid":4002,"metadata":{"version":"0.9.0"}}`, true},
+	} {
+		_, err := event.Parse([]byte(c.in))
+		if err == nil || errors.Is(err, event.ErrForeign) != c.foreign {
+			t.Errorf("%s: %v", c.in, err)
+		}
+	}
+}
+
+func FuzzAppendJSON(f *testing.F) {
+	f.Add("GET", "shop.example:80", "/a", "x=1", "ua\xff", "k", "v\"", uint8(1), 200)
+	f.Add("", "[::1]", "\u2028", "&&", "\x00", "", "\\", uint8(9), 0)
+	f.Fuzz(func(t *testing.T, method, host, path, query, agent, key, value string, outcome uint8, status int) {
+		e := full()
+		e.Method, e.Host, e.Path, e.Query, e.UserAgent, e.Status = method, host, path, query, agent, status
+		e.Trail[1].Outcome = event.Outcome(outcome)
+		e.Trail[1].Reasons[0].Data = map[string]string{key: value}
+		e.Headers[0] = event.Header{Name: key, Value: value}
+		line := event.AppendJSON(nil, e)
+		once, err := event.Parse(line)
+		if err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		twice, err := event.Parse(event.AppendJSON(nil, once))
+		if err != nil || !reflect.DeepEqual(once, twice) {
+			t.Fatalf("%v\nonce  %+v\ntwice %+v", err, once, twice)
+		}
+		if once.Path != strings.ToValidUTF8(path, "\ufffd") && !strings.Contains(once.Path, "\ufffd") {
+			t.Fatalf("path %q became %q", path, once.Path)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	for _, e := range samples() {
+		f.Add(event.AppendJSON(nil, e))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		e, err := event.Parse(line)
+		if err != nil {
+			return
+		}
+		if out := event.AppendJSON(nil, e); !json.Valid(out) {
+			t.Fatalf("%s became %s", line, out)
+		}
+	})
+}
+
+func BenchmarkAppendJSON(b *testing.B) {
+	e := full()
+	buf := make([]byte, 0, event.DefaultCapacity)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = event.AppendJSON(buf[:0], e)
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func BenchmarkAppendJSONAllowed(b *testing.B) {
+	e := samples()["allowed"]
+	buf := make([]byte, 0, event.DefaultCapacity)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = event.AppendJSON(buf[:0], e)
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func BenchmarkParse(b *testing.B) {
+	line := event.AppendJSON(nil, full())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := event.Parse(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

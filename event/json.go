@@ -1,0 +1,118 @@
+package event
+
+import (
+	"strconv"
+	"unicode/utf8"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// appendString writes s as a JSON string (RFC 8259 section 7). Bytes that are not UTF-8 become U+FFFD;
+// U+2028 and U+2029, which end a line in JavaScript and in some log readers, are escaped.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
+			i++
+			continue
+		}
+		if c < utf8.RuneSelf {
+			dst = append(dst, s[start:i]...)
+			dst = appendEscape(dst, c)
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			dst = append(append(dst, s[start:i]...), `\ufffd`...)
+			start = i + n
+		case r == '\u2028' || r == '\u2029':
+			dst = append(append(dst, s[start:i]...), `\u202`...)
+			dst = append(dst, hexDigits[r&0xf])
+			start = i + n
+		}
+		i += n
+	}
+	return append(append(dst, s[start:]...), '"')
+}
+
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+}
+
+// object writes the members of one JSON object into a buffer. Members with zero values are left out,
+// except by the methods that say otherwise.
+type object struct {
+	dst   []byte
+	comma bool
+}
+
+func (o *object) open() { o.dst, o.comma = append(o.dst, '{'), false }
+
+func (o *object) close() { o.dst, o.comma = append(o.dst, '}'), true }
+
+// key begins a member. Names are literals of this package and need no escaping.
+func (o *object) key(name string) {
+	if o.comma {
+		o.dst = append(o.dst, ',')
+	}
+	o.dst = append(append(append(o.dst, '"'), name...), '"', ':')
+	o.comma = true
+}
+
+// nest begins a member that is an object; close ends it.
+func (o *object) nest(name string) {
+	o.key(name)
+	o.open()
+}
+
+func (o *object) str(name, v string) {
+	if v != "" {
+		o.must(name, v)
+	}
+}
+
+// must writes a member also if it is empty.
+func (o *object) must(name, v string) {
+	o.key(name)
+	o.dst = appendString(o.dst, v)
+}
+
+func (o *object) num(name string, v int64) {
+	if v != 0 {
+		o.exact(name, v)
+	}
+}
+
+// exact writes a number also if it is zero.
+func (o *object) exact(name string, v int64) {
+	o.key(name)
+	o.dst = strconv.AppendInt(o.dst, v, 10)
+}
+
+func (o *object) flag(name string, v bool) {
+	if v {
+		o.key(name)
+		o.dst = append(o.dst, "true"...)
+	}
+}
+
+// raw writes text that is JSON already.
+func (o *object) raw(name, json string) {
+	o.key(name)
+	o.dst = append(o.dst, json...)
+}
