@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 // check validates every policy and finds those that can never apply.
 func (c *compiler) check() {
 	c.link()
+	c.cover()
 	for _, r := range c.rules {
 		names := c.names(r)
 		if c.validator == nil {
@@ -21,6 +23,33 @@ func (c *compiler) check() {
 		valid := c.types(r)
 		if names && valid {
 			c.reach(r)
+		}
+	}
+}
+
+// coverage is what the scope of a rule takes in.
+type coverage struct {
+	takes   map[string]bool // methods that routes in the scope take
+	applies bool            // one of these methods is in the scope, too
+}
+
+// cover finds out, in one pass over the routes, what each rule's scope takes in.
+func (c *compiler) cover() {
+	c.scope = make([]coverage, len(c.rules))
+	for _, rc := range c.routed {
+		for _, r := range rc.on {
+			s := &c.scope[r.order]
+			if s.takes == nil {
+				s.takes = map[string]bool{}
+			}
+			for _, m := range rc.methods {
+				s.takes[m] = true
+			}
+		}
+		for _, m := range rc.methods {
+			for _, r := range rc.cells[m].all {
+				c.scope[r.order].applies = true
+			}
 		}
 	}
 }
@@ -41,27 +70,12 @@ func (c *compiler) reach(r *rule) {
 		find(severity, "the condition is never true, so this policy can never apply", "")
 		return
 	}
-	routes, applies := 0, false
-	var takes []string
-	for _, rc := range c.routed {
-		if _, on := slices.BinarySearchFunc(rc.on, r, compareRules); !on {
-			continue
-		}
-		routes++
-		for _, m := range rc.methods {
-			takes = append(takes, m)
-			if _, on := slices.BinarySearchFunc(rc.cells[m].all, r, compareRules); on {
-				applies = true
-			}
-		}
-	}
-	slices.Sort(takes)
-	takes = slices.Compact(takes)
+	takes := slices.Sorted(maps.Keys(c.scope[r.order].takes))
 	switch {
-	case routes == 0:
+	case len(takes) == 0:
 		find(model.Warning, "no route is in the scope, so this policy never applies yet", "expose a route of the service")
 		return
-	case !applies:
+	case !c.scope[r.order].applies:
 		find(severity, "no route in the scope takes a method of this policy, so it can never apply",
 			"they take "+strings.Join(takes, ", "))
 		return

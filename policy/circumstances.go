@@ -32,9 +32,9 @@ func (c *circumstances) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
 	return c.user, true
 }
 
-// userEntity builds a user with the attributes in want.
+// userEntity builds a user with the attributes in want, and with its roles if want asks for groups.
 func (s *Set) userEntity(uid cedar.EntityUID, u *User, want needs) cedar.Entity {
-	m := make(cedar.RecordMap, 9)
+	m := make(cedar.RecordMap, want.count())
 	if want&needProvider != 0 {
 		m["provider"] = cedar.String(u.Provider)
 	}
@@ -62,11 +62,15 @@ func (s *Set) userEntity(uid cedar.EntityUID, u *User, want needs) cedar.Entity 
 	if want&needClaims != 0 {
 		m["claims"] = s.claimsRecord(u.Claims)
 	}
-	parents := make([]cedar.EntityUID, 0, len(u.Roles))
-	for _, name := range u.Roles {
-		parents = append(parents, s.roles[name]...)
+	user := cedar.Entity{UID: uid, Attributes: cedar.NewRecord(m)}
+	if want&needGroups != 0 {
+		parents := make([]cedar.EntityUID, 0, len(u.Roles))
+		for _, name := range u.Roles {
+			parents = append(parents, s.roles[name]...)
+		}
+		user.Parents = cedar.NewEntityUIDSet(parents...)
 	}
-	return cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(parents...), Attributes: cedar.NewRecord(m)}
+	return user
 }
 
 // claimsRecord takes over the claims that have the type declared for them; any other is as if absent, so that
@@ -99,7 +103,7 @@ func (s *Set) claimsRecord(claims map[string]any) cedar.Record {
 
 // context builds the context record with the attributes in want.
 func (q *Query) context(want needs) cedar.Record {
-	m := make(cedar.RecordMap, 14)
+	m := make(cedar.RecordMap, want.count())
 	q.contextTime(m, want)
 	if want&needIP != 0 && q.Client.IsValid() {
 		a := q.Client.Unmap().WithZone("")
@@ -135,10 +139,18 @@ func (q *Query) contextTime(m cedar.RecordMap, want needs) {
 		return
 	}
 	now := q.Time.UTC()
-	m["time"] = cedar.NewDatetime(now)
-	m["hour"] = cedar.Long(now.Hour())
-	m["minute"] = cedar.Long(now.Minute())
-	m["weekday"] = cedar.Long((now.Weekday()+6)%7 + 1)
+	if want&needTime != 0 {
+		m["time"] = cedar.NewDatetime(now)
+	}
+	if want&needHour != 0 {
+		m["hour"] = cedar.Long(now.Hour())
+	}
+	if want&needMinute != 0 {
+		m["minute"] = cedar.Long(now.Minute())
+	}
+	if want&needWeekday != 0 {
+		m["weekday"] = cedar.Long((now.Weekday()+6)%7 + 1)
+	}
 }
 
 func (q *Query) contextUser(m cedar.RecordMap, want needs) {

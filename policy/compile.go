@@ -28,6 +28,7 @@ type compiler struct {
 	findings  []model.Finding
 	routed    map[string]*routeCells
 	index     *index
+	scope     []coverage // by order of rule
 }
 
 func newCompiler(snap *model.Snapshot) *compiler {
@@ -110,15 +111,24 @@ func (c *compiler) set() *Set {
 // link indexes the rules and computes the candidates of every method on every route.
 func (c *compiler) link() {
 	c.index = newIndex(c.rules)
+	type method struct {
+		name   string
+		action cedar.EntityUID
+		groups []cedar.EntityUID
+	}
+	methods := make([]method, len(c.methods))
+	for i, m := range c.methods {
+		action := cedar.NewEntityUID(typeAction, cedar.String(m))
+		methods[i] = method{m, action, ancestors(c.entities, action)}
+	}
 	c.routed = make(map[string]*routeCells, len(c.snap.Routes))
 	for i := range c.snap.Routes {
 		r := &c.snap.Routes[i]
 		uid := routeUID(r.ID)
 		rc := &routeCells{uid: uid, methods: r.Methods, cells: make(map[string]*methodCell, len(c.methods))}
 		rc.on = c.index.on(uid, ancestors(c.entities, uid))
-		for _, m := range c.methods {
-			action := cedar.NewEntityUID(typeAction, cedar.String(m))
-			rc.cells[m] = &methodCell{cell: *newCell(rc.on, action, ancestors(c.entities, action)), action: action}
+		for _, m := range methods {
+			rc.cells[m.name] = &methodCell{cell: *newCell(rc.on, m.action, m.groups), action: m.action}
 		}
 		c.routed[r.ID] = rc
 	}

@@ -21,9 +21,7 @@ type failure struct {
 }
 
 // All makes a rule a policy set of one: what the index left of it.
-func (r *rule) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) { yield("", r.rest) }
-}
+func (r *rule) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] { return r.one }
 
 // evaluate decides which of the candidates, whose scopes match already, apply. It evaluates all of them,
 // even behind a forbid, because a failure anywhere must be seen. It reuses the candidates' memory.

@@ -160,17 +160,22 @@ func (c *candidateFlip) conditions(s *Set, q *Query, mc *methodCell, route *rout
 		Entities:  &circumstances{set: s, query: q, needs: needAll, principal: principal},
 		Principal: principal, Action: mc.action, Resource: route.uid, Context: q.context(needAll),
 	}
+	var untrue []string
 	for _, condition := range c.rule.left {
 		for _, part := range conjuncts(condition) {
-			v, err := eval.Eval(part, env)
-			if err != nil {
-				break // what stands before it guards it, and is reported
-			}
-			if v == cedar.Boolean(true) {
+			// A part that fails stands behind one that is not true and guards it; both must become true.
+			if v, err := eval.Eval(part, env); err == nil && v == cedar.Boolean(true) {
 				continue
 			}
-			c.add(2, lackOf(part, q))
+			if missing := missingScopes(part, q.User); len(missing) > 0 {
+				c.add(2, "add scope "+strings.Join(missing, " "))
+			} else {
+				untrue = append(untrue, nodeText(part))
+			}
 		}
+	}
+	if len(untrue) > 0 {
+		c.add(2*len(untrue), "make this true: "+strings.Join(untrue, " && "))
 	}
 }
 
@@ -182,21 +187,16 @@ func conjuncts(n xast.IsNode) []xast.IsNode {
 	return []xast.IsNode{n}
 }
 
-// lackOf says what would make an expression true.
-func lackOf(n xast.IsNode, q *Query) string {
-	if all, ok := n.(xast.NodeTypeContainsAll); ok && q.User != nil {
-		if access, ok := all.Left.(xast.NodeTypeAccess); ok && access.Value == "scopes" && isVariable(access.Arg, "principal") {
-			if missing := missingScopes(all.Right, q.User.Scopes); len(missing) > 0 {
-				return "add scope " + strings.Join(missing, " ")
-			}
-		}
+// missingScopes returns what the user lacks of "principal.scopes.containsAll([...])"; nil for any other
+// expression.
+func missingScopes(n xast.IsNode, user *User) []string {
+	all, ok := n.(xast.NodeTypeContainsAll)
+	if !ok || user == nil {
+		return nil
 	}
-	return "make this true: " + nodeText(n)
-}
-
-func missingScopes(n xast.IsNode, have []string) []string {
-	set, ok := n.(xast.NodeTypeSet)
-	if !ok {
+	access, ok := all.Left.(xast.NodeTypeAccess)
+	set, isSet := all.Right.(xast.NodeTypeSet)
+	if !ok || !isSet || access.Value != "scopes" || !isVariable(access.Arg, "principal") {
 		return nil
 	}
 	var missing []string
@@ -209,7 +209,7 @@ func missingScopes(n xast.IsNode, have []string) []string {
 		if !ok {
 			return nil
 		}
-		if !slices.Contains(have, string(scope)) {
+		if !slices.Contains(user.Scopes, string(scope)) {
 			missing = append(missing, string(scope))
 		}
 	}

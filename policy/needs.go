@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"math/bits"
+
 	"github.com/cedar-policy/cedar-go"
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
 )
@@ -31,9 +33,13 @@ const (
 	needScopes
 	needClaims
 	needClientID
+	needGroups // not an attribute: what the user is in
 	needSignIn // not an attribute: reads something that signing in could change
 	needAll    = 1<<iota - 1
 )
+
+// count is about how many attributes there are in the set.
+func (n needs) count() int { return min(bits.OnesCount32(uint32(n)), 14) }
 
 // needOf is the attribute of that name.
 func needOf(name cedar.String) needs {
@@ -97,6 +103,8 @@ func needsOf(nodes []xast.IsNode) needs {
 			case xast.NodeTypeHas:
 				all |= needOf(n.Value)
 				return !isVariable(n.Arg, "context")
+			case xast.NodeTypeIn, xast.NodeTypeIsIn:
+				all |= needGroups
 			case xast.NodeTypeVariable:
 				switch n.Name {
 				case "context":

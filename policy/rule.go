@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"iter"
+
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -19,10 +21,11 @@ type rule struct {
 	position string // at, as text
 	text     string
 	who      []who
-	rest     *cedar.Policy  // a permit with the conditions that are left; nil: none are
-	left     []xast.IsNode  // the same conditions, "unless" turned into "not"
-	needs    needs          // what rest reads
-	reasons  []event.Reason // one: this policy matched
+	rest     *cedar.Policy                            // a permit with the conditions that are left; nil: none are
+	one      iter.Seq2[cedar.PolicyID, *cedar.Policy] // yields rest; made once, to spare each request the closure
+	left     []xast.IsNode                            // the same conditions, "unless" turned into "not"
+	needs    needs                                    // what rest reads
+	reasons  []event.Reason                           // one: this policy matched
 	grant    *model.ResolvedGrant
 }
 
@@ -47,6 +50,7 @@ func newRule(id string, order int, tree *xast.Policy, at model.Position, text st
 			Principal: xast.ScopeTypeAll{}, Action: xast.ScopeTypeAll{}, Resource: xast.ScopeTypeAll{},
 			Conditions: conditions,
 		}))
+		r.one = func(yield func(cedar.PolicyID, *cedar.Policy) bool) { yield("", r.rest) }
 		for _, c := range conditions {
 			r.left = append(r.left, conditionNode(c))
 		}
