@@ -59,7 +59,7 @@ func (c claimSet) list(name string) ([]string, error) {
 // decimal number of seconds, without a detour over floating point and without exponents.
 func (c claimSet) date(name string) (at time.Time, ok bool, err error) {
 	v, present := c[name]
-	if !present || v == nil {
+	if !present {
 		return time.Time{}, false, nil
 	}
 	n, isNumber := v.(number)
@@ -68,7 +68,7 @@ func (c claimSet) date(name string) (at time.Time, ok bool, err error) {
 	}
 	whole, fraction, _ := strings.Cut(string(n), ".")
 	seconds, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || seconds < 0 || seconds > maxSeconds || strings.ContainsAny(fraction, "eE") {
+	if err != nil || whole[0] == '-' || seconds > maxSeconds || strings.ContainsAny(fraction, "eE") {
 		return time.Time{}, false, refuse(CodeMalformed, "a date is out of range: "+name)
 	}
 	nanos, err := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
@@ -87,6 +87,7 @@ func (c claimSet) checkTimes(now time.Time, skew time.Duration) (time.Time, erro
 	if !ok {
 		return exp, refuse(CodeMissingClaim, "the token has no exp")
 	}
+	exp = exp.Truncate(time.Second) // as most readers do; never longer than the issuer meant
 	if !now.Before(exp.Add(skew)) {
 		return exp, refuse(CodeExpired, "the token has expired")
 	}

@@ -215,7 +215,12 @@ func (p *parser) number() (any, error) {
 			return nil, errJSON
 		}
 	}
-	return number(p.data[start:p.at]), nil
+	n := number(p.data[start:p.at])
+	// Who keeps numbers as floating point must still be able to read the token.
+	if _, err := strconv.ParseFloat(string(n), 64); err != nil {
+		return nil, errJSON
+	}
+	return n, nil
 }
 
 // digits consumes one digit or more.

@@ -23,9 +23,9 @@ import (
 
 // Options are what an Authenticator is built from. The first group comes from the snapshot, defaults filled in.
 type Options struct {
-	Fleet       string // realm in WWW-Authenticate
-	Providers   []model.ResolvedProvider
-	Roles       []model.ResolvedRole
+	Fleet     string // realm in WWW-Authenticate
+	Providers []model.ResolvedProvider
+	Roles     []model.ResolvedRole
 
 	// Development honours development providers: set under "palisade up" alone (Snapshot.Development). Else
 	// they are ignored and their tokens refused.
