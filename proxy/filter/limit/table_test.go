@@ -137,8 +137,8 @@ func TestAgainstMap(t *testing.T) {
 
 func BenchmarkPass(b *testing.B) {
 	for name, limits := range map[string][]model.Limit{
-		"address":            {per("address", "1000000/1s")},
-		"user-route-service": {per("user", "1000000/1s"), per("route", "1000000/1s"), per("service", "1000000/1s")},
+		"address":            {{Per: "address", Rate: parseRate("1000000/1s"), Burst: 1 << 40}},
+		"user-route-service": {{Per: "user", Rate: parseRate("1000000/1s"), Burst: 1 << 40}, {Per: "route", Rate: parseRate("1000000/1s"), Burst: 1 << 40}, {Per: "service", Rate: parseRate("1000000/1s"), Burst: 1 << 40}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			before, after := Compile(limits, "r", "s", NewStore(0), nil)
