@@ -8,7 +8,7 @@ import (
 )
 
 // keepSpare is the largest buffer that is kept for the next batch.
-const keepSpare = 4 << 20
+const keepSpare = DefaultPendingBytes
 
 // batch is a group of records that share one fsync. Its maker fills it under the journal's lock until the
 // committer takes it; done is closed when err is final.

@@ -23,7 +23,7 @@ const (
 	DefaultKeepBytes    = 1 << 30
 	DefaultMaxRecord    = 1 << 20
 	DefaultMaxPending   = 16384
-	DefaultPendingBytes = 16 << 20
+	DefaultPendingBytes = 8 << 20
 	DefaultLinger       = 10 * time.Millisecond
 
 	// MaxRecordLimit is the most that Options.MaxRecord may be. Readers take no larger length for real.
