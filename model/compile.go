@@ -28,6 +28,9 @@ type compiler struct {
 }
 
 func (c *compiler) report(severity Severity, code, key, text, hint string) {
+	if c.wrong[key] {
+		return
+	}
 	c.found = append(c.found, Finding{Severity: severity, Code: code, Position: c.at(key), Key: key, Text: text, Hint: hint})
 }
 
@@ -54,14 +57,14 @@ func (d *Declared) Compile(o Options) (*Snapshot, []Finding) {
 	s.Services = c.services(s.Edge)
 	s.Routes = c.routes(s)
 	c.environment()
-	findings := sortFindings(c.found)
+	findings := settle(c.found)
 	if HasErrors(findings) {
 		return nil, findings
 	}
 	version, err := versionOf(s)
 	if err != nil {
 		c.report(Error, "internal", "", "the model cannot be written as JSON", "")
-		return nil, sortFindings(c.found)
+		return nil, settle(c.found)
 	}
 	s.Version = version
 	return s, findings

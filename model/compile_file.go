@@ -149,30 +149,27 @@ func parseDocument(text []byte) (err error) {
 	defer func() {
 		// As in parseTokens: the parser is not ours.
 		if fault := recover(); fault != nil {
-			err = errDocument
+			err = errors.New("its syntax cannot be read")
 		}
 	}()
 	tokens := lexer.Tokenize(string(text))
 	var depth nesting
 	for _, t := range tokens {
 		if depth.add(t) > maxDocumentDepth {
-			return fmt.Errorf("%w: nested deeper than %d levels", errDocument, maxDocumentDepth)
+			return fmt.Errorf("nested deeper than %d levels", maxDocumentDepth)
 		}
 	}
 	parsed, err := parser.Parse(tokens, 0)
 	if err != nil {
-		return fmt.Errorf("parsing: %w", err)
+		return err //nolint:wrapcheck // shown as it is, behind the name of the file
 	}
-	if len(parsed.Docs) == 0 {
-		return fmt.Errorf("%w: it is empty", errDocument)
+	if len(parsed.Docs) > 0 {
+		if _, ok := parsed.Docs[0].Body.(*ast.MappingNode); ok {
+			return nil
+		}
 	}
-	if _, ok := parsed.Docs[0].Body.(*ast.MappingNode); !ok {
-		return fmt.Errorf("%w: expected keys at the top", errDocument)
-	}
-	return nil
+	return errors.New("expected keys at the top")
 }
-
-var errDocument = errors.New("not a document")
 
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")

@@ -43,23 +43,20 @@ func (v Value) Resolve(getenv func(string) (string, bool)) (string, error) {
 
 // value makes a reference absolute and makes sure that it leads somewhere.
 func (c *compiler) value(key string, v Value) Value {
-	if v.FromFile != "" {
-		v.FromFile = c.absolute(c.valueKey(key, "from_file"), v.FromFile)
-	}
+	written := v.FromFile
+	v.FromFile = c.absolute(key+".from_file", v.FromFile)
 	if _, err := v.Resolve(c.options.Getenv); err != nil {
 		switch {
 		case v.FromEnv != "":
-			c.report(Error, "missing-reference", c.valueKey(key, "from_env"), "environment variable "+quote(v.FromEnv)+" is not set", "export it before the start")
+			c.report(Error, "missing-reference", key+".from_env", "environment variable "+quote(v.FromEnv)+" is not set", "export it before the start")
 		case errors.Is(err, errNoValue):
-			c.report(Error, "missing-reference", c.valueKey(key, "from_file"), "file "+quote(v.FromFile)+" is empty", "")
+			c.report(Error, "missing-reference", key+".from_file", "file "+quote(written)+" is empty", "")
 		default:
-			c.report(Error, "missing-reference", c.valueKey(key, "from_file"), unreadable(v.FromFile, err), "")
+			c.report(Error, "missing-reference", key+".from_file", unreadable(written, err), "")
 		}
 	}
 	return v
 }
-
-func (*compiler) valueKey(key, name string) string { return key + "." + name }
 
 func (c *compiler) telemetry() Telemetry {
 	t := c.Fleet.Telemetry

@@ -18,11 +18,18 @@ type place struct{ Key, Value Position }
 type decoder struct {
 	file     string
 	places   map[string]place // by key path
+	broken   bool             // some file could not be read as keys
 	findings []Finding
 }
 
 func (d *decoder) report(code string, p Position, key, text, hint string) {
-	d.findings = append(d.findings, Finding{Severity: Error, Code: code, Position: p, Key: key, Text: text, Hint: hint})
+	d.add(Finding{Severity: Error, Code: code, Position: p, Key: key, Text: text, Hint: hint})
+}
+
+func (d *decoder) add(f Finding) {
+	if len(d.findings) <= maxFindings { // one more than settle leaves, so that it sees that there are more
+		d.findings = append(d.findings, f)
+	}
 }
 
 // rules are the constraints that stand in a field's tags; they bind each element of a list or map.
@@ -83,11 +90,11 @@ func (d *decoder) entries(n ast.Node, path string) (keys []string, values map[st
 			key, isText := pair.Key.(*ast.StringNode)
 			at := tokenPosition(d.file, pair.Key.GetToken())
 			if !isText {
-				d.report("wrong-type", at, path, "expected a key that is text, found "+describe(pair.Key), `quote it`)
+				d.report("wrong-type", at, path, "expected a key that is text, found "+describe(pair.Key), "quote it")
 				continue
 			}
 			if first, twice := values[key.Value]; twice {
-				d.findings = append(d.findings, Finding{
+				d.add(Finding{
 					Severity: Error, Code: "duplicate-key", Position: at, Key: join(path, key.Value),
 					Text: fmt.Sprintf("key %q stands here twice", key.Value), Hint: "keep one of them",
 					Other: tokenPosition(d.file, first.Key.GetToken()),
@@ -106,6 +113,7 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
 	if v.Type() == reflect.TypeFor[Value]() && isScalar(n) {
 		// A plain scalar is short for {value: ...}.
 		v.Set(reflect.ValueOf(Value{Value: scalarText(n)}))
+		d.places[join(path, "value")] = d.places[path]
 		d.literal(n, path, scalarText(n))
 		return
 	}
@@ -146,9 +154,9 @@ func mergeable(v reflect.Value) bool {
 }
 
 func (d *decoder) twice(at, first Position, path string) {
-	d.findings = append(d.findings, Finding{
+	d.add(Finding{
 		Severity: Error, Code: "declared-twice", Position: at, Key: path,
-		Text: path + " is declared twice", Hint: "remove or rename one of them", Other: first,
+		Text: "this is declared twice", Hint: "remove or rename one of them", Other: first,
 	})
 }
 
@@ -262,11 +270,14 @@ func (d *decoder) oneOf(n ast.Node, path, value string, r rules) {
 	if len(r.enum) == 0 {
 		return
 	}
-	hint := reasonAgainst(value)
-	if hint == "" {
+	expected, hint := "one of "+strings.Join(r.enum, ", "), reasonAgainst(value)
+	switch {
+	case len(r.enum) == 1:
+		expected = r.enum[0]
+	case hint == "":
 		hint = didYouMean(value, r.enum)
 	}
-	d.report("bad-value", positionOf(d.file, n), path, fmt.Sprintf("%q is not allowed; expected one of %s", value, strings.Join(r.enum, ", ")), hint)
+	d.report("bad-value", positionOf(d.file, n), path, fmt.Sprintf("%q is not allowed; expected %s", value, expected), hint)
 }
 
 // reasonAgainst says why a value that exists in the field is refused here.
@@ -297,7 +308,7 @@ func (d *decoder) within(n ast.Node, path string, value float64, r rules) {
 // literal reports a secret that stands in the file as it is.
 func (d *decoder) literal(n ast.Node, path, text string) {
 	if kind := secretShape(text); kind != "" {
-		d.findings = append(d.findings, literalSecret(positionOf(d.file, n), path, kind))
+		d.add(literalSecret(positionOf(d.file, n), path, kind))
 	}
 }
 

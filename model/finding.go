@@ -44,8 +44,11 @@ func HasErrors(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity == Error })
 }
 
-// sortFindings orders by place and removes what was found twice.
-func sortFindings(findings []Finding) []Finding {
+// maxFindings bounds what is reported; who sees so many has named a file that is no model.
+const maxFindings = 500
+
+// settle orders findings by place, removes what was found twice and cuts what nobody would read.
+func settle(findings []Finding) []Finding {
 	slices.SortStableFunc(findings, func(a, b Finding) int {
 		return cmp.Or(
 			cmp.Compare(a.Position.File, b.Position.File),
@@ -54,7 +57,12 @@ func sortFindings(findings []Finding) []Finding {
 			cmp.Compare(a.Code, b.Code), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Text, b.Text),
 		)
 	})
-	return slices.Compact(findings)
+	findings = slices.Compact(findings)
+	if len(findings) > maxFindings {
+		f := Finding{Severity: Error, Code: "too-many", Position: findings[maxFindings].Position, Text: "too many mistakes; from here on they are not shown"}
+		findings = append(findings[:maxFindings], f)
+	}
+	return findings
 }
 
 // FormatFindings writes findings for a terminal, each with the line it means and a caret below the place:

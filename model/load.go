@@ -20,7 +20,8 @@ type Declared struct {
 	files    []string // read by Load, absolute
 	dirs     []string // looked through by Load, absolute
 	places   map[string]place
-	findings []Finding
+	wrong    map[string]bool // key paths with an error: what follows from them is not reported again
+	findings []Finding       // of Load
 }
 
 // Load reads and checks the model in files and directories. Of a directory it reads palisade.yaml, every
@@ -48,12 +49,14 @@ func Load(paths ...string) (*Declared, []Finding, error) {
 			return nil, nil, fmt.Errorf("loading the model: %w", err)
 		}
 	}
-	if !slices.ContainsFunc(dec.findings, func(f Finding) bool { return strings.HasPrefix(f.Code, "yaml-") }) && len(d.files) > 0 {
-		first := Position{File: sources[0]}
-		dec.required(reflect.ValueOf(d.Fleet), "", first)
+	if !dec.broken && len(d.files) > 0 {
+		dec.required(reflect.ValueOf(d.Fleet), "", Position{File: sources[0]}, dec.reported())
 	}
-	d.findings = dec.findings
-	d.findings = sortFindings(append(d.findings, validate(d)...))
+	d.wrong = dec.reported()
+	d.findings = settle(append(dec.findings, validate(d)...))
+	for _, f := range d.findings {
+		d.wrong[f.Key] = d.wrong[f.Key] || f.Severity == Error
+	}
 	return d, slices.Clone(d.findings), nil
 }
 
@@ -65,6 +68,7 @@ func (d *decoder) read(file string, fleet *Fleet) error {
 	}
 	if info.Size() > maxFile {
 		d.report("file-size", Position{File: file}, "", fmt.Sprintf("the file is larger than %d MiB", maxFile>>20), "split the model into several files")
+		d.broken = true
 		return nil
 	}
 	text, err := readBounded(file, maxFile)
@@ -78,7 +82,10 @@ func (d *decoder) read(file string, fleet *Fleet) error {
 func (d *decoder) decode(file string, text []byte, fleet *Fleet) {
 	d.file = file
 	root, findings := parseYAML(file, text)
-	d.findings = append(d.findings, findings...)
+	for _, f := range findings {
+		d.add(f)
+	}
+	d.broken = d.broken || root == nil
 	if root != nil {
 		d.node(root, reflect.ValueOf(fleet).Elem(), "", rules{})
 	}
@@ -167,12 +174,16 @@ func badExtension(path string, severity Severity) (Finding, bool) {
 	}, true
 }
 
-// required reports the keys that must be present and are in no file. It follows only what was written.
-func (d *decoder) required(v reflect.Value, path string, at Position) {
+// required reports the keys that must be present and are in no file. It follows only what was written, and
+// nothing of what is already known to be wrong.
+func (d *decoder) required(v reflect.Value, path string, at Position, wrong map[string]bool) {
+	if wrong[path] {
+		return
+	}
 	switch v.Kind() { //nolint:exhaustive // nothing else holds keys
 	case reflect.Pointer:
 		if !v.IsNil() {
-			d.required(v.Elem(), path, at)
+			d.required(v.Elem(), path, at, wrong)
 		}
 	case reflect.Struct:
 		for f := range v.Type().Fields() {
@@ -184,10 +195,10 @@ func (d *decoder) required(v reflect.Value, path string, at Position) {
 			here, written := d.places[key]
 			value := v.FieldByIndex(f.Index)
 			switch {
-			case written && must && value.Kind() == reflect.String && value.IsZero() && !d.reported(key):
+			case written && must && value.Kind() == reflect.String && value.IsZero() && !wrong[key]:
 				d.report("missing-value", here.Value, key, "expected "+expected(f.Type)+", found nothing", "")
 			case written:
-				d.required(value, key, here.Key)
+				d.required(value, key, here.Key, wrong)
 			case must:
 				d.report("missing-key", at, key, fmt.Sprintf("key %q is missing; expected %s", name, expected(f.Type)), "")
 			}
@@ -195,18 +206,25 @@ func (d *decoder) required(v reflect.Value, path string, at Position) {
 	case reflect.Map:
 		for _, k := range v.MapKeys() {
 			key := join(path, k.String())
-			d.required(v.MapIndex(k), key, d.places[key].Key)
+			d.required(v.MapIndex(k), key, d.places[key].Key, wrong)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
 			key := path + "[" + strconv.Itoa(i) + "]"
-			d.required(v.Index(i), key, d.places[key].Key)
+			d.required(v.Index(i), key, d.places[key].Key, wrong)
 		}
 	}
 }
 
-func (d *decoder) reported(key string) bool {
-	return slices.ContainsFunc(d.findings, func(f Finding) bool { return f.Key == key })
+// reported returns the key paths of values that could not be read.
+func (d *decoder) reported() map[string]bool {
+	keys := make(map[string]bool)
+	for _, f := range d.findings {
+		if f.Key != "" && f.Code != "declared-twice" && f.Code != "duplicate-key" {
+			keys[f.Key] = true
+		}
+	}
+	return keys
 }
 
 // expected says what belongs into a field of this type.

@@ -13,7 +13,7 @@ func literalSecret(p Position, key, kind string) Finding {
 	return Finding{
 		Severity: Error, Code: codeLiteralSecret, Position: p, Key: key,
 		Text: "expected a reference, found what looks like " + kind,
-		Hint: "keep it out of the file: {from_env: NAME} or {from_file: PATH}; and replace it where it is used, for it may have been seen",
+		Hint: "keep it out of the file, as {from_env: NAME} or {from_file: PATH} where a value may be a reference; and replace the secret, for it may have been seen",
 	}
 }
 

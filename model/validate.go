@@ -14,12 +14,25 @@ type checker struct {
 }
 
 func (c *checker) fail(code, key, text, hint string) {
+	if c.wrong[key] {
+		return
+	}
 	c.found = append(c.found, Finding{Severity: Error, Code: code, Position: c.at(key), Key: key, Text: text, Hint: hint})
 }
 
 func (c *checker) warn(code, key, text, hint string) {
+	if c.wrong[key] {
+		return
+	}
 	c.found = append(c.found, Finding{Severity: Warning, Code: code, Position: c.at(key), Key: key, Text: text, Hint: hint})
 }
+
+// atKey adds a finding about a name itself, not about what belongs to it.
+func (c *checker) atKey(severity Severity, code, key, text, hint string) {
+	c.found = append(c.found, Finding{Severity: severity, Code: code, Position: c.keyAt(key), Key: key, Text: text, Hint: hint})
+}
+
+func (c *checker) failKey(code, key, text, hint string) { c.atKey(Error, code, key, text, hint) }
 
 // collide reports two places that cannot both stand.
 func (c *checker) collide(code, key, other, text, hint string) {
@@ -70,7 +83,7 @@ func (c *checker) roles() {
 	for _, name := range names {
 		key := join("roles", name)
 		if !isRoleName(name) {
-			c.fail("bad-name", key, fmt.Sprintf("%q is not a role name; expected letters, digits and _ . : -, beginning with a letter, at most 63", name), "")
+			c.failKey("bad-name", key, fmt.Sprintf("%q is not a role name; expected letters, digits and _ . : -, beginning with a letter, at most 63", name), "")
 		}
 		for i, other := range c.Fleet.Roles[name].Includes {
 			c.known("role", index(key+".includes", i), other, names)
@@ -85,7 +98,7 @@ func (c *checker) classes() {
 	for _, name := range sortedKeys(c.Fleet.DataClasses) {
 		key := join("data_classes", name)
 		if !isName(name) {
-			c.fail("bad-name", key, badName(name), "")
+			c.failKey("bad-name", key, badName(name), "")
 		}
 		c.blanks(key+".redact", c.Fleet.DataClasses[name].Redact)
 	}
@@ -170,7 +183,7 @@ func (c *checker) recording() {
 	for _, name := range sortedKeys(t.Headers) {
 		key := join("telemetry.headers", name)
 		if !isToken(name) {
-			c.fail("bad-header", key, fmt.Sprintf("%q is not a header name", name), "")
+			c.failKey("bad-header", key, fmt.Sprintf("%q is not a header name", name), "")
 		}
 		c.value(key, name, t.Headers[name])
 	}

@@ -55,7 +55,7 @@ func (c *checker) edge() {
 
 func (c *checker) listener(key, name string, l Listener, taken map[string]string) {
 	if !isName(name) {
-		c.fail("bad-name", key, badName(name), "")
+		c.failKey("bad-name", key, badName(name), "")
 	}
 	c.address(key+".address", l.Address, taken)
 	if l.RedirectFrom != "" {
@@ -68,7 +68,7 @@ func (c *checker) listener(key, name string, l Listener, taken map[string]string
 		c.fail("tls-both", key+".tls", "expected either certificates or local: true, found both", "remove one of them")
 	case written && !l.TLS.Local && len(l.TLS.Certificates) == 0:
 		c.fail("tls-neither", key+".tls", "expected certificates or local: true, found neither", `write local: true on a laptop, else certificates: [{cert: PATH, key: PATH}]`)
-	case l.TLS.Local && l.Address != "" && !loopback(l.Address):
+	case l.TLS.Local && soundAddress(l.Address) && !loopback(l.Address):
 		c.warn("local-certificate", key+".tls.local", "other machines do not know the local authority", "name certificates")
 	}
 	c.span(key+".hsts.max_age", l.HSTS.MaxAge, Duration(10*365*24*time.Hour))
@@ -105,6 +105,11 @@ func (c *checker) address(key, address string, taken map[string]string) {
 
 // everywhere tells whether a listener on this host takes its port on all addresses.
 func everywhere(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+
+func soundAddress(address string) bool {
+	text, _ := badAddress(address)
+	return text == ""
+}
 
 // badAddress says what is wrong with host:port, or returns "".
 func badAddress(address string) (text, hint string) {

@@ -12,7 +12,7 @@ func (c *checker) providers() {
 	for _, name := range sortedKeys(c.Fleet.Providers) {
 		key, p := join("providers", name), c.Fleet.Providers[name]
 		if !isName(name) {
-			c.fail("bad-name", key, badName(name), "")
+			c.failKey("bad-name", key, badName(name), "")
 		}
 		c.issuer(key, p)
 		issuer := p.Issuer
@@ -39,7 +39,7 @@ func (c *checker) providers() {
 		}
 		for _, claim := range sortedKeys(p.Claims) {
 			if claim == "" || len(claim) > 128 || strings.ContainsFunc(claim, func(r rune) bool { return r <= ' ' || r == '"' }) {
-				c.fail("bad-claim", join(key+".claims", claim), "expected the name of a claim", "")
+				c.failKey("bad-claim", join(key+".claims", claim), "expected the name of a claim", "")
 			}
 		}
 	}
@@ -54,13 +54,13 @@ func (c *checker) issuer(key string, p Provider) {
 		return
 	}
 	if p.Issuer == "" && !wrote {
-		c.fail("missing-key", key, `key "issuer" is missing; expected the exact "iss" of its tokens, an https URL`, `or write development: true for "palisade up"`)
+		c.failKey("missing-key", key, `key "issuer" is missing; expected the exact "iss" of its tokens, an https URL`, `or write development: true for "palisade up"`)
 	}
 	if p.Issuer != "" {
 		c.https(key+".issuer", p.Issuer)
 	}
 	if len(p.Audience) == 0 {
-		c.fail("missing-key", key, `key "audience" is missing; expected what must be in "aud"`, "without it a token made for another service would be accepted here")
+		c.failKey("missing-key", key, `key "audience" is missing; expected what must be in "aud"`, "without it a token made for another service would be accepted here")
 	}
 }
 

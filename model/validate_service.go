@@ -10,7 +10,7 @@ import (
 func (c *checker) service(name string, s Service) {
 	key := join("services", name)
 	if !isName(name) {
-		c.fail("bad-name", key, badName(name), "")
+		c.failKey("bad-name", key, badName(name), "")
 	}
 	if s.Address != "" {
 		c.upstreamAddress(key+".address", s.Address)
@@ -23,7 +23,7 @@ func (c *checker) service(name string, s Service) {
 		c.known("service", index(key+".callers", i), caller, names)
 	}
 	if len(s.Expose) == 0 && len(s.Callers) == 0 {
-		c.warn("unreachable-service", key, "nothing exposes this service and no service calls it", "add expose or callers, or remove it")
+		c.atKey(Warning, "unreachable-service", key, "nothing exposes this service and no service calls it", "add expose or callers, or remove it")
 	}
 	if s.Run != nil {
 		c.run(key+".run", name, *s.Run)
@@ -78,7 +78,9 @@ func (c *checker) run(key, name string, r Run) {
 	for i, argument := range r.Command {
 		flag, value, assigned := strings.Cut(argument, "=")
 		if assigned && secretNamed(flag, value) {
-			c.found = append(c.found, literalSecret(c.at(index(key+".command", i)), index(key+".command", i), "the value of "+quote(flag)))
+			f := literalSecret(c.at(index(key+".command", i)), index(key+".command", i), "the value of "+quote(flag))
+			f.Hint = "pass it in env: {NAME: {from_env: NAME}}; arguments are seen by every process of the machine"
+			c.found = append(c.found, f)
 		}
 	}
 	if r.Ready != "" {
@@ -96,7 +98,7 @@ func (c *checker) run(key, name string, r Run) {
 	for _, variable := range sortedKeys(r.Env) {
 		at := join(key+".env", variable)
 		if !isVariable(variable) {
-			c.fail("bad-name", at, quote(variable)+" is not the name of an environment variable", "")
+			c.failKey("bad-name", at, quote(variable)+" is not the name of an environment variable", "")
 		}
 		c.value(at, variable, r.Env[variable])
 	}
@@ -110,8 +112,16 @@ func (c *checker) value(key, name string, v Value) {
 			sources++
 		}
 	}
-	if sources > 1 {
+	switch {
+	case sources > 1:
 		c.fail("bad-reference", key, "expected one of value, from_env and from_file, found several", "keep one of them")
+	case sources == 0:
+		c.fail("bad-reference", key, "expected one of value, from_env and from_file, found none", "")
+	}
+	for _, s := range []struct{ name, value string }{{"from_env", v.FromEnv}, {"from_file", v.FromFile}} {
+		if p, written := c.places[key+"."+s.name]; written && s.value == "" && p.Key != p.Value {
+			c.fail("missing-value", key+"."+s.name, "expected text, found nothing", "")
+		}
 	}
 	if v.FromEnv != "" && !isVariable(v.FromEnv) {
 		c.fail("bad-name", key+".from_env", quote(v.FromEnv)+" is not the name of an environment variable", "")

@@ -58,7 +58,7 @@ func parseTokens(file, text string) (root ast.Node, findings []Finding) {
 	if findings = guardTokens(file, tokens); len(findings) > 0 {
 		return nil, findings
 	}
-	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	parsed, err := parser.Parse(joinPlain(tokens), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, []Finding{syntaxFinding(file, err)}
 	}
@@ -83,12 +83,12 @@ func syntaxFinding(file string, err error) Finding {
 	if !errors.As(err, &located) {
 		return f
 	}
-	f.Text = "not YAML: " + located.GetMessage()
+	f.Text = "not YAML: " + printable(located.GetMessage())
 	if t := located.GetToken(); t != nil && t.Position != nil {
 		f.Position.Line, f.Position.Column = t.Position.Line, t.Position.Column
 	}
-	if strings.Contains(f.Text, `'\t'`) {
-		f.Hint = "indent with spaces; YAML does not allow tabs there"
+	if strings.Contains(located.GetMessage(), "'\t'") {
+		f.Text, f.Hint = "not YAML: found a tab that cannot stand here", "indent with spaces; YAML does not allow tabs there"
 	}
 	return f
 }
@@ -131,7 +131,12 @@ func guardTokens(file string, tokens token.Tokens) []Finding {
 		return findings
 	}
 	var depth nesting
-	for _, t := range tokens {
+	var open []token.Type
+	for i, t := range tokens {
+		open = follow(open, t)
+		if i > 0 && i+1 < len(tokens) && len(open) > 0 && open[len(open)-1] == token.MappingStartType && glued(tokens[i-1], t, tokens[i+1]) {
+			refuse(t, "yaml-syntax", "expected a space after the colon", "YAML reads "+quote(tokens[i-1].Value+":"+tokens[i+1].Value)+" as one word here")
+		}
 		if depth.add(t) > maxDepth {
 			refuse(t, "yaml-depth", fmt.Sprintf("nested deeper than %d levels", maxDepth), "")
 			return findings
@@ -208,10 +213,12 @@ func describe(n ast.Node) string {
 		return "a list"
 	case *ast.StringNode, *ast.LiteralNode:
 		return "text"
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return "a number"
+	case *ast.IntegerNode, *ast.FloatNode:
+		return "the number " + n.GetToken().Value
+	case *ast.InfinityNode, *ast.NanNode:
+		return "no finite number"
 	case *ast.BoolNode:
-		return "true or false"
+		return n.GetToken().Value
 	case *ast.NullNode:
 		return "nothing"
 	default:
