@@ -1,9 +1,6 @@
 package model
 
-import (
-	"os"
-	"slices"
-)
+import "slices"
 
 // Process is a command of a service as "palisade up" starts it.
 type Process struct {
@@ -64,37 +61,34 @@ func (d *Declared) waitsFor(name string) []string {
 	return sorted(out)
 }
 
-// startOrder sorts the services with a command so that each stands behind what it waits for. After is followed
-// first and to its end, so that a circle of callers gives way to it.
+// startOrder sorts the services with a command so that each stands behind what it waits for. Where they call each
+// other in a circle, the one that waits for fewest goes first; After always holds.
 func (d *Declared) startOrder() []string {
-	var order []string
-	state := make(map[string]bool) // present: visited
-	var visit func(name string)
-	visit = func(name string) {
-		s, known := d.Fleet.Services[name]
-		if _, visited := state[name]; visited || !known {
-			return
-		}
-		state[name] = true
-		if s.Run != nil {
-			for _, other := range sorted(s.Run.After) {
-				visit(other)
-			}
-		}
-		for _, other := range d.waitsFor(name) {
-			visit(other)
-		}
-		if s.Run != nil && len(s.Run.Command) > 0 {
-			order = append(order, name)
+	var order, left []string
+	for _, name := range sortedKeys(d.Fleet.Services) {
+		if run := d.Fleet.Services[name].Run; run != nil && len(run.Command) > 0 {
+			left = append(left, name)
 		}
 	}
-	for _, name := range sortedKeys(d.Fleet.Services) {
-		visit(name)
+	for len(left) > 0 {
+		next := slices.MinFunc(left, func(a, b string) int { return d.missing(a, left) - d.missing(b, left) })
+		order = append(order, next)
+		left = slices.DeleteFunc(left, func(n string) bool { return n == next })
 	}
 	return order
 }
 
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+// missing weighs what a service still waits for: one of After weighs more than all callees together.
+func (d *Declared) missing(name string, left []string) int {
+	weight := 0
+	for _, other := range d.waitsFor(name) {
+		switch {
+		case other == name || !slices.Contains(left, other):
+		case slices.Contains(d.Fleet.Services[name].Run.After, other):
+			weight += 1 + len(d.Fleet.Services)
+		default:
+			weight++
+		}
+	}
+	return weight
 }
