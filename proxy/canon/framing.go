@@ -10,7 +10,11 @@ func checkFraming(in *Input, out *Output) error {
 	if err != nil {
 		return err
 	}
-	if count(out.Header, "Content-Length") > 0 {
+	if count(out.Header, "Content-Length") == 0 {
+		if in.ContentLength != 0 && !chunked && !in.h2() {
+			return refuse(CodeLengthConflict, "a body is to be read that neither Content-Length nor Transfer-Encoding announces")
+		}
+	} else {
 		n, err := parseLength(out.Header.Get("Content-Length"))
 		switch {
 		case err != nil:

@@ -116,7 +116,7 @@ func checkName(header field.List, i int) (string, error) {
 	}
 	folded := foldName(name)
 	if kindOf(folded) != ordinary {
-		return "", refuseField(CodeHeaderShadow, name, "may be taken for "+folded)
+		return "", refuseField(CodeHeaderShadow, name, "may be taken for "+short(folded))
 	}
 	for j := range header {
 		if j != i && !strings.EqualFold(header[j].Name, name) && foldName(header[j].Name) == folded {

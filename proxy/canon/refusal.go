@@ -65,5 +65,8 @@ func refuse(code, text string) error {
 
 // refuseField returns a refusal that names the header field at fault. Name must be a token; a long one is cut.
 func refuseField(code, name, text string) error {
-	return &Refusal{Code: code, Text: "header " + name[:min(len(name), 64)] + " " + text, Kind: proxy.KindMalformed}
+	return &Refusal{Code: code, Text: "header " + short(name) + " " + text, Kind: proxy.KindMalformed}
 }
+
+// short cuts a name that is too long to repeat.
+func short(name string) string { return name[:min(len(name), 64)] }
