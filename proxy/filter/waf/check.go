@@ -10,9 +10,6 @@ import (
 	"github.com/palisade-security/palisade/model"
 )
 
-// setupRules counts the actions of writeSetup.
-const setupRules = 5
-
 const maxExclusions = 256
 
 // targetPattern is a variable, or a variable and a plain key. It can hold nothing that ends a directive.
@@ -139,5 +136,5 @@ func (x *ruleIndex) expected(w model.WAF) int {
 			removed[id] = true
 		}
 	}
-	return len(x.byID) + x.markers + setupRules - len(removed)
+	return len(x.byID) + x.markers - len(removed)
 }

@@ -10,10 +10,23 @@ import (
 	"github.com/palisade-security/palisade/proxy"
 )
 
+// Options change what engines do beyond the settings of routes. The zero value is what a gateway uses.
+type Options struct {
+	// Setup is SecLang read after the settings and before the rule set. It is for test suites that expect
+	// settings of their own; a gateway's own settings stand in its model.
+	Setup string
+	// Answers makes engines inspect answers as well; see Exchange.
+	Answers bool
+	// Trace receives the engine's own log line of each match, with the id of the request. Lines hold data of
+	// the request: this too is for test suites only.
+	Trace func(id, line string)
+}
+
 // Compiler builds filters and shares one engine between all routes with the same settings, across snapshots.
 // It is safe for concurrent use.
 type Compiler struct {
-	rules *ruleIndex
+	rules   *ruleIndex
+	options Options
 
 	mu      sync.Mutex
 	engines map[string]*shared
@@ -29,12 +42,13 @@ type shared struct {
 }
 
 // NewCompiler reads the rule set that is linked in. It compiles nothing yet.
-func NewCompiler() (*Compiler, error) {
-	rules, err := readRules()
+func NewCompiler(o Options) (*Compiler, error) {
+	useMultipart()
+	rules, err := readRules(o)
 	if err != nil {
 		return nil, fmt.Errorf("reading the core rule set: %w", err)
 	}
-	return &Compiler{rules: rules, engines: map[string]*shared{}}, nil
+	return &Compiler{rules: rules, options: o, engines: map[string]*shared{}}, nil
 }
 
 // Filter returns the inspection of a route, nil if its mode is off. Compiling new settings takes about a
@@ -101,7 +115,7 @@ func (c *Compiler) compiled() []*corazaEngine {
 }
 
 func (c *Compiler) engine(w model.WAF) (*corazaEngine, error) {
-	directives := directives(w)
+	directives := directives(w, c.options)
 	c.mu.Lock()
 	s := c.engines[directives]
 	if s == nil {
@@ -111,7 +125,7 @@ func (c *Compiler) engine(w model.WAF) (*corazaEngine, error) {
 	s.round = c.round
 	c.mu.Unlock()
 	s.once.Do(func() {
-		e, err := newCoraza(w, directives, c.rules)
+		e, err := newCoraza(w, directives, c.rules, c.options.Trace)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		s.engine, s.err = e, err

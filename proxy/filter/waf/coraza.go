@@ -7,8 +7,8 @@ import (
 	"runtime"
 	"strconv"
 
-	"github.com/corazawaf/coraza/v3"
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
+	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types"
@@ -36,13 +36,17 @@ type transactor interface {
 
 var errEngine = errors.New("coraza lacks an interface that this version needs")
 
-func newCoraza(w model.WAF, directives string, rules *ruleIndex) (*corazaEngine, error) {
-	engine, err := coraza.NewWAF(coraza.NewWAFConfig().
+func newCoraza(w model.WAF, directives string, rules *ruleIndex, trace func(id, line string)) (*corazaEngine, error) {
+	config := coraza.NewWAFConfig().
 		WithRootFS(coreruleset.FS).
 		WithDirectives(directives).
 		WithRequestBodyAccess().
 		WithRequestBodyLimit(bodyLimit).
-		WithRequestBodyInMemoryLimit(bodyLimit))
+		WithRequestBodyInMemoryLimit(bodyLimit)
+	if trace != nil {
+		config = config.WithErrorCallback(func(m types.MatchedRule) { trace(m.TransactionID(), m.ErrorLog()) })
+	}
+	engine, err := coraza.NewWAF(config)
 	if err != nil {
 		return nil, fmt.Errorf("compiling the rules: %w", err)
 	}
@@ -62,27 +66,40 @@ func (e *corazaEngine) complete() error {
 }
 
 // Inspect implements Engine with the request phases 1 and 2.
-func (e *corazaEngine) Inspect(ctx context.Context, r *proxy.Request, body []byte) (v Verdict, err error) {
+func (e *corazaEngine) Inspect(ctx context.Context, r *proxy.Request, body []byte) (Verdict, error) {
+	x, v, err := e.open(ctx, r, body)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if err := x.Close(); err != nil {
+		return Verdict{}, err
+	}
+	return v, nil
+}
+
+// open runs the request phases. The Exchange must be closed; with an error there is none.
+func (e *corazaEngine) open(ctx context.Context, r *proxy.Request, body []byte) (x *Exchange, v Verdict, err error) {
 	tx := e.waf.NewTransactionWithOptions(experimental.Options{Context: ctx, ID: r.ID})
+	x = &Exchange{engine: e, tx: tx}
 	defer func() {
 		if p := recover(); p != nil {
-			v, err = Verdict{}, panicked(p)
-			return // the transaction is in an unknown state: not given back to the engine's pool
+			x.broken, err = true, panicked(p)
 		}
-		if cerr := tx.Close(); cerr != nil && err == nil {
-			v, err = Verdict{}, fmt.Errorf("closing the transaction: %w", cerr)
+		if err != nil {
+			err = errors.Join(err, x.Close())
+			x, v = nil, Verdict{}
 		}
 	}()
 	feedHead(tx, r)
 	if tx.ProcessRequestHeaders() == nil {
 		if err := feedBody(tx, body); err != nil {
-			return Verdict{}, err
+			return x, v, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return Verdict{}, err
+		return x, v, err
 	}
-	return e.verdict(tx), nil
+	return x, e.verdict(tx), nil
 }
 
 // panicked makes an error of a panic without its value, which may quote the request.
@@ -101,11 +118,10 @@ func feedHead(tx types.Transaction, r *proxy.Request) {
 		uri += "?" + r.RawQuery
 	}
 	tx.ProcessURI(uri, r.Method, r.Proto)
-	host := r.Header.Get("Host")
 	for i := range r.Header {
 		tx.AddRequestHeader(r.Header[i].Name, r.Header[i].Value)
 	}
-	if host == "" {
+	if r.Host != "" && !r.Header.Has("Host") {
 		tx.AddRequestHeader("Host", r.Host)
 	}
 	tx.SetServerName(r.Host)
@@ -138,7 +154,7 @@ func (e *corazaEngine) verdict(tx types.Transaction) Verdict {
 		}
 		v.Matches = append(v.Matches, Match{
 			Rule:     info.id,
-			Message:  info.message,
+			Message:  message(info, m),
 			Severity: severity(m.Rule().Severity()),
 			Target:   target(m.MatchedDatas()),
 			Tags:     info.tags,
@@ -146,6 +162,14 @@ func (e *corazaEngine) verdict(tx types.Transaction) Verdict {
 	}
 	v.Score = score(tx)
 	return v
+}
+
+// message is the rule's text without its macros, except for the rules that add up scores: theirs are numbers.
+func message(info ruleInfo, m types.MatchedRule) string {
+	if info.id >= 949000 && info.id < 950000 || info.id >= 959000 && info.id < 960000 || info.id >= 980000 && info.id < 990000 {
+		return m.Message()
+	}
+	return info.message
 }
 
 // reported reports whether a match says something about the request: set-up rules (900000-909999) do not.

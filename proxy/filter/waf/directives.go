@@ -11,7 +11,7 @@ import (
 // that the rule set's module does not carry yet (200004, 200005, 200009), and nothing that writes or logs.
 const baseDirectives = `Include @coraza.conf-recommended
 SecRuleEngine On
-SecRxPreFilter On
+SecRxPreFilter Off
 SecRequestBodyAccess On
 SecResponseBodyAccess Off
 SecRequestBodyJsonDepthLimit 128
@@ -22,6 +22,16 @@ SecRule URI_PARSE_ERROR "@eq 1" "id:200009,phase:1,t:none,log,deny,status:400,se
 SecRule ARGUMENTS_LIMIT_REACHED "@eq 1" "id:200004,phase:1,t:none,log,deny,status:400,severity:2,msg:'Too many arguments in the query.'"
 SecRule ARGUMENTS_LIMIT_REACHED "@eq 1" "id:200005,phase:2,t:none,log,deny,status:400,severity:2,msg:'Too many arguments in the body.'"
 Include @crs-setup.conf.example
+`
+
+// answerDirectives make the engine look at answers of the types that carry text.
+const answerDirectives = `SecResponseBodyAccess On
+SecResponseBodyMimeType text/plain text/html text/xml application/json application/xml
+SecResponseBodyLimit 1048576
+SecResponseBodyLimitAction ProcessPartial
+SecDefaultAction "phase:3,log,auditlog,pass"
+SecDefaultAction "phase:4,log,auditlog,pass"
+SecDefaultAction "phase:5,log,auditlog,pass"
 `
 
 // allowedMethods is wider than the rule set's own list: which methods a route takes is the router's to say.

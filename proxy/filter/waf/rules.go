@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
+
+	"github.com/palisade-security/palisade/model"
 )
 
 // ruleInfo is what a rule says of itself.
@@ -32,7 +34,7 @@ func detection(id int) bool { return id >= 911000 && id < 949000 }
 
 // readRules reads id, message and tags of every rule from the texts that the engine will compile. That the
 // engine then holds exactly these is what SelfTest proves.
-func readRules() (*ruleIndex, error) {
+func readRules(o Options) (*ruleIndex, error) {
 	names, err := fs.Glob(coreruleset.FS, "@owasp_crs/*.conf")
 	if err != nil {
 		return nil, err
@@ -47,7 +49,10 @@ func readRules() (*ruleIndex, error) {
 			return nil, fmt.Errorf("reading %q: %w", name, err)
 		}
 	}
-	if err := x.add(baseDirectives); err != nil {
+	var b strings.Builder
+	b.WriteString(baseDirectives)
+	writeSetup(&b, model.WAF{})
+	if err := x.add(b.String() + o.Setup); err != nil {
 		return nil, err
 	}
 	for _, ids := range x.byTag {

@@ -41,10 +41,14 @@ func withDefaults(w model.WAF, body model.Size) model.WAF {
 
 // directives returns the SecLang text for w. It is the key by which engines are shared, so it holds all that
 // an engine depends on and nothing else: neither mode nor body bound, which belong to the filter.
-func directives(w model.WAF) string {
+func directives(w model.WAF, o Options) string {
 	var b strings.Builder
 	b.WriteString(baseDirectives)
 	writeSetup(&b, w)
+	if o.Answers {
+		b.WriteString(answerDirectives)
+	}
+	b.WriteString(o.Setup)
 	b.WriteString("Include @owasp_crs/*.conf\n")
 	for _, x := range w.Exclude {
 		b.WriteString(exclusionDirective(x))
