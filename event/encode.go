@@ -31,12 +31,12 @@ func AppendJSON(dst []byte, e *Event) []byte {
 	return o.dst
 }
 
+const classification = `"class_uid":4002,"class_name":"HTTP Activity","category_uid":4,"category_name":"Network Activity"`
+
 func (o *object) classification(e *Event, v verdict) {
 	id, name := activity(e.Method)
-	o.exact("class_uid", classHTTPActivity)
-	o.raw("class_name", `"HTTP Activity"`)
-	o.exact("category_uid", categoryNetwork)
-	o.raw("category_name", `"Network Activity"`)
+	o.dst = append(o.dst, classification...)
+	o.comma = true
 	o.exact("activity_id", int64(id))
 	if id == 99 {
 		o.must("activity_name", e.Method)
@@ -56,8 +56,8 @@ func (o *object) classification(e *Event, v verdict) {
 
 func (o *object) metadata(e *Event) {
 	o.nest("metadata")
-	o.must("version", SchemaVersion)
-	o.raw("product", `{"name":"Palisade","vendor_name":"Palisade"}`)
+	o.dst = append(o.dst, `"version":"`+SchemaVersion+`","product":{"name":"Palisade","vendor_name":"Palisade"}`...)
+	o.comma = true
 	if e.TraceID != "" {
 		o.raw("profiles", `["host","security_control","trace"]`)
 	} else {
@@ -77,11 +77,9 @@ func (o *object) metadata(e *Event) {
 // control writes the security_control profile.
 func (o *object) control(e *Event, v verdict) {
 	if e.Allowed {
-		o.raw("action_id", "1")
-		o.raw("action", `"Allowed"`)
+		o.raw("action_id", `1,"action":"Allowed"`)
 	} else {
-		o.raw("action_id", "2")
-		o.raw("action", `"Denied"`)
+		o.raw("action_id", `2,"action":"Denied"`)
 	}
 	o.exact("disposition_id", int64(v.dispositionID))
 	o.must("disposition", v.disposition)

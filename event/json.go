@@ -14,7 +14,7 @@ func appendString(dst []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
+		if traits[c]&escaped == 0 {
 			i++
 			continue
 		}
@@ -67,10 +67,14 @@ func (o *object) close() { o.dst, o.comma = append(o.dst, '}'), true }
 
 // key begins a member. Names are literals of this package and need no escaping.
 func (o *object) key(name string) {
+	dst := o.dst
 	if o.comma {
-		o.dst = append(o.dst, ',')
+		dst = append(dst, ',', '"')
+	} else {
+		dst = append(dst, '"')
 	}
-	o.dst = append(append(append(o.dst, '"'), name...), '"', ':')
+	dst = append(dst, name...)
+	o.dst = append(dst, '"', ':')
 	o.comma = true
 }
 

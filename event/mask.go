@@ -9,12 +9,30 @@ import (
 // credentials after an HTTP authentication scheme, values after a redacted name (password=x, "password":
 // "x", Cookie: x) and payment card numbers. It returns s itself if there is nothing to redact.
 func (r *Redactor) Text(s string) string {
-	s = maskPEM(s)
-	s = maskUserinfo(s)
-	s = maskJWT(s)
-	s = maskScheme(s)
-	s = r.maskNamed(s)
-	return maskPAN(s)
+	seen, digits := look(s)
+	return r.text(s, seen, digits)
+}
+
+func (r *Redactor) text(s string, seen uint8, digits int) string {
+	if seen&dash != 0 {
+		s = maskPEM(s)
+	}
+	if seen&atSign != 0 {
+		s = maskUserinfo(s)
+	}
+	if seen&capital != 0 {
+		s = maskJWT(s)
+	}
+	if seen&blank != 0 {
+		s = maskScheme(s)
+	}
+	if seen&separator != 0 {
+		s = r.maskNamed(s)
+	}
+	if digits >= minPAN {
+		s = maskPAN(s)
+	}
+	return s
 }
 
 // splice builds a text with parts replaced.
@@ -171,6 +189,12 @@ func isProse(s string) bool {
 	return false
 }
 
+// The digits of a payment card number.
+const (
+	minPAN = 13
+	maxPAN = 19
+)
+
 // maskPAN hides payment card numbers: 13 to 19 digits (ISO/IEC 7812), in groups parted by one space or
 // hyphen or not parted, with a good Luhn digit and the first digit of a card issuer.
 func maskPAN(s string) string {
@@ -215,13 +239,13 @@ func (p *splice) cards(from, end int) int {
 		if s[start] < '2' || s[start] > '6' {
 			continue
 		}
-		var room [20]byte
+		var room [maxPAN + 1]byte
 		digits := room[:0]
-		for at := start; at < end && len(digits) < 20; at++ {
+		for at := start; at < end && len(digits) <= maxPAN; at++ {
 			if isDigit(s[at]) {
 				digits = append(digits, s[at]-'0')
 			}
-			if groupEnds := at+1 == end || !isDigit(s[at+1]); groupEnds && len(digits) >= 13 && len(digits) <= 19 && luhn(digits) {
+			if groupEnds := at+1 == end || !isDigit(s[at+1]); groupEnds && len(digits) >= minPAN && len(digits) <= maxPAN && luhn(digits) {
 				p.cut(start, at+1)
 				start = at
 				break

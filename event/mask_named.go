@@ -5,9 +5,6 @@ import "strings"
 // maskNamed hides values after a redacted name: name=value as in queries and forms, "name": value as in
 // JSON, Name: value as in a header, to the end of the line.
 func (r *Redactor) maskNamed(s string) string {
-	if !strings.ContainsAny(s, "=:") {
-		return s
-	}
 	p := splice{src: s}
 	for i := 0; i < len(s); i++ {
 		if s[i] != '=' && s[i] != ':' {

@@ -4,10 +4,7 @@ package event
 // (schema.ocsf.io, class HTTP Activity), with the profiles host, security_control and trace.
 const SchemaVersion = "1.7.0"
 
-const (
-	categoryNetwork   = 4
-	classHTTPActivity = 4002
-)
+const classHTTPActivity = 4002
 
 // activity returns activity_id and its caption for a method.
 func activity(method string) (int, string) {

@@ -2,6 +2,7 @@ package event
 
 import (
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -129,10 +130,13 @@ func (r *Redactor) pair(pair string) string {
 
 // encoded redacts text that may be percent-encoded. If the secret shows only when decoded, all of it goes.
 func (r *Redactor) encoded(s string) string {
-	if plain := unescape(s); plain != s && r.Text(plain) != plain {
-		return Redacted
+	seen, digits := look(s)
+	if seen&percent != 0 {
+		if plain := unescape(s); r.Text(plain) != plain {
+			return Redacted
+		}
 	}
-	return r.Text(s)
+	return r.text(s, seen, digits)
 }
 
 // unescape decodes percent-encoding as far as it goes, up to three times over: the record must be clean
@@ -181,7 +185,7 @@ func (r *Redactor) Header(name, value string) string {
 		return value
 	case r.Name(name):
 		return Redacted
-	case strings.EqualFold(name, "Referer") || strings.HasSuffix(strings.ToLower(name), "location"):
+	case strings.EqualFold(name, "Referer") || strings.EqualFold(name, "Location") || strings.EqualFold(name, "Content-Location"):
 		return r.URL(value)
 	}
 	return r.encoded(value)
@@ -189,6 +193,9 @@ func (r *Redactor) Header(name, value string) string {
 
 // URL redacts a reference: its user information, its path as text, its query and its fragment as queries.
 func (r *Redactor) URL(ref string) string {
+	if strings.IndexByte(ref, '?') < 0 && strings.IndexByte(ref, '#') < 0 {
+		return r.encoded(ref)
+	}
 	rest, fragment, hasFragment := strings.Cut(ref, "#")
 	path, query, hasQuery := strings.Cut(rest, "?")
 	out := r.encoded(path)
@@ -209,14 +216,23 @@ func (e *Event) Redact(r *Redactor) {
 	}
 	e.Query = r.Query(e.Query)
 	e.Referer = r.URL(e.Referer)
-	headers := make([]Header, len(e.Headers))
-	for i, h := range e.Headers {
-		headers[i] = Header{Name: h.Name, Value: r.Header(h.Name, h.Value)}
-	}
-	if len(headers) > 0 {
-		e.Headers = headers
-	}
+	e.Headers = r.headers(e.Headers)
 	e.Trail = r.trail(e.Trail)
+}
+
+func (r *Redactor) headers(headers []Header) []Header {
+	copied := false
+	for i, h := range headers {
+		value := r.Header(h.Name, h.Value)
+		if value == h.Value {
+			continue
+		}
+		if !copied {
+			headers, copied = slices.Clone(headers), true
+		}
+		headers[i].Value = value
+	}
+	return headers
 }
 
 func (r *Redactor) trail(stages []Stage) []Stage {
@@ -227,7 +243,7 @@ func (r *Redactor) trail(stages []Stage) []Stage {
 			continue
 		}
 		if !copied {
-			stages, copied = append([]Stage(nil), stages...), true
+			stages, copied = slices.Clone(stages), true
 		}
 		stages[i].Reasons = reasons
 	}
@@ -245,7 +261,7 @@ func (r *Redactor) reasons(reasons []Reason) ([]Reason, bool) {
 			continue
 		}
 		if !copied {
-			reasons, copied = append([]Reason(nil), reasons...), true
+			reasons, copied = slices.Clone(reasons), true
 		}
 		reasons[i] = clean
 	}
