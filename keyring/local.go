@@ -89,8 +89,13 @@ func (l *LocalCertificates) GetCertificate(*tls.ClientHelloInfo) (*tls.Certifica
 func (l *LocalCertificates) certificate(now time.Time) (*tls.Certificate, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current != nil && l.current.Leaf.NotAfter.Sub(now) > serverLifetime/3 {
-		return l.current, nil
+	if l.current != nil {
+		end := l.current.Leaf.NotAfter
+		// One that lasts as long as the CA cannot be bettered; without this the CA's last days would see a
+		// signature for each handshake.
+		if end.Sub(now) > serverLifetime/3 || end.Equal(l.ca.cert.NotAfter) && now.Before(end) {
+			return l.current, nil
+		}
 	}
 	made, err := l.issue(now)
 	if err != nil {

@@ -160,9 +160,11 @@ func TestRotation(t *testing.T) {
 		}
 
 		// The last good keys stay through every kind of failure.
+		due := time.Hour
 		for name, h := range failures() {
 			s.handler.Store(&h)
-			time.Sleep(2 * time.Hour)
+			time.Sleep(due + maxBackoff + fetchTimeout)
+			due = 0
 			synctest.Wait()
 			if source.lastError() == nil {
 				t.Errorf("%s is no failure", name)
