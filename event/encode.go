@@ -28,74 +28,71 @@ func AppendJSON(dst []byte, e *Event) []byte {
 	o.trace(e)
 	o.unmapped(e)
 	o.close()
-	return o.dst
+	return o.dst[:len(o.dst)-1]
 }
 
 const classification = `"class_uid":4002,"class_name":"HTTP Activity","category_uid":4,"category_name":"Network Activity"`
 
 func (o *object) classification(e *Event, v verdict) {
 	id, name := activity(e.Method)
-	o.dst = append(o.dst, classification...)
-	o.comma = true
-	o.exact("activity_id", int64(id))
+	o.raw(classification)
+	o.exact(`"activity_id":`, int64(id))
 	if id == 99 {
-		o.must("activity_name", e.Method)
+		o.must(`"activity_name":`, e.Method)
 	} else {
-		o.must("activity_name", name)
+		o.must(`"activity_name":`, name)
 	}
-	o.exact("type_uid", int64(classHTTPActivity*100+id))
-	o.exact("time", e.Time.UnixMilli())
-	o.exact("severity_id", int64(v.severityID))
-	o.must("severity", v.severity)
+	o.exact(`"type_uid":`, int64(classHTTPActivity*100+id))
+	o.exact(`"time":`, e.Time.UnixMilli())
+	o.exact(`"severity_id":`, int64(v.severityID))
+	o.must(`"severity":`, v.severity)
 	status, text := e.succeeded()
-	o.exact("status_id", int64(status))
-	o.must("status", text)
-	o.str("status_detail", e.Problem)
-	o.num("duration", e.Took.Milliseconds())
+	o.exact(`"status_id":`, int64(status))
+	o.must(`"status":`, text)
+	o.str(`"status_detail":`, e.Problem)
+	o.num(`"duration":`, e.Took.Milliseconds())
 }
 
 func (o *object) metadata(e *Event) {
-	o.nest("metadata")
-	o.dst = append(o.dst, `"version":"`+SchemaVersion+`","product":{"name":"Palisade","vendor_name":"Palisade"}`...)
-	o.comma = true
+	o.nest(`"metadata":`)
+	o.raw(`"version":"` + SchemaVersion + `","product":{"name":"Palisade","vendor_name":"Palisade"}`)
 	if e.TraceID != "" {
-		o.raw("profiles", `["host","security_control","trace"]`)
+		o.raw(`"profiles":["host","security_control","trace"]`)
 	} else {
-		o.raw("profiles", `["host","security_control"]`)
+		o.raw(`"profiles":["host","security_control"]`)
 	}
 	if e.Open { // the closing record takes the plain id
-		o.key("uid")
-		o.dst = appendString(o.dst, e.ID)
-		o.dst = append(o.dst[:len(o.dst)-1], `:open"`...)
+		o.must(`"uid":`, e.ID)
+		o.dst = append(o.dst[:len(o.dst)-len(`",`)], `:open",`...)
 	} else {
-		o.str("uid", e.ID)
+		o.str(`"uid":`, e.ID)
 	}
-	o.str("correlation_uid", e.ID)
+	o.str(`"correlation_uid":`, e.ID)
 	o.close()
 }
 
 // control writes the security_control profile.
 func (o *object) control(e *Event, v verdict) {
 	if e.Allowed {
-		o.raw("action_id", `1,"action":"Allowed"`)
+		o.raw(`"action_id":1,"action":"Allowed"`)
 	} else {
-		o.raw("action_id", `2,"action":"Denied"`)
+		o.raw(`"action_id":2,"action":"Denied"`)
 	}
-	o.exact("disposition_id", int64(v.dispositionID))
-	o.must("disposition", v.disposition)
-	o.flag("is_alert", v.alert)
+	o.exact(`"disposition_id":`, int64(v.dispositionID))
+	o.must(`"disposition":`, v.disposition)
+	o.flag(`"is_alert":`, v.alert)
 	if v.stage == nil {
 		return
 	}
 	for i := range v.stage.Reasons {
 		if r := &v.stage.Reasons[i]; r.Policy != "" {
 			if v.stage.Name == StageInspect {
-				o.nest("firewall_rule")
+				o.nest(`"firewall_rule":`)
 			} else {
-				o.nest("policy")
+				o.nest(`"policy":`)
 			}
-			o.must("uid", r.Policy)
-			o.str("desc", r.Text)
+			o.must(`"uid":`, r.Policy)
+			o.str(`"desc":`, r.Text)
 			o.close()
 			return
 		}
@@ -103,85 +100,75 @@ func (o *object) control(e *Event, v verdict) {
 }
 
 func (o *object) request(e *Event) {
-	o.nest("http_request")
-	o.str("uid", e.ID)
-	o.str("http_method", e.Method)
-	o.str("version", e.Proto)
-	o.nest("url")
-	o.str("scheme", e.Scheme)
+	o.nest(`"http_request":`)
+	o.str(`"uid":`, e.ID)
+	o.str(`"http_method":`, e.Method)
+	o.str(`"version":`, e.Proto)
+	o.nest(`"url":`)
+	o.str(`"scheme":`, e.Scheme)
 	host, port := splitHost(e.Host)
-	o.str("hostname", host)
-	o.num("port", int64(port))
-	o.must("path", e.Path)
-	o.str("query_string", e.Query)
+	o.str(`"hostname":`, host)
+	o.num(`"port":`, int64(port))
+	o.must(`"path":`, e.Path)
+	o.str(`"query_string":`, e.Query)
 	o.close()
-	o.str("user_agent", e.UserAgent)
-	o.str("referrer", e.Referer)
-	o.exact("body_length", e.BytesIn)
+	o.str(`"user_agent":`, e.UserAgent)
+	o.str(`"referrer":`, e.Referer)
+	o.exact(`"body_length":`, e.BytesIn)
 	if len(e.Headers) > 0 {
-		o.key("http_headers")
-		o.dst = append(o.dst, '[')
-		o.comma = false
+		o.list(`"http_headers":`)
 		for _, h := range e.Headers {
-			o.element()
-			o.must("name", h.Name)
-			o.must("value", h.Value)
+			o.open()
+			o.must(`"name":`, h.Name)
+			o.must(`"value":`, h.Value)
 			o.close()
 		}
-		o.dst = append(o.dst, ']')
+		o.endList()
 	}
 	o.close()
-}
-
-// element begins an object in a list.
-func (o *object) element() {
-	if o.comma {
-		o.dst = append(o.dst, ',')
-	}
-	o.open()
 }
 
 func (o *object) response(e *Event) {
 	if e.Status == 0 {
 		return
 	}
-	o.nest("http_response")
-	o.exact("code", int64(e.Status))
-	o.num("latency", e.Took.Milliseconds())
-	o.exact("body_length", e.BytesOut)
+	o.nest(`"http_response":`)
+	o.exact(`"code":`, int64(e.Status))
+	o.num(`"latency":`, e.Took.Milliseconds())
+	o.exact(`"body_length":`, e.BytesOut)
 	o.close()
 }
 
 // endpoints writes who talked to whom. OCSF counts traffic as the client sees it: what it sent is out.
 func (o *object) endpoints(e *Event) {
 	if e.Client != "" {
-		o.nest("src_endpoint")
+		o.nest(`"src_endpoint":`)
 		if _, err := netip.ParseAddr(e.Client); err == nil {
-			o.must("ip", e.Client)
+			o.must(`"ip":`, e.Client)
 		} else {
-			o.must("name", e.Client)
+			o.must(`"name":`, e.Client)
 		}
-		o.num("port", int64(e.ClientPort))
+		o.num(`"port":`, int64(e.ClientPort))
 		o.close()
 	}
-	o.nest("dst_endpoint")
+	o.nest(`"dst_endpoint":`)
 	host, port := splitHost(e.Host)
-	o.raw("name", `"palisade"`)
-	o.str("hostname", host)
-	o.num("port", int64(port))
-	o.str("svc_name", e.Service)
-	o.str("interface_name", e.Listener)
+	o.raw(`"name":"palisade"`)
+	o.str(`"hostname":`, host)
+	o.num(`"port":`, int64(port))
+	o.str(`"svc_name":`, e.Service)
+	o.str(`"interface_name":`, e.Listener)
 	o.close()
-	o.nest("traffic")
-	o.exact("bytes_out", e.BytesIn)
-	o.exact("bytes_in", e.BytesOut)
-	o.exact("bytes", e.BytesIn+e.BytesOut)
+	o.nest(`"traffic":`)
+	o.exact(`"bytes_out":`, e.BytesIn)
+	o.exact(`"bytes_in":`, e.BytesOut)
+	o.exact(`"bytes":`, e.BytesIn+e.BytesOut)
 	o.close()
 	if e.TLSVersion != "" || e.TLSCipher != "" || e.TLSServer != "" {
-		o.nest("tls")
-		o.must("version", e.TLSVersion)
-		o.str("cipher", e.TLSCipher)
-		o.str("sni", e.TLSServer)
+		o.nest(`"tls":`)
+		o.must(`"version":`, e.TLSVersion)
+		o.str(`"cipher":`, e.TLSCipher)
+		o.str(`"sni":`, e.TLSServer)
 		o.close()
 	}
 }
@@ -197,34 +184,32 @@ func (o *object) actor(e *Event) {
 	switch {
 	case e.User != nil:
 		u := e.User
-		o.nest("actor")
-		o.nest("user")
-		o.must("uid", u.Subject)
-		o.exact("type_id", userTypePerson)
-		o.str("credential_uid", u.TokenID)
+		o.nest(`"actor":`)
+		o.nest(`"user":`)
+		o.must(`"uid":`, u.Subject)
+		o.exact(`"type_id":`, userTypePerson)
+		o.str(`"credential_uid":`, u.TokenID)
 		if len(u.Roles) > 0 {
-			o.key("groups")
-			o.dst = append(o.dst, '[')
-			o.comma = false
+			o.list(`"groups":`)
 			for _, r := range u.Roles {
-				o.element()
-				o.must("name", r)
+				o.open()
+				o.must(`"name":`, r)
 				o.close()
 			}
-			o.dst = append(o.dst, ']')
+			o.endList()
 		}
 		o.close()
-		o.nest("idp")
-		o.must("name", u.Provider)
-		o.str("issuer", u.Issuer)
+		o.nest(`"idp":`)
+		o.must(`"name":`, u.Provider)
+		o.str(`"issuer":`, u.Issuer)
 		o.close()
-		o.str("app_uid", u.ClientID)
+		o.str(`"app_uid":`, u.ClientID)
 		o.close()
 	case e.Workload != "":
-		o.nest("actor")
-		o.nest("user")
-		o.must("uid", e.Workload)
-		o.exact("type_id", userTypeService)
+		o.nest(`"actor":`)
+		o.nest(`"user":`)
+		o.must(`"uid":`, e.Workload)
+		o.exact(`"type_id":`, userTypeService)
 		o.close()
 		o.close()
 	}
@@ -234,13 +219,13 @@ func (o *object) trace(e *Event) {
 	if e.TraceID == "" {
 		return
 	}
-	o.nest("trace")
-	o.must("uid", e.TraceID)
+	o.nest(`"trace":`)
+	o.must(`"uid":`, e.TraceID)
 	if e.SpanID != "" {
-		o.nest("span")
-		o.must("uid", e.SpanID)
-		o.exact("start_time", e.Time.UnixMilli())
-		o.exact("end_time", e.Time.Add(e.Took).UnixMilli())
+		o.nest(`"span":`)
+		o.must(`"uid":`, e.SpanID)
+		o.exact(`"start_time":`, e.Time.UnixMilli())
+		o.exact(`"end_time":`, e.Time.Add(e.Took).UnixMilli())
 		o.close()
 	}
 	o.close()
@@ -248,36 +233,36 @@ func (o *object) trace(e *Event) {
 
 // unmapped writes what has no place in OCSF and what would not come back exactly from where it stands.
 func (o *object) unmapped(e *Event) {
-	o.nest("unmapped")
-	o.num("time_ns", int64(e.Time.Nanosecond()%int(time.Millisecond)))
-	o.num("took_ns", int64(e.Took))
-	o.str("fleet", e.Fleet)
-	o.str("snapshot", e.Snapshot)
-	o.str("route", e.Route)
-	o.str("template", e.Template)
+	o.nest(`"unmapped":`)
+	o.num(`"time_ns":`, int64(e.Time.Nanosecond()%int(time.Millisecond)))
+	o.num(`"took_ns":`, int64(e.Took))
+	o.str(`"fleet":`, e.Fleet)
+	o.str(`"snapshot":`, e.Snapshot)
+	o.str(`"route":`, e.Route)
+	o.str(`"template":`, e.Template)
 	if strings.Contains(e.Host, ":") {
-		o.must("host", e.Host)
+		o.must(`"host":`, e.Host)
 	}
 	if e.Client == "" {
-		o.num("client_port", int64(e.ClientPort))
+		o.num(`"client_port":`, int64(e.ClientPort))
 	}
 	if e.TraceID == "" {
-		o.str("span", e.SpanID)
+		o.str(`"span":`, e.SpanID)
 	}
-	o.str("peer", e.Peer)
-	o.str("tls_group", e.TLSGroup)
-	o.str("workload", e.Workload)
-	o.flag("open", e.Open)
-	o.flag("dry_run", e.DryRun)
-	o.flag("drift", e.Drift)
-	o.str("aborted", e.Aborted)
+	o.str(`"peer":`, e.Peer)
+	o.str(`"tls_group":`, e.TLSGroup)
+	o.str(`"workload":`, e.Workload)
+	o.flag(`"open":`, e.Open)
+	o.flag(`"dry_run":`, e.DryRun)
+	o.flag(`"drift":`, e.Drift)
+	o.str(`"aborted":`, e.Aborted)
 	if e.Upstream != "" || e.Attempts != 0 || e.UpstreamStatus != 0 || e.UpstreamTook != 0 || e.UpstreamReused {
-		o.nest("upstream")
-		o.str("address", e.Upstream)
-		o.num("status", int64(e.UpstreamStatus))
-		o.num("took_ns", int64(e.UpstreamTook))
-		o.flag("reused", e.UpstreamReused)
-		o.num("attempts", int64(e.Attempts))
+		o.nest(`"upstream":`)
+		o.str(`"address":`, e.Upstream)
+		o.num(`"status":`, int64(e.UpstreamStatus))
+		o.num(`"took_ns":`, int64(e.UpstreamTook))
+		o.flag(`"reused":`, e.UpstreamReused)
+		o.num(`"attempts":`, int64(e.Attempts))
 		o.close()
 	}
 	if len(e.Trail) > 0 {
@@ -287,39 +272,34 @@ func (o *object) unmapped(e *Event) {
 }
 
 func (o *object) trail(stages []Stage) {
-	o.key("trail")
-	o.dst = append(o.dst, '[')
-	o.comma = false
+	o.list(`"trail":`)
 	for i := range stages {
 		s := &stages[i]
-		o.element()
-		o.must("name", s.Name)
-		o.must("outcome", s.Outcome.String())
-		o.flag("dry_run", s.DryRun)
-		o.num("took", int64(s.Took))
+		o.open()
+		o.must(`"name":`, s.Name)
+		o.must(`"outcome":`, s.Outcome.String())
+		o.flag(`"dry_run":`, s.DryRun)
+		o.num(`"took":`, int64(s.Took))
 		if len(s.Reasons) > 0 {
-			o.key("reasons")
-			o.dst = append(o.dst, '[')
-			o.comma = false
+			o.list(`"reasons":`)
 			for j := range s.Reasons {
 				o.reason(&s.Reasons[j])
 			}
-			o.dst = append(o.dst, ']')
+			o.endList()
 		}
 		o.close()
 	}
-	o.dst = append(o.dst, ']')
+	o.endList()
 }
 
 func (o *object) reason(r *Reason) {
-	o.element()
-	o.must("code", r.Code)
-	o.str("text", r.Text)
-	o.str("policy", r.Policy)
-	o.str("position", r.Position)
+	o.open()
+	o.must(`"code":`, r.Code)
+	o.str(`"text":`, r.Text)
+	o.str(`"policy":`, r.Policy)
+	o.str(`"position":`, r.Position)
 	if len(r.Data) > 0 {
-		o.key("data")
-		o.open()
+		o.nest(`"data":`)
 		var room [16]string // enough for what stages write, so that sorting does not allocate
 		keys := room[:0]
 		for k := range r.Data {
@@ -327,12 +307,8 @@ func (o *object) reason(r *Reason) {
 		}
 		slices.Sort(keys) // the same event is the same bytes
 		for _, k := range keys {
-			if o.comma {
-				o.dst = append(o.dst, ',')
-			}
 			o.dst = append(appendString(o.dst, k), ':')
-			o.dst = appendString(o.dst, r.Data[k])
-			o.comma = true
+			o.must("", r.Data[k])
 		}
 		o.close()
 	}

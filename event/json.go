@@ -54,35 +54,32 @@ func appendEscape(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
 }
 
-// object writes the members of one JSON object into a buffer. Members with zero values are left out,
+// object writes the members of JSON objects and the elements of lists into a buffer, each with a comma
+// behind it, which close takes back. Names are given as they stand in JSON, quotes and colon included: they
+// are literals of this package, and there are many in an event. Members with zero values are left out,
 // except by the methods that say otherwise.
-type object struct {
-	dst   []byte
-	comma bool
-}
+type object struct{ dst []byte }
 
-func (o *object) open() { o.dst, o.comma = append(o.dst, '{'), false }
+func (o *object) open() { o.dst = append(o.dst, '{') }
 
-func (o *object) close() { o.dst, o.comma = append(o.dst, '}'), true }
+func (o *object) close() { o.end('}') }
 
-// key begins a member. Names are literals of this package and need no escaping.
-func (o *object) key(name string) {
-	dst := o.dst
-	if o.comma {
-		dst = append(dst, ',', '"')
+func (o *object) end(c byte) {
+	if n := len(o.dst) - 1; o.dst[n] == ',' {
+		o.dst[n] = c
 	} else {
-		dst = append(dst, '"')
+		o.dst = append(o.dst, c)
 	}
-	dst = append(dst, name...)
-	o.dst = append(dst, '"', ':')
-	o.comma = true
+	o.dst = append(o.dst, ',')
 }
 
 // nest begins a member that is an object; close ends it.
-func (o *object) nest(name string) {
-	o.key(name)
-	o.open()
-}
+func (o *object) nest(name string) { o.dst = append(append(o.dst, name...), '{') }
+
+// list begins a member that is a list; endList ends it.
+func (o *object) list(name string) { o.dst = append(append(o.dst, name...), '[') }
+
+func (o *object) endList() { o.end(']') }
 
 func (o *object) str(name, v string) {
 	if v != "" {
@@ -92,8 +89,7 @@ func (o *object) str(name, v string) {
 
 // must writes a member also if it is empty.
 func (o *object) must(name, v string) {
-	o.key(name)
-	o.dst = appendString(o.dst, v)
+	o.dst = append(appendString(append(o.dst, name...), v), ',')
 }
 
 func (o *object) num(name string, v int64) {
@@ -104,19 +100,14 @@ func (o *object) num(name string, v int64) {
 
 // exact writes a number also if it is zero.
 func (o *object) exact(name string, v int64) {
-	o.key(name)
-	o.dst = strconv.AppendInt(o.dst, v, 10)
+	o.dst = append(strconv.AppendInt(append(o.dst, name...), v, 10), ',')
 }
 
 func (o *object) flag(name string, v bool) {
 	if v {
-		o.key(name)
-		o.dst = append(o.dst, "true"...)
+		o.dst = append(append(o.dst, name...), "true,"...)
 	}
 }
 
-// raw writes text that is JSON already.
-func (o *object) raw(name, json string) {
-	o.key(name)
-	o.dst = append(o.dst, json...)
-}
+// raw writes members that are JSON already.
+func (o *object) raw(json string) { o.dst = append(append(o.dst, json...), ',') }
