@@ -65,6 +65,12 @@ func (c *compiler) collectClaims() {
 	for i := range c.snap.Providers {
 		p := &c.snap.Providers[i]
 		c.providers[p.Name] = true
+		if strings.Contains(p.Name, "|") {
+			c.find(model.Finding{
+				Severity: model.Error, Code: "provider-name", Key: "providers." + p.Name,
+				Text: "a provider's name must not contain |, which separates it from the subject in User::\"<provider>|<subject>\"",
+			})
+		}
 		for name, kind := range p.Claims {
 			if old, ok := c.claims[name]; ok && old != kind {
 				c.find(model.Finding{
