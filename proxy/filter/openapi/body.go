@@ -113,8 +113,12 @@ type formPart struct {
 }
 
 // parseMultipart reads multipart/form-data (RFC 7578), at most limit parts. Transfer encodings are refused, as
-// section 4.7 has it: what is checked is what the service reads.
+// section 4.7 has it, and so is text before the first or after the last delimiter: what is checked is what the
+// service reads.
 func parseMultipart(b []byte, boundary string, limit int) ([]formPart, error) {
+	if !bytes.HasPrefix(b, []byte("--"+boundary+"\r\n")) || !bytes.HasSuffix(bytes.TrimSuffix(b, []byte("\r\n")), []byte("\r\n--"+boundary+"--")) {
+		return nil, errForm
+	}
 	reader := multipart.NewReader(bytes.NewReader(b), boundary)
 	var out []formPart
 	for {

@@ -19,22 +19,33 @@ type violation struct {
 // maxViolations bounds what one answer lists.
 const maxViolations = 8
 
-// place is where the checker is: a chain of keys and indexes up to the root.
-type place struct {
-	up    *place
-	name  string
-	index int // counts when name is empty
+// step is one part of the way from the root to where the checker is.
+type step struct {
+	key   uint32 // index on the tape of a declared key; 0: see index
+	index int    // of an array's item; negative: an undeclared key
 }
 
-func (p *place) String() string {
-	if p == nil {
-		return ""
+// pointer writes the way as a JSON pointer, with a last part that the value lacks, if any.
+func (c *checker) pointer(last string) string {
+	var b strings.Builder
+	add := func(name string) {
+		b.WriteByte('/')
+		b.WriteString(strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1"))
 	}
-	name := p.name
-	if name == "" && p.index >= 0 {
-		name = strconv.Itoa(p.index)
+	for _, s := range c.way {
+		switch {
+		case s.key != 0:
+			add(string(c.bytes(s.key)))
+		case s.index < 0:
+			add("*")
+		default:
+			add(strconv.Itoa(s.index))
+		}
 	}
-	return p.up.String() + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	if last != "" {
+		add(last)
+	}
+	return b.String()
 }
 
 // evaluated is what some schema has looked at in one object or array, for unevaluatedProperties and
@@ -68,6 +79,7 @@ type checker struct {
 	seed   maphash.Seed
 	budget int
 	out    []violation
+	way    []step
 	quiet  int // more than 0: within an alternative, whose failure is not a violation by itself
 }
 
@@ -79,19 +91,30 @@ const (
 // judge checks the whole document. Exhausted means that the work had no end within its budget: then the value
 // must be refused.
 func (c *checker) judge(n *node) (ok, exhausted bool) {
-	c.out, c.quiet = c.out[:0], 0
+	c.out, c.way, c.quiet = c.out[:0], c.way[:0], 0
 	size := len(c.tape)
 	c.budget = max(min(leastBudget+50*size, mostBudget), 4*size)
-	ok = c.check(n, 0, nil, nil)
+	ok = c.check(n, 0, nil)
 	return ok && c.budget > 0, c.budget <= 0
 }
 
-// fail records a violation and returns false.
-func (c *checker) fail(at *place, keyword, expected string) bool {
+// fail records a violation here and returns false.
+func (c *checker) fail(keyword, expected string) bool { return c.failAt("", keyword, expected) }
+
+// failAt records a violation of the property of that name, whether it is there or not.
+func (c *checker) failAt(name, keyword, expected string) bool {
 	if c.quiet == 0 && len(c.out) < maxViolations {
-		c.out = append(c.out, violation{at.String(), expected, keyword})
+		c.out = append(c.out, violation{c.pointer(name), expected, keyword})
 	}
 	return false
+}
+
+// below checks a value one step further down.
+func (c *checker) below(n *node, i uint32, s step) bool {
+	c.way = append(c.way, s)
+	ok := c.check(n, i, nil)
+	c.way = c.way[:len(c.way)-1]
+	return ok
 }
 
 // enough reports whether looking further would change nothing.
@@ -100,7 +123,7 @@ func (c *checker) enough() bool {
 }
 
 // check judges the value at i. It adds what it looked at to seen if that is wanted and the value is valid.
-func (c *checker) check(n *node, i uint32, at *place, seen *evaluated) bool {
+func (c *checker) check(n *node, i uint32, seen *evaluated) bool {
 	if c.budget--; c.budget <= 0 {
 		return false
 	}
@@ -109,13 +132,13 @@ func (c *checker) check(n *node, i uint32, at *place, seen *evaluated) bool {
 		return true
 	}
 	if n.never {
-		return c.fail(at, "false", "nothing may stand here")
+		return c.fail("false", "nothing may stand here")
 	}
 	if n.nullable && t.kind == kindNull {
 		return true
 	}
 	if n.types != 0 && !c.hasType(n.types, i) {
-		return c.fail(at, "type", "expected "+n.types.String())
+		return c.fail("type", "expected "+n.types.String())
 	}
 	var own *evaluated
 	if n.unevaluated != nil || n.unevaluatedItems != nil {
@@ -123,24 +146,24 @@ func (c *checker) check(n *node, i uint32, at *place, seen *evaluated) bool {
 	} else {
 		own = seen
 	}
-	ok := c.enums(n, i, at)
+	ok := c.enums(n, i)
 	switch t.kind {
 	case kindNumber:
-		ok = c.number(n, i, at) && ok
+		ok = c.number(n, i) && ok
 	case kindString:
-		ok = c.text(n, i, at) && ok
+		ok = c.text(n, i) && ok
 	case kindArray:
-		ok = c.array(n, i, at, own) && ok
+		ok = c.array(n, i, own) && ok
 	case kindObject:
-		ok = c.object(n, i, at, own) && ok
+		ok = c.object(n, i, own) && ok
 	case kindNull, kindBool, kindOpaque:
 	}
 	if !ok && c.enough() {
 		return false
 	}
-	ok = c.combined(n, i, at, own) && ok
+	ok = c.combined(n, i, own) && ok
 	if own != seen {
-		ok = ok && c.rest(n, i, at, own)
+		ok = ok && c.rest(n, i, own)
 		seen.merge(own)
 	}
 	return ok
@@ -165,7 +188,7 @@ func (c *checker) hasType(want types, i uint32) bool {
 	return true
 }
 
-func (c *checker) enums(n *node, i uint32, at *place) bool {
+func (c *checker) enums(n *node, i uint32) bool {
 	for _, e := range n.enums {
 		found := false
 		if c.tape[i].kind == kindString {
@@ -176,39 +199,39 @@ func (c *checker) enums(n *node, i uint32, at *place) bool {
 			found = found || same(c.document, i, v, 0)
 		}
 		if !found {
-			return c.fail(at, "enum", "expected one of the declared values")
+			return c.fail("enum", "expected one of the declared values")
 		}
 	}
 	return true
 }
 
-func (c *checker) number(n *node, i uint32, at *place) bool {
+func (c *checker) number(n *node, i uint32) bool {
 	ok := true
 	if n.minimum != nil || n.maximum != nil || n.above != nil || n.below != nil {
 		v := c.float(i)
 		if n.minimum != nil && v < *n.minimum {
-			ok = c.fail(at, "minimum", "expected at least "+number(*n.minimum))
+			ok = c.fail("minimum", "expected at least "+number(*n.minimum))
 		}
 		if n.maximum != nil && v > *n.maximum {
-			ok = c.fail(at, "maximum", "expected at most "+number(*n.maximum))
+			ok = c.fail("maximum", "expected at most "+number(*n.maximum))
 		}
 		if n.above != nil && v <= *n.above {
-			ok = c.fail(at, "exclusiveMinimum", "expected more than "+number(*n.above))
+			ok = c.fail("exclusiveMinimum", "expected more than "+number(*n.above))
 		}
 		if n.below != nil && v >= *n.below {
-			ok = c.fail(at, "exclusiveMaximum", "expected less than "+number(*n.below))
+			ok = c.fail("exclusiveMaximum", "expected less than "+number(*n.below))
 		}
 	}
 	if n.multiple != nil && !n.multiple.divides(c.raw(i)) {
-		ok = c.fail(at, "multipleOf", "expected a multiple of "+number(n.multiple.of))
+		ok = c.fail("multipleOf", "expected a multiple of "+number(n.multiple.of))
 	}
 	if n.format != nil && n.format.number != nil && !n.format.number(c.raw(i)) {
-		ok = c.fail(at, "format", "expected a number of format "+n.format.name)
+		ok = c.fail("format", "expected a number of format "+n.format.name)
 	}
 	return ok
 }
 
-func (c *checker) text(n *node, i uint32, at *place) bool {
+func (c *checker) text(n *node, i uint32) bool {
 	if n.minLength == 0 && n.maxLength == nil && n.pattern == nil && n.format == nil {
 		return true
 	}
@@ -217,17 +240,17 @@ func (c *checker) text(n *node, i uint32, at *place) bool {
 	if n.minLength > 0 || n.maxLength != nil {
 		length := uint64(utf8.RuneCount(b)) //nolint:gosec // not negative
 		if length < n.minLength {
-			ok = c.fail(at, "minLength", "expected at least "+strconv.FormatUint(n.minLength, 10)+" characters")
+			ok = c.fail("minLength", "expected at least "+strconv.FormatUint(n.minLength, 10)+" characters")
 		}
 		if n.maxLength != nil && length > *n.maxLength {
-			ok = c.fail(at, "maxLength", "expected at most "+strconv.FormatUint(*n.maxLength, 10)+" characters")
+			ok = c.fail("maxLength", "expected at most "+strconv.FormatUint(*n.maxLength, 10)+" characters")
 		}
 	}
 	if n.pattern != nil && !n.pattern.Match(b) {
-		ok = c.fail(at, "pattern", "expected a match of the pattern "+n.pattern.String())
+		ok = c.fail("pattern", "expected a match of the pattern "+n.pattern.String())
 	}
 	if n.format != nil && n.format.text != nil && !n.format.text(string(b)) {
-		ok = c.fail(at, "format", "expected a string of format "+n.format.name)
+		ok = c.fail("format", "expected a string of format "+n.format.name)
 	}
 	return ok
 }
@@ -239,7 +262,7 @@ func (c *checker) silently(n *node, i uint32, seen *evaluated) bool {
 		own = &evaluated{}
 	}
 	c.quiet++
-	ok := c.check(n, i, nil, own)
+	ok := c.check(n, i, own)
 	c.quiet--
 	if ok && seen != nil {
 		seen.merge(own)
@@ -247,33 +270,33 @@ func (c *checker) silently(n *node, i uint32, seen *evaluated) bool {
 	return ok
 }
 
-func (c *checker) combined(n *node, i uint32, at *place, seen *evaluated) bool {
+func (c *checker) combined(n *node, i uint32, seen *evaluated) bool {
 	ok := true
 	for _, sub := range n.allOf {
-		ok = c.check(sub, i, at, seen) && ok
+		ok = c.check(sub, i, seen) && ok
 		if !ok && c.enough() {
 			return false
 		}
 	}
 	if n.discriminator != nil && c.tape[i].kind == kindObject {
-		ok = c.discriminated(n.discriminator, i, at, seen) && ok
+		ok = c.discriminated(n.discriminator, i, seen) && ok
 	} else {
-		ok = c.alternatives(n, i, at, seen) && ok
+		ok = c.alternatives(n, i, seen) && ok
 	}
 	if n.not != nil && c.silently(n.not, i, nil) {
-		ok = c.fail(at, "not", "expected something else")
+		ok = c.fail("not", "expected something else")
 	}
 	if n.cond != nil {
 		next := n.otherwise
 		if c.silently(n.cond, i, seen) {
 			next = n.then
 		}
-		ok = c.check(next, i, at, seen) && ok
+		ok = c.check(next, i, seen) && ok
 	}
 	return ok
 }
 
-func (c *checker) alternatives(n *node, i uint32, at *place, seen *evaluated) bool {
+func (c *checker) alternatives(n *node, i uint32, seen *evaluated) bool {
 	ok := true
 	if len(n.anyOf) > 0 {
 		passed := false
@@ -284,7 +307,7 @@ func (c *checker) alternatives(n *node, i uint32, at *place, seen *evaluated) bo
 			}
 		}
 		if !passed {
-			ok = c.fail(at, "anyOf", "expected a match of one of the alternatives")
+			ok = c.fail("anyOf", "expected a match of one of the alternatives")
 		}
 	}
 	if len(n.oneOf) > 0 {
@@ -295,14 +318,14 @@ func (c *checker) alternatives(n *node, i uint32, at *place, seen *evaluated) bo
 			}
 		}
 		if passed != 1 {
-			ok = c.fail(at, "oneOf", "expected a match of exactly one of the alternatives")
+			ok = c.fail("oneOf", "expected a match of exactly one of the alternatives")
 		}
 	}
 	return ok
 }
 
 // discriminated judges the alternative that the object itself names.
-func (c *checker) discriminated(d *discriminator, i uint32, at *place, seen *evaluated) bool {
+func (c *checker) discriminated(d *discriminator, i uint32, seen *evaluated) bool {
 	for k := i + 1; k < c.tape[i].next; k = c.tape[k+1].next {
 		if string(c.bytes(k)) != d.property {
 			continue
@@ -311,15 +334,15 @@ func (c *checker) discriminated(d *discriminator, i uint32, at *place, seen *eva
 			return true
 		}
 		if sub, known := d.choices[string(c.bytes(k+1))]; known && c.tape[k+1].kind == kindString {
-			return c.check(sub, i, at, seen)
+			return c.check(sub, i, seen)
 		}
-		return c.fail(&place{up: at, name: d.property}, "discriminator", "expected one of the declared kinds")
+		return c.failAt(d.property, "discriminator", "expected one of the declared kinds")
 	}
-	return c.fail(at, "discriminator", "the property "+d.property+" is missing")
+	return c.fail("discriminator", "the property "+d.property+" is missing")
 }
 
 // rest judges what no other schema has looked at.
-func (c *checker) rest(n *node, i uint32, at *place, seen *evaluated) bool {
+func (c *checker) rest(n *node, i uint32, seen *evaluated) bool {
 	ok := true
 	t := c.tape[i]
 	if n.unevaluated != nil && t.kind == kindObject {
@@ -329,9 +352,9 @@ func (c *checker) rest(n *node, i uint32, at *place, seen *evaluated) bool {
 			}
 			seen.mark(k)
 			if n.unevaluated.never {
-				ok = c.fail(at, "unevaluatedProperties", "a property is not declared")
+				ok = c.fail("unevaluatedProperties", "a property is not declared")
 			} else {
-				ok = c.check(n.unevaluated, k+1, &place{up: at, name: "*"}, nil) && ok
+				ok = c.below(n.unevaluated, k+1, step{index: -1}) && ok
 			}
 		}
 	}
@@ -340,7 +363,7 @@ func (c *checker) rest(n *node, i uint32, at *place, seen *evaluated) bool {
 		for k := i + 1; k < t.next; k = c.tape[k].next {
 			if _, done := seen.seen[k]; !done {
 				seen.mark(k)
-				ok = c.check(n.unevaluatedItems, k, &place{up: at, index: index}, nil) && ok
+				ok = c.below(n.unevaluatedItems, k, step{index: index}) && ok
 			}
 			index++
 		}

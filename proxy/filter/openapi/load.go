@@ -217,11 +217,11 @@ func (l *loading) parameter(o *operation, q *openapi3.Parameter) {
 		l.finding(model.Error, q.Origin, "api-parameter", fmt.Sprintf("the path has no parameter {%s}", p.name), "")
 		return
 	}
-	if s, err := q.SerializationMethod(); err == nil {
-		p.style, p.explode = s.Style, s.Explode
-	}
 	if q.Schema != nil {
 		p.node = l.compiler.ref(q.Schema)
+		if s, err := q.SerializationMethod(); err == nil {
+			p.style, p.explode = s.Style, s.Explode
+		}
 	}
 	for name, m := range q.Content {
 		p.json, p.node = isJSON(baseType(name)), l.compiler.ref(m.Schema)
