@@ -2,6 +2,7 @@ package canon
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,12 +43,7 @@ func Client(peer netip.Addr, trusted []netip.Prefix, h field.List) (netip.Addr, 
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
@@ -68,8 +64,8 @@ func walkXForwardedFor(peer netip.Addr, trusted []netip.Prefix, h field.List) (n
 			if entry == "unknown" {
 				return client, nil
 			}
-			a, err := parseNode(entry)
-			if hops++; err != nil || hops > maxHops {
+			a, ok := parseNode(entry)
+			if hops++; !ok || hops > maxHops {
 				return netip.Addr{}, refuse(CodeForwarded, "X-Forwarded-For from a trusted proxy is malformed")
 			}
 			if client = a; !contains(trusted, client) {
@@ -99,8 +95,8 @@ func walkForwarded(peer netip.Addr, trusted []netip.Prefix, h field.List) (netip
 		if strings.EqualFold(nodes[i], "unknown") || strings.HasPrefix(nodes[i], "_") && isObfuscated(nodes[i]) {
 			return client, nil
 		}
-		a, err := parseNode(nodes[i])
-		if err != nil {
+		a, ok := parseNode(nodes[i])
+		if !ok {
 			return netip.Addr{}, refuse(CodeForwarded, "Forwarded from a trusted proxy names no address")
 		}
 		if client = a; !contains(trusted, client) {
@@ -124,11 +120,10 @@ func isObfuscated(s string) bool {
 // parseForwarded appends the unquoted "for" of each element of a Forwarded value to nodes: "" when an element
 // has none.
 func parseForwarded(s string, nodes []string) ([]string, error) {
-	malformed := refuse(CodeForwarded, "Forwarded from a trusted proxy is malformed")
 	for {
 		node, rest, ok := parseElement(s)
 		if !ok || len(nodes) == maxHops {
-			return nil, malformed
+			return nil, refuse(CodeForwarded, "Forwarded from a trusted proxy is malformed")
 		}
 		nodes = append(nodes, node)
 		if rest == "" {
@@ -146,13 +141,8 @@ func parseElement(s string) (node, rest string, ok bool) {
 		s = strings.TrimLeft(s, " \t")
 		name, after, found := strings.Cut(s, "=")
 		name = strings.ToLower(name)
-		if !found || !isToken(name) || len(seen) == 16 {
+		if !found || !isToken(name) || len(seen) == 16 || slices.Contains(seen, name) {
 			return "", "", false
-		}
-		for _, n := range seen {
-			if n == name {
-				return "", "", false
-			}
 		}
 		seen = append(seen, name)
 		value, after, ok := parseValue(after)
@@ -202,30 +192,21 @@ func parseValue(s string) (value, rest string, ok bool) {
 }
 
 // parseNode parses an address, perhaps with a port: 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1]:80.
-func parseNode(s string) (netip.Addr, error) {
-	malformed := refuse(CodeForwarded, "a forwarded address is malformed")
+func parseNode(s string) (netip.Addr, bool) {
 	if inside, ok := strings.CutPrefix(s, "["); ok {
 		addr, port, found := strings.Cut(inside, "]")
-		if !found || port != "" && !isPort(port) {
-			return netip.Addr{}, malformed
-		}
 		a, err := netip.ParseAddr(addr)
-		if err != nil || !a.Is6() || a.Zone() != "" {
-			return netip.Addr{}, malformed
-		}
-		return plainAddr(a), nil
+		ok := found && (port == "" || isPort(port)) && err == nil && a.Is6() && a.Zone() == ""
+		return plainAddr(a), ok
 	}
-	if host, _, found := strings.Cut(s, ":"); found && strings.Count(s, ":") == 1 {
-		if !isPort(s[len(host):]) {
-			return netip.Addr{}, malformed
+	if i := strings.IndexByte(s, ':'); i >= 0 && i == strings.LastIndexByte(s, ':') {
+		if !isPort(s[i:]) {
+			return netip.Addr{}, false
 		}
-		s = host
+		s = s[:i]
 	}
 	a, err := netip.ParseAddr(s)
-	if err != nil || a.Zone() != "" {
-		return netip.Addr{}, malformed
-	}
-	return plainAddr(a), nil
+	return plainAddr(a), err == nil && a.Zone() == ""
 }
 
 // isPort reports whether s is ":" and a port number, or an obfuscated port (RFC 7239, section 6).
@@ -248,7 +229,7 @@ type Hop struct {
 }
 
 // Rebuild replaces whatever Forwarded and X-Forwarded fields h has by ones that tell only what hop holds:
-// Forwarded, X-Forwarded-For, -Proto, -Host and -Port.
+// Forwarded, X-Forwarded-For, -Proto, -Host and -Port. The names in h must be canonical, as in Output.
 func Rebuild(h *field.List, hop Hop) {
 	h.DelFunc(func(f field.Field) bool { return f.Name == "Forwarded" || strings.HasPrefix(f.Name, "X-Forwarded") })
 	client, peer := plainAddr(hop.Client), plainAddr(hop.Peer)

@@ -128,12 +128,13 @@ func checkName(header field.List, i int) (string, error) {
 
 // foldName returns the canonical name that differs from name at most in what stands where "-" may stand.
 func foldName(name string) string {
-	return textproto.CanonicalMIMEHeaderKey(strings.Map(func(c rune) rune {
-		if c < 0x80 && isAlphanumeric(byte(c)) {
-			return c
+	b := []byte(name)
+	for i, c := range b {
+		if !isAlphanumeric(c) {
+			b[i] = '-'
 		}
-		return '-'
-	}, name))
+	}
+	return textproto.CanonicalMIMEHeaderKey(string(b))
 }
 
 // checkValue refuses control characters but tabs (RFC 9110, section 5.5), and in strict fields whatever is

@@ -1,8 +1,6 @@
 package canon
 
-import (
-	"strings"
-)
+import "strings"
 
 // class tells what becomes of a raw byte of the target.
 type class uint8
@@ -22,10 +20,8 @@ type classes [256]class
 // unreserved ones and "%".
 func makeClasses(plainBytes, escapeBytes string) *classes {
 	var t classes
-	for c := range 256 {
-		if isUnreserved(byte(c)) {
-			t[c] = free
-		}
+	for _, c := range []byte(unreserved) {
+		t[c] = free
 	}
 	for _, c := range []byte(plainBytes) {
 		t[c] = plain
@@ -44,9 +40,7 @@ var (
 	queryClasses = makeClasses("/:@!$&'()*+,=;?", "\"<>[]^`{|}\\")
 )
 
-func isUnreserved(c byte) bool {
-	return isAlphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~'
-}
+const unreserved = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 
 func isAlphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
@@ -110,7 +104,7 @@ func normalise(s string, t *classes) (string, error) {
 			switch {
 			case !ok:
 				return "", refuse(CodePercent, "a percent sign is not followed by two hexadecimal digits")
-			case isUnreserved(d):
+			case t[d] == free:
 				flush(i, i+3, d)
 			case s[i+1] != upperHex[d>>4] || s[i+2] != upperHex[d&15]:
 				flush(i, i+3, '%', upperHex[d>>4], upperHex[d&15])
