@@ -32,6 +32,9 @@ type media struct {
 func (l *loading) body(r *openapi3.RequestBody) *body {
 	b := &body{required: r.Required}
 	for name, m := range r.Content {
+		if m == nil {
+			m = &openapi3.MediaType{}
+		}
 		x := media{pattern: baseType(name), node: l.compiler.ref(m.Schema), delimited: make(map[string]string)}
 		for field, e := range m.Encoding {
 			if s := e.SerializationMethod(); !s.Explode {

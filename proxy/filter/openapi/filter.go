@@ -170,16 +170,15 @@ func (f *filter) drift(op *operation, r *proxy.Request) {
 }
 
 // refuse adds a reason.
-func (s *session) refuse(code, text, in, name, pointer string) {
+func (s *session) refuse(code, text, in, name string, v violation) {
 	if len(s.reasons) >= maxViolations {
 		return
 	}
 	data := map[string]string{"in": in}
-	if name != "" {
-		data["name"] = name
-	}
-	if pointer != "" {
-		data["pointer"] = pointer
+	for key, value := range map[string]string{"name": name, "pointer": v.pointer, "keyword": v.keyword} {
+		if value != "" {
+			data[key] = value
+		}
 	}
 	s.reasons = append(s.reasons, event.Reason{Code: code, Text: text, Data: data})
 }
@@ -204,14 +203,14 @@ func (s *session) judge(src []byte, n *node, limits bounds) (f *fault, ok bool) 
 // record adds what judge found.
 func (s *session) record(f *fault, code, in, name string) {
 	if f != nil {
-		s.refuse(f.code, f.text, in, name, "")
+		s.refuse(f.code, f.text, in, name, violation{})
 		return
 	}
 	for _, v := range s.checker.out {
-		s.refuse(code, v.expected, in, name, v.pointer)
+		s.refuse(code, v.expected, in, name, v)
 	}
 	if len(s.checker.out) == 0 {
-		s.refuse(code, "the value does not match its schema", in, name, "")
+		s.refuse(code, "the value does not match its schema", in, name, violation{})
 	}
 }
 
@@ -222,11 +221,11 @@ func (f *filter) parameter(s *session, op *operation, p *param, r *proxy.Request
 	switch {
 	case len(s.values) == 0 && pairs == nil:
 		if p.required {
-			s.refuse("parameter-missing", "this parameter is missing", p.in, p.name, "")
+			s.refuse("parameter-missing", "this parameter is missing", p.in, p.name, violation{})
 		}
 		return
 	case len(s.values) > 1 && (!p.isArray() || !p.explode && p.in == "query"):
-		s.refuse("parameter-duplicate", "this parameter must not come twice", p.in, p.name, "")
+		s.refuse("parameter-duplicate", "this parameter must not come twice", p.in, p.name, violation{})
 		return
 	case p.opaque, p.allowEmpty && len(s.values) == 1 && s.values[0] == "":
 		return
@@ -309,12 +308,12 @@ func (f *filter) body(s *session, op *operation, r *proxy.Request) error {
 		} else if err != nil && !errors.Is(err, proxy.ErrBodyTooLarge) {
 			return fmt.Errorf("reading the body: %w", err)
 		}
-		s.refuse("undeclared-body", "the API document declares no body here", "body", "", "")
+		s.refuse("undeclared-body", "the API document declares no body here", "body", "", violation{})
 		return nil
 	}
 	if r.Body.Length() == 0 {
 		if op.body.required {
-			s.refuse("body-missing", "a body is required", "body", "", "")
+			s.refuse("body-missing", "a body is required", "body", "", violation{})
 		}
 		return nil
 	}
@@ -346,7 +345,7 @@ func (f *filter) body(s *session, op *operation, r *proxy.Request) error {
 		return fmt.Errorf("reading the body: %w", err)
 	case len(text) == 0:
 		if op.body.required {
-			s.refuse("body-missing", "a body is required", "body", "", "")
+			s.refuse("body-missing", "a body is required", "body", "", violation{})
 		}
 		return nil
 	}
@@ -362,7 +361,7 @@ func (f *filter) content(s *session, m *media, base, contentType string, text []
 	case formType:
 		pairs, err := parseForm(text, f.max.keys)
 		if err != nil {
-			s.refuse("form-syntax", "the form cannot be read", "body", "", "")
+			s.refuse("form-syntax", "the form cannot be read", "body", "", violation{})
 			return
 		}
 		for _, p := range pairs {
@@ -371,7 +370,7 @@ func (f *filter) content(s *session, m *media, base, contentType string, text []
 	case multipartType:
 		var err error
 		if parts, err = parseMultipart(text, boundaryOf(contentType), f.max.keys); err != nil {
-			s.refuse("form-syntax", "the form cannot be read", "body", "", "")
+			s.refuse("form-syntax", "the form cannot be read", "body", "", violation{})
 			return
 		}
 	case "text/plain":

@@ -87,13 +87,21 @@ func (l *loading) position(origin *openapi3.Origin) model.Position {
 }
 
 // load parses and validates the document, or reports why not.
-func (l *loading) load(text []byte) *openapi3.T {
+func (l *loading) load(text []byte) (doc *openapi3.T) {
+	// The library has no promise not to panic on a strange document, and a reload must not end the gateway.
+	defer func() {
+		if recover() != nil {
+			doc = nil
+			l.finding(model.Error, nil, "api-unreadable", "the API document cannot be read: it confuses the reader", "look for empty entries")
+		}
+	}()
 	loader := openapi3.NewLoader()
 	loader.IncludeOrigin = true
 	loader.ReadFromURIFunc = func(_ *openapi3.Loader, location *url.URL) ([]byte, error) {
 		return nil, fmt.Errorf("%w %q", errExternal, location.Redacted())
 	}
-	doc, err := loader.LoadFromData(text)
+	var err error
+	doc, err = loader.LoadFromData(text)
 	switch {
 	case errors.Is(err, errExternal):
 		l.finding(model.Error, nil, "external-reference", err.Error(), "keep everything in one document")
@@ -130,7 +138,11 @@ func originOf(err error) (origin *openapi3.Origin) {
 		if v.Kind() != reflect.Struct {
 			continue
 		}
-		if f := v.FieldByName("Origin"); f.IsValid() {
+		field, ok := v.Type().FieldByName("Origin")
+		if !ok {
+			continue
+		}
+		if f, err := v.FieldByIndexErr(field.Index); err == nil {
 			if o, ok := f.Interface().(*openapi3.Origin); ok && o != nil {
 				origin = o
 			}
@@ -144,7 +156,7 @@ func (l *loading) paths(doc *openapi3.T) {
 	l.api.queries = make(map[string]bool)
 	if doc.Components != nil {
 		for _, s := range doc.Components.SecuritySchemes {
-			if s.Value != nil && s.Value.In == "query" {
+			if s != nil && s.Value != nil && s.Value.In == "query" {
 				l.api.queries[s.Value.Name] = true
 			}
 		}
@@ -154,6 +166,9 @@ func (l *loading) paths(doc *openapi3.T) {
 	}
 	for _, template := range doc.Paths.Keys() {
 		p := doc.Paths.Value(template)
+		if p == nil {
+			continue
+		}
 		prefix := base
 		if len(p.Servers) > 0 {
 			prefix = l.base(p.Servers)
@@ -180,7 +195,7 @@ const maxParams = 1000
 
 // base returns the path of the first server, with the default values of its variables.
 func (l *loading) base(servers openapi3.Servers) string {
-	if len(servers) == 0 {
+	if len(servers) == 0 || servers[0] == nil {
 		return ""
 	}
 	path, err := servers[0].BasePath()
@@ -195,8 +210,11 @@ func (l *loading) operation(it *item, p *openapi3.PathItem, op *openapi3.Operati
 	o := &operation{item: it, query: make(map[string]bool), position: positionText(l.position(op.Origin))}
 	for _, list := range []openapi3.Parameters{op.Parameters, p.Parameters} {
 		for _, ref := range list {
+			if ref == nil || ref.Value == nil {
+				continue
+			}
 			q := ref.Value
-			if q == nil || slices.ContainsFunc(o.params, func(x param) bool { return x.name == q.Name && x.in == q.In }) {
+			if slices.ContainsFunc(o.params, func(x param) bool { return x.name == q.Name && x.in == q.In }) {
 				continue // the operation's own goes before the path's
 			}
 			l.parameter(o, q)
@@ -224,8 +242,11 @@ func (l *loading) parameter(o *operation, q *openapi3.Parameter) {
 		}
 	}
 	for name, m := range q.Content {
-		p.json, p.node = isJSON(baseType(name)), l.compiler.ref(m.Schema)
+		p.json = isJSON(baseType(name))
 		p.opaque = !p.json
+		if m != nil {
+			p.node = l.compiler.ref(m.Schema)
+		}
 	}
 	p.wants = wanted(p.node, 0)
 	if p.in == "query" {

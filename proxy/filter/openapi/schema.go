@@ -278,7 +278,7 @@ func (c *compiler) discriminator(d *openapi3.Discriminator, alternatives openapi
 	out := &discriminator{property: d.PropertyName, choices: make(map[string]*node)}
 	byRef := make(map[string]*node)
 	for _, r := range alternatives {
-		if r.Ref == "" {
+		if r == nil || r.Ref == "" {
 			return nil
 		}
 		byRef[r.Ref] = c.ref(r)
@@ -327,7 +327,7 @@ func readOnly(s *openapi3.Schema, depth int) bool {
 		return true
 	}
 	return depth < maxAllOf && slices.ContainsFunc(s.AllOf, func(r *openapi3.SchemaRef) bool {
-		return r.Value != nil && readOnly(r.Value, depth+1)
+		return r != nil && r.Value != nil && readOnly(r.Value, depth+1)
 	})
 }
 
@@ -337,7 +337,7 @@ func readOnlyProperty(s *openapi3.Schema, name string, depth int) bool {
 		return true
 	}
 	return depth < maxAllOf && slices.ContainsFunc(s.AllOf, func(r *openapi3.SchemaRef) bool {
-		return r.Value != nil && readOnlyProperty(r.Value, name, depth+1)
+		return r != nil && r.Value != nil && readOnlyProperty(r.Value, name, depth+1)
 	})
 }
 

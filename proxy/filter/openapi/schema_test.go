@@ -233,3 +233,20 @@ func FuzzValidate(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCompile reads hostile documents: they compile or are refused with findings.
+func FuzzCompile(f *testing.F) {
+	f.Add(documentOf("3.0.3", `{"type":"object","properties":{"a":null},"allOf":[null]}`))
+	f.Add(documentOf("3.1.0", `{"$ref":"#/paths/~1x/post/requestBody/content/application~1json/schema"}`))
+	f.Add(`{"openapi":"3.1.0","info":{"title":"t","version":"1"},"servers":[null],"paths":{"/x":null,"/{a}{b}":{"get":null},"/y":{"get":{"parameters":[null],"requestBody":{"content":{"a/b":null}}}}},"components":{"securitySchemes":{"a":null}}}`)
+	f.Add("openapi: 3.0.0\npaths: {/x: &a {get: *a}}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		api, findings := Compile(model.ResolvedService{Name: "s", API: []byte(text)})
+		if api == nil && len(findings) == 0 {
+			t.Fatal("refused without a finding")
+		}
+		if api != nil {
+			outcome(t, api.Filter(model.ResolvedRoute{}), request("POST /x?a=1", `{"a":1}`, "Content-Type: application/json"))
+		}
+	})
+}
