@@ -55,14 +55,16 @@ func (r *Redactor) Name(name string) bool {
 
 func (r *Redactor) has(name string) bool {
 	if len(name) > maxName {
-		return false
+		_, ok := r.names[fold(name)]
+		return ok
 	}
 	var room [maxName]byte
 	_, ok := r.names[string(appendFolded(room[:0], name))]
 	return ok
 }
 
-// maxName is the longest name that can be redacted.
+// maxName is the length of a name that is looked for in text, in bytes. Longer ones count where it is known
+// what is a name: in queries, headers and data.
 const maxName = 64
 
 func notInName(c rune) bool {

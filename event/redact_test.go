@@ -76,6 +76,7 @@ func TestQuery(t *testing.T) {
 		{"next=https%3A%2F%2Fx%2F%3Ftoken%3Dabc", "next=[redacted]"},
 		{"card=4111+1111+1111+1111", "card=[redacted]"},
 		{"q=100%&r=%zz", "q=100%&r=%zz"},
+		{"pass" + strings.Repeat("-", 99) + "word=x", "pass" + strings.Repeat("-", 99) + "word=[redacted]"},
 	} {
 		if got := r.Query(c[0]); got != c[1] {
 			t.Errorf("%q: got %q, want %q", c[0], got, c[1])
