@@ -36,22 +36,37 @@ type coverage struct {
 // cover finds out, in one pass over the routes, what each rule's scope takes in.
 func (c *compiler) cover() {
 	c.scope = make([]coverage, len(c.rules))
+	every := map[string]bool{} // methods that some route takes
 	for _, rc := range c.routed {
-		for _, r := range rc.on {
-			s := &c.scope[r.order]
-			if s.takes == nil {
-				s.takes = map[string]bool{}
+		for _, m := range rc.methods {
+			every[m] = true
+			for _, r := range rc.cells[m].own.all {
+				c.scope[r.order].applies = true
 			}
-			for _, m := range rc.methods {
-				s.takes[m] = true
+			for _, r := range rc.named {
+				c.scope[r.order].take(m)
 			}
 		}
-		for _, m := range rc.methods {
-			for _, r := range rc.cells[m].all {
+	}
+	for _, r := range c.common {
+		c.scope[r.order].takes = every
+	}
+	for m := range every {
+		action := cedar.NewEntityUID(typeAction, cedar.String(m))
+		groups := ancestors(c.entities, action)
+		for _, r := range c.common {
+			if actionMatches(r.tree.Action, action, groups) {
 				c.scope[r.order].applies = true
 			}
 		}
 	}
+}
+
+func (s *coverage) take(method string) {
+	if s.takes == nil {
+		s.takes = map[string]bool{}
+	}
+	s.takes[method] = true
 }
 
 // reach finds policies that are well formed but can never apply. A forbid of that kind is an error, since

@@ -28,6 +28,7 @@ type compiler struct {
 	findings  []model.Finding
 	routed    map[string]*routeCells
 	index     *index
+	common    []*rule    // that hold on every route
 	scope     []coverage // by order of rule
 }
 
@@ -110,7 +111,7 @@ func (c *compiler) makeSchema() {
 func (c *compiler) set() *Set {
 	return &Set{
 		schema: c.schema, rules: c.rules, byID: c.byID, routes: c.routed, roles: c.roles,
-		claims: c.claims, entities: c.entities, index: c.index,
+		claims: c.claims, entities: c.entities, common: c.common,
 	}
 }
 
@@ -121,20 +122,24 @@ func (c *compiler) link() {
 		name   string
 		action cedar.EntityUID
 		groups []cedar.EntityUID
+		common *cell
 	}
+	c.common = c.index.ofKind(typeRoute)
 	methods := make([]method, len(c.methods))
 	for i, m := range c.methods {
 		action := cedar.NewEntityUID(typeAction, cedar.String(m))
-		methods[i] = method{m, action, ancestors(c.entities, action)}
+		groups := ancestors(c.entities, action)
+		common := newCell(c.common, action, groups)
+		methods[i] = method{m, action, groups, &common}
 	}
 	c.routed = make(map[string]*routeCells, len(c.snap.Routes))
 	for i := range c.snap.Routes {
 		r := &c.snap.Routes[i]
 		uid := routeUID(r.ID)
 		rc := &routeCells{uid: uid, methods: r.Methods, cells: make(map[string]*methodCell, len(c.methods))}
-		rc.on = c.index.on(uid, ancestors(c.entities, uid))
+		rc.named = c.index.named(uid, ancestors(c.entities, uid))
 		for _, m := range methods {
-			rc.cells[m.name] = &methodCell{cell: *newCell(rc.on, m.action, m.groups), action: m.action}
+			rc.cells[m.name] = &methodCell{own: newCell(rc.named, m.action, m.groups), common: m.common, action: m.action}
 		}
 		c.routed[r.ID] = rc
 	}

@@ -12,14 +12,21 @@ import (
 type routeCells struct {
 	uid     cedar.EntityUID
 	methods []string // that the route takes
-	on      []*rule  // all whose resource scope matches, whatever the method
+	named   []*rule  // that name it or its service, whatever the method
 	cells   map[string]*methodCell
 }
 
-// methodCell is a cell with the action it belongs to.
+// methodCell holds the rules of one method on one route. Those for every route are shared, since otherwise
+// memory would grow with the product of policies and routes.
 type methodCell struct {
-	cell
+	own    cell
+	common *cell
 	action cedar.EntityUID
+}
+
+// candidates appends to dst, which is empty, the rules whose whole scope matches, in order.
+func (m *methodCell) candidates(dst []*rule, principal cedar.EntityUID, ancestors []cedar.EntityUID) []*rule {
+	return m.own.candidates(m.common.candidates(dst, principal, ancestors), principal, ancestors)
 }
 
 // Decide answers q: denied unless some policy permits, no policy forbids and every policy that applies could
@@ -131,9 +138,8 @@ func (s *Set) SignInMayHelp(q *Query) bool {
 			return false
 		}
 	}
-	return len(o.failed) == 0 && slices.ContainsFunc(mc.all, func(r *rule) bool {
-		return r.effect == cedar.Permit && r.openToUsers() && r.dependsOnUser()
-	})
+	open := func(r *rule) bool { return r.effect == cedar.Permit && r.openToUsers() && r.dependsOnUser() }
+	return len(o.failed) == 0 && (slices.ContainsFunc(mc.own.all, open) || slices.ContainsFunc(mc.common.all, open))
 }
 
 // dependsOnUser reports whether signing in can change whether the rule applies.

@@ -62,7 +62,7 @@ func (s *Set) Explain(q *Query) []Flip {
 // nearest ranks the permits of the route by how little they lack.
 func (s *Set) nearest(q *Query, mc *methodCell, route *routeCells) []Flip {
 	var all []candidateFlip
-	for _, r := range route.on {
+	for _, r := range slices.Concat(route.named, s.common) {
 		if r.effect == cedar.Permit {
 			if c := s.lacks(q, mc, route, r); len(c.changes) > 0 {
 				all = append(all, c)

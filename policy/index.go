@@ -36,12 +36,25 @@ func newIndex(rules []*rule) *index {
 
 // on returns the rules whose resource scope matches resource, which is in all of ancestors and in itself.
 func (x *index) on(resource cedar.EntityUID, ancestors []cedar.EntityUID) []*rule {
+	out := append(x.ofKind(resource.Type), x.named(resource, ancestors)...)
+	slices.SortFunc(out, compareRules)
+	return out
+}
+
+// ofKind returns the rules for every resource of a type.
+func (x *index) ofKind(kind cedar.EntityType) []*rule {
 	var out []*rule
 	for _, r := range x.anywhere {
-		if s, ok := r.tree.Resource.(xast.ScopeTypeIs); !ok || s.Type == resource.Type {
+		if s, ok := r.tree.Resource.(xast.ScopeTypeIs); !ok || s.Type == kind {
 			out = append(out, r)
 		}
 	}
+	return out
+}
+
+// named returns the rules that match resource by its name or the name of something that it is in.
+func (x *index) named(resource cedar.EntityUID, ancestors []cedar.EntityUID) []*rule {
+	var out []*rule
 	for _, a := range ancestors {
 		for _, r := range x.byResource[a] {
 			if resourceMatches(r.tree.Resource, resource) {
@@ -96,8 +109,8 @@ type member struct {
 }
 
 // newCell sorts those of rules that take in the action.
-func newCell(rules []*rule, action cedar.EntityUID, ancestors []cedar.EntityUID) *cell {
-	c := &cell{}
+func newCell(rules []*rule, action cedar.EntityUID, ancestors []cedar.EntityUID) cell {
+	c := cell{}
 	for _, r := range rules {
 		if actionMatches(r.tree.Action, action, ancestors) {
 			c.add(r)
@@ -131,13 +144,13 @@ func (c *cell) add(r *rule) {
 	}
 }
 
-// candidates appends to dst, in order and once each, the rules whose whole scope matches. Ancestors are what
-// the principal is in, itself among them.
+// candidates appends to dst the rules whose whole scope matches; what is in dst then is in order and there
+// once each. Ancestors are what the principal is in, itself among them.
 func (c *cell) candidates(dst []*rule, principal cedar.EntityUID, ancestors []cedar.EntityUID) []*rule {
+	sorted := len(dst) == 0 || len(c.always) == 0
 	dst = append(dst, c.always...)
-	sorted := true
 	if more := c.byKind[principal.Type]; len(more) > 0 {
-		sorted = len(dst) == 0
+		sorted = sorted && len(dst) == 0
 		dst = append(dst, more...)
 	}
 	if len(c.byUID) > 0 {

@@ -74,7 +74,7 @@ type Set struct {
 	roles    map[string][]cedar.EntityUID // role and all that it includes
 	claims   map[string]string            // declared claims by type
 	entities cedar.EntityMap              // everything but users
-	index    *index
+	common   []*rule                      // that hold on every route
 }
 
 // Policies returns the ids of all policies, in the order in which they were declared.
