@@ -144,7 +144,7 @@ func TestSigningKey(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode: %v", err)
 	}
-	if err := os.Chmod(path, 0o604); err != nil {
+	if err := os.Chmod(path, 0o604); err != nil { //nolint:gosec // that is what is tested
 		t.Fatal(err)
 	}
 	if _, err := OpenSigningKey(path); err == nil {

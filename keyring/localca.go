@@ -82,7 +82,7 @@ func (ca *LocalCA) Certificate() *x509.Certificate { return ca.cert }
 // export keeps the certificate file equal to the certificate in use.
 func (ca *LocalCA) export() error {
 	want := ca.CertificatePEM()
-	if have, err := os.ReadFile(ca.path); err == nil && bytes.Equal(have, want) {
+	if have, err := os.ReadFile(filepath.Clean(ca.path)); err == nil && bytes.Equal(have, want) {
 		return nil
 	}
 	return replaceFile(ca.path, want, 0o644)

@@ -216,7 +216,7 @@ func TestCache(t *testing.T) {
 		if again, _ := a.authenticate(t.Context(), token); again != first {
 			t.Error("the token is not remembered")
 		}
-		a.Revoke()
+		a.Forget()
 		revoked, _ := a.authenticate(t.Context(), token)
 		if revoked == first {
 			t.Error("a revocation does not forget")

@@ -224,18 +224,18 @@ func signatureAttacks() []attack {
 	header = must(json.Marshal(headerWith(map[string]any{"alg": "RS256", "kid": "rsa"})))
 	text = b64(header) + "." + b64(claims)
 	for name, s := range map[string][]byte{"RSA zero": make([]byte, 256), "RSA one": append(make([]byte, 255), 1), "RSA modulus": k.rsa.N.Bytes(), "RSA empty": {}} {
-		out = append(out, with2(name, text, s))
+		out = append(out, signedAs(name, text, s))
 	}
 	header = must(json.Marshal(headerWith(map[string]any{"alg": "EdDSA", "kid": "ed"})))
 	text = b64(header) + "." + b64(claims)
 	for name, s := range map[string][]byte{"Ed25519 zero": make([]byte, 64), "Ed25519 short": make([]byte, 63), "Ed25519 empty": {}} {
-		out = append(out, with2(name, text, s))
+		out = append(out, signedAs(name, text, s))
 	}
 	return out
 }
 
-// with2 is a signature over any text.
-func with2(name, text string, signature []byte) attack {
+// signedAs is a signature over any text.
+func signedAs(name, text string, signature []byte) attack {
 	return attack{name, "Bearer " + text + "." + b64(signature), CodeSignature}
 }
 

@@ -128,7 +128,7 @@ func maxAge(cacheControl string) time.Duration {
 		case "no-store", "no-cache":
 			return 0
 		case "max-age":
-			if n, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+			if n, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 32); err == nil && n >= 0 {
 				age = time.Duration(n) * time.Second
 			}
 		}

@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -38,13 +39,17 @@ type testKeys struct {
 	ed                        ed25519.PrivateKey
 }
 
-// keysOnce makes the keys once for all tests: RSA keys are slow to find.
+// keysOnce makes the keys once for all tests: RSA keys are slow to find. The others are always the same, so
+// that a token in a fuzz corpus stays well signed.
 var keysOnce = sync.OnceValue(func() testKeys {
-	ec := func(c elliptic.Curve) *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(c, rand.Reader)) }
-	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	ec := func(c elliptic.Curve, scalar byte) *ecdsa.PrivateKey {
+		raw := make([]byte, (c.Params().BitSize+7)/8)
+		raw[len(raw)-1], raw[1] = scalar, scalar
+		return must(ecdsa.ParseRawPrivateKey(c, raw))
+	}
 	return testKeys{
-		p256: ec(elliptic.P256()), p384: ec(elliptic.P384()), p521: ec(elliptic.P521()), foreign: ec(elliptic.P256()),
-		rsa: must(rsa.GenerateKey(rand.Reader, 2048)), ed: must(ed, err),
+		p256: ec(elliptic.P256(), 1), p384: ec(elliptic.P384(), 2), p521: ec(elliptic.P521(), 3), foreign: ec(elliptic.P256(), 4),
+		rsa: must(rsa.GenerateKey(rand.Reader, 2048)), ed: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, ed25519.SeedSize)),
 	}
 })
 

@@ -118,8 +118,8 @@ func (a *Authenticator) Ready() error {
 	return errors.Join(errs...)
 }
 
-// Revoke makes the Authenticator forget every token it has verified, so that each is looked at anew.
-func (a *Authenticator) Revoke() { a.epoch.Add(1) }
+// Forget makes the Authenticator look anew at every token it has verified: a revocation calls it.
+func (a *Authenticator) Forget() { a.epoch.Add(1) }
 
 // ForRoute returns the filter for one route: only the route's providers are believed, and a missing token is
 // refused unless the route is anonymous. The *proxy.User it sets is shared between requests and is not to be changed.
@@ -169,21 +169,21 @@ func (f *filter) missing(r *proxy.Request) error {
 		Kind:    proxy.KindUnauthenticated,
 		Detail:  "Send an access token as: Authorization: Bearer TOKEN.",
 		Reasons: []event.Reason{{Code: CodeMissing, Text: "no bearer token was sent"}},
-		Header:  f.a.challengeNone,
+		Header:  f.a.challengeNone.Clone(),
 	}
 }
 
 // denial turns a refused token into an answer that does not tell the client why, and lets any other error
 // through: it means that nothing could be decided.
 func (a *Authenticator) denial(err error) error {
-	refused, ok := errors.AsType[*Refusal](err)
+	refused, ok := errors.AsType[*tokenError](err)
 	if !ok {
 		return fmt.Errorf("authenticating: %w", err)
 	}
 	return &proxy.Denial{
 		Kind:    proxy.KindInvalidToken,
 		Detail:  "The access token is malformed, expired or not accepted here.",
-		Reasons: []event.Reason{{Code: refused.Code, Text: refused.Text}},
-		Header:  a.challengeInvalid,
+		Reasons: []event.Reason{{Code: refused.code, Text: refused.text}},
+		Header:  a.challengeInvalid.Clone(),
 	}
 }

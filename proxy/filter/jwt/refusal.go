@@ -28,14 +28,14 @@ const (
 	CodeWrongClaim    = "wrong-claim-type"
 )
 
-// Refusal is a token that is not accepted. Its text holds nothing of the token.
-type Refusal struct{ Code, Text string }
+// tokenError is why a token is not accepted. Its text holds nothing of the token.
+type tokenError struct{ code, text string }
 
-// Error returns code and text, for tests and logs.
-func (r *Refusal) Error() string { return r.Code + ": " + r.Text }
+// Error returns code and text, for logs; the client is told neither.
+func (e *tokenError) Error() string { return e.code + ": " + e.text }
 
-// refuse makes a Refusal.
-func refuse(code, text string) error { return &Refusal{code, text} }
+// refuse makes a tokenError.
+func refuse(code, text string) error { return &tokenError{code, text} }
 
 // quote escapes s for a quoted-string (RFC 9110, section 5.6.4).
 func quote(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) }

@@ -188,8 +188,8 @@ func TestRotation(t *testing.T) {
 
 // codeOf returns the code of a refusal.
 func codeOf(err error) string {
-	if refused, ok := errors.AsType[*Refusal](err); ok {
-		return refused.Code
+	if refused, ok := errors.AsType[*tokenError](err); ok {
+		return refused.code
 	}
 	return ""
 }
