@@ -1,0 +1,39 @@
+# Every target is one line of help; `make check` is what CI runs.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+GO ?= go
+TOOL := $(GO) tool -modfile=tools.mod
+FUZZTIME ?= 10s
+export CGO_ENABLED ?= 0
+
+.PHONY: help build check test lint fuzz bench golden vuln deps
+
+help: ## show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build bin/palisade, static
+	$(GO) build -trimpath -o bin/palisade ./cmd/palisade
+
+check: lint test fuzz vuln ## all that CI runs
+
+deps: ## install what tests need (Debian packages)
+	@scripts/deps.sh
+
+test: deps ## all tests, with the race detector
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m ./...
+
+lint: ## vet, formatting and static checks
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@scripts/fuzz.sh $(FUZZTIME)
+
+vuln: ## known vulnerabilities, where the data can be had
+	@scripts/vuln.sh
+
+bench: ## end to end, side by side with peers; see docs/performance.md
+	@scripts/bench.sh
+
+golden: ## rewrite golden files after a change that means to
+	$(GO) test ./model ./policy ./proxy/... -run Golden -update

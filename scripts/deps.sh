@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that tests need, if they are missing. Versions are those of the Debian release
+# (bookworm); tools in Go are pinned in tools.mod.
+set -euo pipefail
+packages=(gcc libc6-dev slowhttptest nghttp2-client)
+missing=()
+for p in "${packages[@]}"; do
+	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+sudo=""
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+$sudo apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"

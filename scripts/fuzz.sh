@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the module for the given time each and prints how much it executed.
+# A target that executes nothing is a failure: it would pass while fuzzing nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+time=${1:-10s}
+count=0
+while IFS=: read -r file target; do
+	dir=./$(dirname "$file")
+	out=$(go test "$dir" -run '^$' -fuzz "^${target}\$" -fuzztime "$time" 2>&1) || { echo "$out"; echo "fuzz: $dir $target failed"; exit 1; }
+	execs=$(grep -oE 'execs: [0-9]+' <<<"$out" | tail -n 1 | grep -oE '[0-9]+' || echo 0)
+	if [ "$execs" -eq 0 ]; then echo "$out"; echo "fuzz: $dir $target executed nothing"; exit 1; fi
+	echo "fuzz: $dir $target: $execs executions"
+	count=$((count + 1))
+done < <(git grep -oE '^func (Fuzz[A-Za-z0-9_]+)' -- '*_test.go' | sed 's/:func /:/' | sort)
+[ "$count" -gt 0 ] || { echo "fuzz: no target found"; exit 1; }
+echo "fuzz: $count targets"
