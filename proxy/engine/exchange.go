@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -184,11 +185,22 @@ func (x *exchange) canonicalise() error {
 		r.Scheme = "https"
 	}
 	if err := canon.Canonicalise(in, &x.out); err != nil {
-		return err
+		return x.withAllow(err)
 	}
 	r.Method, r.Host, r.Path, r.Segments = x.out.Method, x.out.Host, x.out.Path, x.out.Segments
 	r.RawQuery, r.Query, r.Header = x.out.RawQuery, x.out.Query, x.out.Header
 	return nil
+}
+
+// withAllow adds the methods that any client may know to a refusal of a method that nobody knows.
+func (x *exchange) withAllow(err error) error {
+	var refusal *canon.Refusal
+	if !errors.As(err, &refusal) || refusal.Kind.Slug != proxy.KindMethod.Slug {
+		return err
+	}
+	d := denialFor(err, &x.req)
+	d.Header.Add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	return d
 }
 
 // match finds the route and bounds the body by it.

@@ -2,14 +2,17 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/proxy"
 	"github.com/palisade-security/palisade/proxy/canon"
+	"github.com/palisade-security/palisade/proxy/field"
 	"github.com/palisade-security/palisade/proxy/upstream"
 )
 
@@ -50,6 +53,7 @@ func (x *exchange) outbound() *upstream.Request {
 	r.Header.Del("Content-Length") // the transport frames the body anew
 	r.Header.Set("X-Request-Id", r.ID)
 	r.Header.Set("Traceparent", x.trace.header())
+	identify(&r.Header, r.User)
 	host := r.Host
 	if x.route.Service.Authority != "" {
 		host = x.route.Service.Authority
@@ -66,6 +70,38 @@ func (x *exchange) outbound() *upstream.Request {
 		out.Body, out.Rewind, out.Interrupt = r.Body, r.Body.Rewind, x.interrupt
 	}
 	return out
+}
+
+// identify tells the service who asks. What a client sent under these names is gone since canonicalisation.
+func identify(h *field.List, u *proxy.User) {
+	if u == nil {
+		return
+	}
+	h.Add("X-Palisade-Subject", fieldValue(u.Subject))
+	h.Add("X-Palisade-Provider", fieldValue(u.Provider))
+	if len(u.Roles) > 0 {
+		h.Add("X-Palisade-Roles", fieldValue(strings.Join(u.Roles, ",")))
+	}
+}
+
+// fieldValue percent-encodes what a field value must not hold; an issuer chooses subjects freely.
+func fieldValue(s string) string {
+	clean := func(c byte) bool { return c > 0x20 && c < 0x7f && c != '%' }
+	for i := range len(s) {
+		if clean(s[i]) {
+			continue
+		}
+		var b strings.Builder
+		for j := range len(s) {
+			if clean(s[j]) {
+				b.WriteByte(s[j])
+			} else {
+				fmt.Fprintf(&b, "%%%02X", s[j])
+			}
+		}
+		return b.String()
+	}
+	return s
 }
 
 // interrupt wakes a read of the client's body that nobody needs any more.
