@@ -77,7 +77,7 @@ func appendHead(b []byte, r *Request, upgrade string) ([]byte, error) {
 	switch {
 	case !isToken(r.Method) || r.Method == "CONNECT":
 		return b, unsendable("method")
-	case !isTarget(r.Target):
+	case !isTarget(r.Target), r.Target == "*" && r.Method != "OPTIONS":
 		return b, unsendable("target")
 	case !isHost(r.Host):
 		return b, unsendable("host")
