@@ -18,7 +18,8 @@ type Process struct {
 // circle.
 func (d *Declared) Processes() []Process {
 	var out []Process
-	for _, name := range d.startOrder() {
+	waits := d.waits()
+	for _, name := range d.startOrder(waits) {
 		s := d.Fleet.Services[name]
 		key := join("services", name) + ".run"
 		p := Process{Service: name, Address: s.Address, Command: slices.Clone(s.Run.Command), Ready: s.Run.Ready, Dir: d.folder(key)}
@@ -37,7 +38,7 @@ func (d *Declared) Processes() []Process {
 			p.Env[variable] = v
 		}
 		for _, other := range out {
-			if slices.Contains(d.waitsFor(name), other.Service) {
+			if slices.Contains(waits[name], other.Service) {
 				p.After = append(p.After, other.Service)
 			}
 		}
@@ -47,31 +48,41 @@ func (d *Declared) Processes() []Process {
 	return out
 }
 
-// waitsFor lists what a service needs before it starts: After, and the services that name it as caller.
-func (d *Declared) waitsFor(name string) []string {
-	var out []string
-	if run := d.Fleet.Services[name].Run; run != nil {
-		out = append(out, run.After...)
-	}
-	for _, other := range sortedKeys(d.Fleet.Services) {
-		if other != name && slices.Contains(d.Fleet.Services[other].Callers, name) {
-			out = append(out, other)
+// waits lists for each service what it needs before it starts: After, and the services that name it as caller.
+func (d *Declared) waits() map[string][]string {
+	out := make(map[string][]string, len(d.Fleet.Services))
+	for name, s := range d.Fleet.Services {
+		if s.Run != nil {
+			out[name] = append(out[name], s.Run.After...)
+		}
+		for _, caller := range s.Callers {
+			if caller != name {
+				out[caller] = append(out[caller], name)
+			}
 		}
 	}
-	return sorted(out)
+	for name := range out {
+		out[name] = sorted(out[name])
+	}
+	return out
 }
 
 // startOrder sorts the services with a command so that each stands behind what it waits for. Where they call each
 // other in a circle, the one that waits for fewest goes first; After always holds.
-func (d *Declared) startOrder() []string {
+func (d *Declared) startOrder(waits map[string][]string) []string {
 	var order, left []string
 	for _, name := range sortedKeys(d.Fleet.Services) {
 		if run := d.Fleet.Services[name].Run; run != nil && len(run.Command) > 0 {
 			left = append(left, name)
 		}
 	}
+	started := make(map[string]bool, len(left))
+	for name, s := range d.Fleet.Services {
+		started[name] = s.Run == nil || len(s.Run.Command) == 0 // nothing to wait for
+	}
 	for len(left) > 0 {
-		next := slices.MinFunc(left, func(a, b string) int { return d.missing(a, left) - d.missing(b, left) })
+		next := slices.MinFunc(left, func(a, b string) int { return d.missing(a, waits[a], started) - d.missing(b, waits[b], started) })
+		started[next] = true
 		order = append(order, next)
 		left = slices.DeleteFunc(left, func(n string) bool { return n == next })
 	}
@@ -79,11 +90,11 @@ func (d *Declared) startOrder() []string {
 }
 
 // missing weighs what a service still waits for: one of After weighs more than all callees together.
-func (d *Declared) missing(name string, left []string) int {
+func (d *Declared) missing(name string, waits []string, started map[string]bool) int {
 	weight := 0
-	for _, other := range d.waitsFor(name) {
+	for _, other := range waits {
 		switch {
-		case other == name || !slices.Contains(left, other):
+		case other == name || started[other]:
 		case slices.Contains(d.Fleet.Services[name].Run.After, other):
 			weight += 1 + len(d.Fleet.Services)
 		default:

@@ -18,7 +18,7 @@ import (
 const (
 	maxFile  = 4 << 20 // bytes
 	maxDepth = 64      // nested mappings and sequences
-	maxToken = 400_000 // YAML tokens
+	maxToken = 40_000  // YAML tokens, some 10,000 lines; the library takes quadratic time for wide mappings
 )
 
 // parseYAML returns the one mapping that text holds, or nil with the reason. What this model does not use of
