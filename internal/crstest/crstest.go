@@ -175,7 +175,7 @@ func newRunContext(r *relay, logPath string) (*runner.TestRunContext, error) {
 	cfg.TestOverride.Overrides = config.Overrides{DestAddr: &host, Port: &port, Protocol: &protocol}
 	rc := config.NewRunnerConfiguration(cfg)
 	rc.ShowOnlyFailed = true
-	rc.ReadTimeout = 10 * time.Second
+	rc.ReadTimeout = 2 * patience
 	lines, err := waflog.NewFTWLogLines(rc)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log: %w", err)

@@ -54,7 +54,7 @@ var idPattern = regexp.MustCompile(`\[id "(\d+)"\]`)
 
 const (
 	markerHeader = "\nx-crs-test:"
-	patience     = 5 * time.Second
+	patience     = time.Minute
 )
 
 func newRelay(ctx context.Context, target Target, log io.Writer) (*relay, error) {
@@ -101,7 +101,7 @@ func (r *relay) take() []exchange {
 // serve handles one connection; the runner sends one request on each.
 func (r *relay) serve(ctx context.Context, conn net.Conn) {
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(4 * patience))
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
 	first := make([]byte, 1<<20)
 	n, err := conn.Read(first)
 	if err != nil {
