@@ -69,3 +69,23 @@ func script(t testing.TB, play func(p *peer)) (string, *atomic.Int64) {
 	})
 	return l.Addr().String(), count
 }
+
+// holder sends what is written while it holds in one piece.
+type holder struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (h *holder) Write(b []byte) (int, error) {
+	if !h.hold {
+		return h.Conn.Write(b)
+	}
+	h.held = append(h.held, b...)
+	return len(b), nil
+}
+
+func (h *holder) release() {
+	_, _ = h.Conn.Write(h.held)
+	h.hold, h.held = false, nil
+}

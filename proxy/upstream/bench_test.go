@@ -1,0 +1,114 @@
+package upstream_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/palisade-security/palisade/proxy/field"
+	"github.com/palisade-security/palisade/proxy/upstream"
+)
+
+func benchServer(b *testing.B) string {
+	b.Helper()
+	page := bytes.Repeat([]byte("x"), 1024)
+	return serve(b, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		h := w.Header()
+		h["Content-Type"] = []string{"text/plain"}
+		h["Content-Length"] = []string{"1024"}
+		_, _ = w.Write(page)
+	})
+}
+
+var benchHeader = field.List{ //nolint:gochecknoglobals // only read
+	{Name: "Accept", Value: "application/json"},
+	{Name: "User-Agent", Value: "bench"},
+	{Name: "X-Request-Id", Value: "0193e0c5-7b5a-7e2a-9d43-0a4f5f7d1a11"},
+	{Name: "Traceparent", Value: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+}
+
+// BenchmarkGet reads answers of 1 KiB over loopback; the service's own work is included in each figure.
+func BenchmarkGet(b *testing.B) {
+	b.Run("pool", func(b *testing.B) {
+		p := newPool(b, upstream.Options{Address: benchServer(b)})
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			buf := make([]byte, 4096)
+			for pb.Next() {
+				r, err := p.Do(b.Context(), &upstream.Request{Method: "GET", Target: "/", Host: "h", Header: benchHeader})
+				drain(b, r, err, buf)
+			}
+		})
+	})
+	b.Run("net-http", func(b *testing.B) {
+		t := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+		defer t.CloseIdleConnections()
+		url := "http://" + benchServer(b) + "/"
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			buf := make([]byte, 4096)
+			for pb.Next() {
+				q, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, nil)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				for _, f := range benchHeader {
+					q.Header[f.Name] = []string{f.Value}
+				}
+				r, err := t.RoundTrip(q)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				readOut(b, r.Body, buf)
+			}
+		})
+	})
+}
+
+// BenchmarkPost sends 1 KiB: in memory with the head, and streamed beside the answer.
+func BenchmarkPost(b *testing.B) {
+	body := strings.Repeat("x", 1024)
+	for name, rewind := range map[string]func() bool{"memory": func() bool { return true }, "stream": nil} {
+		b.Run(name, func(b *testing.B) {
+			p := newPool(b, upstream.Options{Address: benchServer(b)})
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				buf := make([]byte, 4096)
+				for pb.Next() {
+					r, err := p.Do(b.Context(), &upstream.Request{
+						Method: "POST", Target: "/", Host: "h", Header: benchHeader,
+						Body: strings.NewReader(body), Length: int64(len(body)), Rewind: rewind,
+					})
+					drain(b, r, err, buf)
+				}
+			})
+		})
+	}
+}
+
+func drain(b *testing.B, r *upstream.Response, err error, buf []byte) {
+	b.Helper()
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	readOut(b, r.Body, buf)
+}
+
+func readOut(b *testing.B, body io.ReadCloser, buf []byte) {
+	b.Helper()
+	for {
+		if _, err := body.Read(buf); err != nil {
+			if err != io.EOF { //nolint:errorlint // the bare value is the end
+				b.Error(err)
+			}
+			_ = body.Close()
+			return
+		}
+	}
+}
