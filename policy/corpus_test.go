@@ -89,7 +89,8 @@ func TestCorpus(t *testing.T) {
 		cases++
 		for i := range c.Requests {
 			r := &c.Requests[i]
-			on := x.on(r.Resource, ancestors(entities, r.Resource))
+			on := append(x.ofKind(r.Resource.Type), x.named(r.Resource, ancestors(entities, r.Resource))...)
+			slices.SortFunc(on, compareRules)
 			cell := newCell(on, r.Action, ancestors(entities, r.Action))
 			candidates := cell.candidates(nil, r.Principal, ancestors(entities, r.Principal))
 			o := evaluate(candidates, entities, cedar.Request{

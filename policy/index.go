@@ -34,13 +34,6 @@ func newIndex(rules []*rule) *index {
 	return x
 }
 
-// on returns the rules whose resource scope matches resource, which is in all of ancestors and in itself.
-func (x *index) on(resource cedar.EntityUID, ancestors []cedar.EntityUID) []*rule {
-	out := append(x.ofKind(resource.Type), x.named(resource, ancestors)...)
-	slices.SortFunc(out, compareRules)
-	return out
-}
-
 // ofKind returns the rules for every resource of a type.
 func (x *index) ofKind(kind cedar.EntityType) []*rule {
 	var out []*rule
