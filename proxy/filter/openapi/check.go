@@ -371,8 +371,33 @@ func (c *checker) rest(n *node, i uint32, seen *evaluated) bool {
 	return ok
 }
 
+// fewItems is the number of items up to which comparing each hash with each is cheaper than a map.
+const fewItems = 64
+
 // uniqueItems finds two items that are the same, by hash first.
 func (c *checker) uniqueItems(i uint32) bool {
+	t := c.tape[i]
+	if t.count > fewItems {
+		return c.uniqueMany(i)
+	}
+	var hashes [fewItems]uint64
+	var at [fewItems]uint32
+	n := 0
+	for k := i + 1; k < t.next; k = c.tape[k].next {
+		h := c.hash(c.seed, k)
+		c.budget -= int(c.tape[k].next - k)
+		for j, other := range hashes[:n] {
+			if other == h && same(c.document, at[j], c.document, k) {
+				return false
+			}
+		}
+		hashes[n], at[n] = h, k
+		n++
+	}
+	return true
+}
+
+func (c *checker) uniqueMany(i uint32) bool {
 	t := c.tape[i]
 	byHash := make(map[uint64][]uint32, t.count)
 	for k := i + 1; k < t.next; k = c.tape[k].next {

@@ -2,8 +2,10 @@ package openapi
 
 import (
 	"errors"
+	"hash/maphash"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -272,6 +274,27 @@ func TestBodyIsForwardedAsChecked(t *testing.T) {
 	r.Body = proxy.NewBody(strings.NewReader(""), -1, 10)
 	if got := outcome(t, f, r); got != "" {
 		t.Error(got)
+	}
+}
+
+func TestUniqueMany(t *testing.T) {
+	n := compileSchema(t, "3.1.0", `{"uniqueItems":true}`)
+	for _, tc := range []struct {
+		last string
+		want bool
+	}{{`{"b":[null,true],"a":999}`, true}, {`{"b":[null,true],"a":7.0}`, false}, {`{"b":[true,null],"a":7}`, true}} {
+		text := "["
+		for i := range 200 {
+			text += `{"a":` + strconv.Itoa(i) + `,"b":[null,true]},`
+		}
+		var d document
+		if f := d.scan([]byte(text+tc.last+"]"), wide); f != nil {
+			t.Fatal(f)
+		}
+		c := checker{document: &d, seed: maphash.MakeSeed()}
+		if got, _ := c.judge(n); got != tc.want {
+			t.Errorf("%s: %t, want %t", tc.last, got, tc.want)
+		}
 	}
 }
 

@@ -139,7 +139,7 @@ func (d *document) hash(seed maphash.Seed, i uint32) uint64 {
 	case kindArray:
 		sum := uint64(t.count) + 2
 		for j := i + 1; j < t.next; j = d.tape[j].next {
-			sum = sum*31 + d.hash(seed, j)
+			sum = maphash.Comparable(seed, [2]uint64{sum, d.hash(seed, j)}) // seeded throughout: nobody can aim at collisions
 		}
 		return sum
 	case kindObject:
