@@ -134,7 +134,7 @@ func recordsDir(state string, snap *model.Snapshot) string {
 func (e *edge) prepare(ctx context.Context, snap *model.Snapshot) ([]model.Finding, error) {
 	o := jwt.Options{Fleet: snap.Fleet, Providers: snap.Providers, Roles: snap.Roles, Previous: e.auth, LoopbackHTTP: e.development, Log: slog.Default()}
 	if e.dev != nil {
-		o.Development = &jwt.Development{Issuer: token.DevelopmentIssuer, Audience: token.DevelopmentAudience, JWKS: e.dev.PublicJWKS()}
+		o.Development, o.DevelopmentKeys = snap.Development, e.dev.PublicJWKS()
 	}
 	auth, err := jwt.New(o)
 	if err != nil {

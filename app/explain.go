@@ -89,11 +89,15 @@ func (x *Explanation) Print(w io.Writer, st observe.Style) {
 	if !e.Allowed {
 		verdict = st.Paint(observe.Bad, "refused")
 	}
-	fmt.Fprintf(w, "%s %s %s%s  %s with %d\n", st.Paint(observe.Bold, "Request"), e.Method, e.Host, withQuery(e), verdict, e.Status)
-	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s TLS %s %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, e.Proto, e.TLSVersion, e.TLSGroup)
+	answered := "" // an attempt has no answer
+	if e.Status != 0 {
+		answered = fmt.Sprintf(", answered %d", e.Status)
+	}
+	fmt.Fprintf(w, "%s %s %s%s  %s%s\n", st.Paint(observe.Bold, "Request"), e.Method, e.Host, withQuery(e), verdict, answered)
+	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, strings.TrimSpace(e.Proto+" TLS "+e.TLSVersion+" "+e.TLSGroup))
 	fmt.Fprintf(w, "  user      %s\n", who(e))
 	if e.Route != "" {
-		fmt.Fprintf(w, "  route     %s → %s %s\n", e.Template, e.Service, e.Upstream)
+		fmt.Fprintf(w, "  route     %s → %s\n", e.Template, strings.TrimSpace(e.Service+" "+e.Upstream))
 	}
 	fmt.Fprintf(w, "  snapshot  %s%s\n\n", short(e.Snapshot), map[bool]string{true: st.Paint(observe.Warn, "  (the model has changed since; policy texts below are today's)")}[x.Stale])
 	for i := range e.Trail {

@@ -174,9 +174,17 @@ func (e *edge) examples(urls []string, ca string) []string {
 	if closed != "" {
 		out = append(out,
 			curl+closed+"   # 401: nobody signed in",
-			curl+`-H "Authorization: Bearer $(palisade token --as user-1 --role `+role+" "+model+`)" `+closed)
+			curl+`-H "Authorization: Bearer $(`+selfCommand()+` token --as user-1 --role `+role+" "+model+`)" `+closed)
 	}
 	return out
+}
+
+// selfCommand is how this program was started, as far as it can be typed again.
+func selfCommand() string {
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
+		return "go run ./cmd/palisade"
+	}
+	return os.Args[0]
 }
 
 // samplePath fills a template in; a subtree has no obvious sample.

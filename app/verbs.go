@@ -93,6 +93,9 @@ func Token(o *Options, c token.Claims) (string, error) {
 	if provider == nil {
 		return "", errors.New("the model has no development provider; add providers: {dev: {development: true}}")
 	}
+	if c.Issuer == "" {
+		c.Issuer = provider.Issuer
+	}
 	if c.Audience == nil {
 		c.Audience = provider.Audience
 	}

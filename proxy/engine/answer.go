@@ -92,7 +92,7 @@ func (x *exchange) refuse(d *proxy.Denial) {
 }
 
 // malformed reports whether the request was refused before it was understood.
-func (x *exchange) malformed() bool { return x.req.Host == "" && x.hr.ProtoMajor == 1 }
+func (x *exchange) malformed() bool { return !x.understood && x.hr.ProtoMajor == 1 }
 
 // refuseGRPC answers with trailers only, as gRPC clients expect
 // (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).

@@ -38,7 +38,9 @@ type exchange struct {
 	answered bool // the head of an answer is out
 	broken   bool // the connection must not be used again
 	tunnelIn int64
-	ev       event.Event
+
+	understood bool // canonicalised
+	ev         event.Event
 
 	deadline time.Time // write deadline in force
 }
@@ -187,6 +189,7 @@ func (x *exchange) canonicalise() error {
 	if err := canon.Canonicalise(in, &x.out); err != nil {
 		return x.withAllow(err)
 	}
+	x.understood = true
 	r.Method, r.Host, r.Path, r.Segments = x.out.Method, x.out.Host, x.out.Path, x.out.Segments
 	r.RawQuery, r.Query, r.Header = x.out.RawQuery, x.out.Query, x.out.Header
 	return nil

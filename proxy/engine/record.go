@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -33,8 +34,9 @@ func (x *exchange) fill() {
 	e.Fleet, e.Snapshot = x.table.Fleet, x.table.Version
 	e.Listener = listenerOf(x.ctx)
 	e.Method, e.Scheme, e.Host, e.Path, e.Query, e.Proto = r.Method, r.Scheme, r.Host, r.Path, r.RawQuery, r.Proto
-	if e.Method == "" { // refused before it was understood: what the client sent, as it sent it
-		e.Method, e.Host, e.Path = x.hr.Method, x.hr.Host, x.hr.URL.Path
+	if e.Path == "" { // refused before it was understood: what the client sent, as it sent it
+		e.Method, e.Host = x.hr.Method, x.hr.Host
+		e.Path, e.Query, _ = strings.Cut(x.hr.RequestURI, "?")
 	}
 	e.UserAgent = x.hr.UserAgent()
 	e.Referer = x.hr.Referer()

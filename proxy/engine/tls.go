@@ -11,11 +11,19 @@ import (
 func handshakeOf(hr *http.Request) proxy.TLS {
 	s := hr.TLS
 	if s == nil {
+		group := ""
+		if s.CurveID != 0 {
+			group = s.CurveID.String()
+		}
 		return proxy.TLS{}
 	}
 	version := "1.3"
 	if s.Version == tls.VersionTLS12 {
 		version = "1.2"
 	}
-	return proxy.TLS{Version: version, Cipher: tls.CipherSuiteName(s.CipherSuite), Group: s.CurveID.String(), Server: s.ServerName}
+	group := ""
+	if s.CurveID != 0 {
+		group = s.CurveID.String()
+	}
+	return proxy.TLS{Version: version, Cipher: tls.CipherSuiteName(s.CipherSuite), Group: group, Server: s.ServerName}
 }
