@@ -139,7 +139,7 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
 		first, seen := d.places[at]
 		if !seen {
 			d.places[at] = here
-		} else if !mergeable(target) && !(key == "version" && path == "") {
+		} else if !mergeable(target) && (key != "version" || path != "") {
 			d.twice(here.Key, first.Key, at)
 			continue
 		}

@@ -72,19 +72,22 @@ func settle(findings []Finding) []Finding {
 //	     |     ^
 //	    hint: did you mean "address"?
 //
-// Lines are read again from the files, and left out when they cannot be; the line of a literal secret is never
+// Lines are read again from the files, and left out when they cannot be; a line with a literal secret is never
 // shown. Colour is the caller's.
 func FormatFindings(w io.Writer, findings []Finding) error {
 	var b bytes.Buffer
-	lines := make(map[string][]string)
+	shown := source{files: make(map[string][]string), secret: make(map[Position]bool)}
+	for _, f := range findings {
+		if f.Code == codeLiteralSecret {
+			shown.secret[Position{File: f.Position.File, Line: f.Position.Line}] = true
+		}
+	}
 	for _, f := range findings {
 		b.WriteString(f.String() + "\n")
-		if f.Code != codeLiteralSecret {
-			writeSource(&b, lines, f.Position)
-		}
+		shown.write(&b, f.Position)
 		if f.Other.File != "" {
 			fmt.Fprintf(&b, "    the other: %s\n", f.Other)
-			writeSource(&b, lines, f.Other)
+			shown.write(&b, f.Other)
 		}
 		if f.Hint != "" {
 			b.WriteString("    hint: " + f.Hint + "\n")
@@ -96,16 +99,22 @@ func FormatFindings(w io.Writer, findings []Finding) error {
 	return nil
 }
 
-func writeSource(b *bytes.Buffer, files map[string][]string, p Position) {
-	if p.Line == 0 || p.File == "" {
+// source holds the lines of files, and which of them hold a secret and are not shown for any finding.
+type source struct {
+	files  map[string][]string
+	secret map[Position]bool
+}
+
+func (s source) write(b *bytes.Buffer, p Position) {
+	if p.Line == 0 || p.File == "" || s.secret[Position{File: p.File, Line: p.Line}] {
 		return
 	}
-	lines, known := files[p.File]
+	lines, known := s.files[p.File]
 	if !known {
 		if text, err := readBounded(p.File, maxFile); err == nil {
 			lines = strings.Split(string(text), "\n")
 		}
-		files[p.File] = lines
+		s.files[p.File] = lines
 	}
 	if p.Line > len(lines) {
 		return
