@@ -11,10 +11,6 @@ import (
 func handshakeOf(hr *http.Request) proxy.TLS {
 	s := hr.TLS
 	if s == nil {
-		group := ""
-		if s.CurveID != 0 {
-			group = s.CurveID.String()
-		}
 		return proxy.TLS{}
 	}
 	version := "1.3"
