@@ -165,21 +165,25 @@ func TestCloseDelimited(t *testing.T) {
 
 // TestPoisoned sends an answer nobody asked for on an idle connection: it must not answer the next request.
 func TestPoisoned(t *testing.T) {
-	said := make(chan struct{})
+	taken, said := make(chan struct{}), make(chan struct{})
 	addr, _ := script(t, func(p *peer) {
 		p.request()
 		p.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
 		if p.number == 1 {
+			<-taken
 			p.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
 			close(said)
 		}
 		p.request()
 	})
 	p := newPool(t, upstream.Options{Address: addr})
-	for range 2 {
+	for i := range 2 {
 		r, err := p.Do(t.Context(), get("/"))
 		if got := read(t, r, err); got != "good" || r.Reused {
 			t.Fatalf("got %q, reused %v", got, r.Reused)
+		}
+		if i == 0 {
+			close(taken)
 		}
 		<-said
 	}

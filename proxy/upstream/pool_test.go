@@ -1,11 +1,13 @@
 package upstream_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/palisade-security/palisade/proxy/upstream"
 )
@@ -53,5 +55,67 @@ func TestPoolEcho(t *testing.T) {
 				t.Errorf("length %d, request %d: reused %v", length, i, r.Reused)
 			}
 		}
+	}
+}
+
+// TestIdle sees the pool give up connections: idle for too long, more than it keeps, or when it closes.
+func TestIdle(t *testing.T) {
+	ended := make(chan int, 10)
+	addr, count := script(t, func(p *peer) {
+		for {
+			r, _, ok := p.request()
+			if !ok {
+				ended <- p.number
+				return
+			}
+			p.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+			if r.URL.Path == "/wait" {
+				_, _, _ = p.request() // never comes
+				ended <- p.number
+				return
+			}
+			p.say("ok")
+		}
+	})
+	p := newPool(t, upstream.Options{Address: addr, Idle: 10 * time.Millisecond})
+	r, err := p.Do(t.Context(), get("/"))
+	read(t, r, err)
+	if n := <-ended; n != 1 {
+		t.Fatalf("connection %d ended", n)
+	}
+
+	p = newPool(t, upstream.Options{Address: addr, MaxIdle: 1})
+	first, err := p.Do(t.Context(), get("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := p.Do(t.Context(), get("/"))
+	read(t, second, err)
+	read(t, first, nil)
+	if n := <-ended; n != 2 { // the later one came back first and is the one kept
+		t.Fatalf("connection %d ended", n)
+	}
+	inFlight, err := p.Do(t.Context(), get("/"))
+	if err != nil || !inFlight.Reused {
+		t.Fatalf("reused %v, %v", inFlight.Reused, err)
+	}
+	p.Close()
+	if _, err := p.Do(t.Context(), get("/")); !errors.Is(err, upstream.ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+	if got := read(t, inFlight, nil); got != "ok" {
+		t.Fatalf("in flight: got %q", got)
+	}
+	if n := <-ended; n != 3 || count.Load() != 3 {
+		t.Fatalf("connection %d of %d ended", n, count.Load())
+	}
+	p = newPool(t, upstream.Options{Address: addr})
+	left, err := p.Do(t.Context(), get("/wait"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = left.Body.Close() // unread: takes the connection with it
+	if n := <-ended; n != 4 {
+		t.Fatalf("connection %d ended", n)
 	}
 }
