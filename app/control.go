@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/palisade-security/palisade/model"
@@ -82,8 +84,11 @@ func Reload(ctx context.Context, o *Options) (*ReloadAnswer, error) {
 		return nil, fmt.Errorf("asking for a reload: %w", err)
 	}
 	resp, err := client.Do(req)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no gateway runs on %s; start one with palisade up or palisade edge", state)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("no gateway runs on %s (start one with palisade up or palisade edge): %w", state, err)
+		return nil, fmt.Errorf("no gateway answers on %s: %w", state, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end below
 	var answer ReloadAnswer

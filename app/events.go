@@ -2,8 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -38,6 +41,9 @@ func Events(ctx context.Context, o *Options, q *EventQuery) error {
 		snap = nil // events can be read without a sound model
 	}
 	dir := recordsDir(state, snap)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no record in %s yet; palisade up or palisade edge begins one", dir)
+	}
 	var window [][]byte
 	next := uint64(0)
 	for rec, err := range journal.Read(dir, 0) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -102,11 +103,13 @@ func (a *Attempt) request(ctx context.Context, snap *model.Snapshot) (*http.Requ
 	}
 	hr.RequestURI, hr.Host = target, host
 	hr.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, ServerName: bareHost(host)}
-	address := a.Address
-	if address == "" {
-		address = "127.0.0.1"
+	address := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if a.Address != "" {
+		if address, err = netip.ParseAddr(a.Address); err != nil {
+			return nil, fmt.Errorf("%q is not a client address; write 203.0.113.7 or 2001:db8::7", a.Address)
+		}
 	}
-	hr.RemoteAddr = net.JoinHostPort(address, "40000")
+	hr.RemoteAddr = netip.AddrPortFrom(address, 40000).String()
 	hr.Header.Set("User-Agent", "palisade-try")
 	hr.Header.Set("Accept", "*/*")
 	if a.Body != "" {

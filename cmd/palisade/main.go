@@ -48,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exited // help and version have printed what was asked for
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "palisade: %v\n", err)
+		fmt.Fprintf(stderr, "palisade: %v; see %s\n", err, helpFor(parsed, err))
 		return exitError
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,6 +58,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}}
 	slog.SetDefault(slog.New(c.handler(stderr)))
 	return exitCode(parsed.Run(e), stderr)
+}
+
+// helpFor is the command that shows the right words for a command line that could not be read.
+func helpFor(parsed *kong.Context, err error) string {
+	var wrong *kong.ParseError
+	if parsed == nil && errors.As(err, &wrong) {
+		parsed = wrong.Context
+	}
+	if parsed != nil {
+		if verb := parsed.Selected(); verb != nil {
+			return "palisade " + verb.Name + " --help"
+		}
+	}
+	return "palisade --help"
 }
 
 func exitCode(err error, stderr io.Writer) int {

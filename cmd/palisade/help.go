@@ -1,0 +1,102 @@
+package main
+
+// Help is what "palisade up --help" shows beside the flags; likewise below. Every verb shows its examples.
+func (*upCmd) Help() string {
+	return `Examples:
+  palisade up examples/shop                  the shop, its own messages among a line per request
+  palisade up -q                             the model here, without a line per request
+  palisade up --format json > events.jsonl   one event per line, in OCSF`
+}
+
+// Help shows examples.
+func (*edgeCmd) Help() string {
+	return `Development providers are refused here: tokens come from the providers of the model.
+
+Examples:
+  palisade edge /etc/palisade
+  palisade edge --state /var/lib/palisade --log-format json /etc/palisade`
+}
+
+// Help shows examples.
+func (*validateCmd) Help() string {
+	return `Examples:
+  palisade validate                          palisade.yaml here
+  palisade validate fleet/ secrets.yaml      several files are one model
+  palisade validate --production             as palisade edge would see it
+  palisade validate --format json            findings as data`
+}
+
+// Help shows examples.
+func (*tryCmd) Help() string {
+	return `Exit code 0: it would pass; 1: it would be refused; 2: no decision.
+
+Examples:
+  palisade try 'GET /orders/1' --as user-1 --role customer
+  palisade try 'DELETE /orders/1' --as root-1 --role admin --claim tenant=acme
+  palisade try 'POST /orders' --as user-1 --role customer -d '{"product": 1, "count": 2}'
+  palisade try 'GET https://pay.shop.localhost/' --from 203.0.113.7`
+}
+
+// Help shows examples.
+func (*explainCmd) Help() string {
+	return `The id stands in X-Request-Id of every answer and at the end of every line of palisade up.
+
+Examples:
+  palisade explain 0198c0de
+  palisade explain 0198c0de examples/shop --format json`
+}
+
+// Help shows examples.
+func (*eventsCmd) Help() string {
+	return `Examples:
+  palisade events                            the newest 20
+  palisade events --follow --refused         refusals as they come
+  palisade events --user user-1 --since 1h -n 0
+  palisade events --format json | jq .status_code`
+}
+
+// Help shows examples.
+func (*tokenCmd) Help() string {
+	return `Examples:
+  palisade token --as user-1 --role customer
+  palisade token --as root-1 --role admin --amr mfa --lifetime 10m
+  curl -H "Authorization: Bearer $(palisade token --as user-1 --role customer)" https://shop.localhost:8443/orders`
+}
+
+// Help shows examples.
+func (*reloadCmd) Help() string {
+	return `A gateway reads changed files by itself; this asks at once and tells what came of it. Exit code 1: refused,
+the model before keeps serving.
+
+Examples:
+  palisade reload
+  palisade reload examples/shop`
+}
+
+// Help shows examples.
+func (*caCmd) Help() string {
+	return `Examples:
+  palisade ca > local-ca.pem
+  curl --cacert "$(palisade ca --path)" https://shop.localhost:8443/`
+}
+
+// Help shows examples.
+func (*snapshotCmd) Help() string {
+	return `Examples:
+  palisade snapshot
+  palisade snapshot examples/shop | jq '.routes[].path'`
+}
+
+// Help shows examples.
+func (*schemaCmd) Help() string {
+	return `Editors with YAML support complete and check palisade.yaml by it.
+
+Examples:
+  palisade schema > palisade.schema.json`
+}
+
+// Help shows examples.
+func (*versionCmd) Help() string {
+	return `Examples:
+  palisade version`
+}
