@@ -114,7 +114,9 @@ func (e *Engine) Table() *Table { return e.table.Load() }
 func (e *Engine) InFlight() int { return int(e.inFlight.Load()) }
 
 // ServeHTTP is the front on net/http.
-func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) { e.serve(w, hr, nil) }
+
+func (e *Engine) serve(w http.ResponseWriter, hr *http.Request, refused *canon.Refusal) {
 	t := e.table.Load()
 	if t == nil {
 		w.Header().Set("Retry-After", "1")
@@ -123,6 +125,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 	x, _ := e.pool.Get().(*exchange)
 	x.begin(e, t, w, hr)
+	x.refused = refused
 	n := e.inFlight.Add(1)
 	x.run(int(n) > t.Requests)
 	e.inFlight.Add(-1)

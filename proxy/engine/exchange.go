@@ -34,6 +34,7 @@ type exchange struct {
 	route *Route
 	body  bodyReader
 
+	refused  *canon.Refusal // why the connection's guard kept the request from net/http
 	denial   *proxy.Denial
 	answered bool // the head of an answer is out
 	broken   bool // the connection must not be used again
@@ -166,6 +167,9 @@ func (x *exchange) settle(err error, began time.Time) {
 
 // canonicalise is the one parse of what the client sent.
 func (x *exchange) canonicalise() error {
+	if x.refused != nil {
+		return x.refused
+	}
 	r, hr, t := &x.req, x.hr, x.table
 	in := &x.in
 	in.Method, in.Target, in.Host, in.Proto = hr.Method, hr.RequestURI, hr.Host, hr.Proto
@@ -210,17 +214,17 @@ func (x *exchange) withAllow(err error) error {
 func (x *exchange) match() error {
 	r := &x.req
 	m := x.table.Matcher.Match(r.Host, r.Method, r.Segments, r.Params[:0])
-	switch {
-	case m.Outcome == route.Found:
-	case m.Outcome == route.MethodNotAllowed:
-		if handled, err := x.preflight(m.Allow); handled {
-			return err
+	switch m.Outcome {
+	case route.Found:
+	case route.MethodNotAllowed:
+		if x.preflight(m.Allow) {
+			return nil
 		}
 		return &proxy.Denial{
 			Kind: proxy.KindMethod, Header: field.List{{Name: "Allow", Value: joinList(m.Allow)}},
 			Reasons: []event.Reason{{Code: "method-not-declared", Text: "the route takes " + joinList(m.Allow)}},
 		}
-	default:
+	case route.NotFound:
 		return &proxy.Denial{Kind: proxy.KindNotFound, Reasons: []event.Reason{{Code: "no-route", Text: "no service exposes this host and path"}}}
 	}
 	x.route, r.Route, r.Params = m.Value, &m.Value.Route, m.Params

@@ -34,7 +34,7 @@ func (x *exchange) fill() {
 	e.Fleet, e.Snapshot = x.table.Fleet, x.table.Version
 	e.Listener = listenerOf(x.ctx)
 	e.Method, e.Scheme, e.Host, e.Path, e.Query, e.Proto = r.Method, r.Scheme, r.Host, r.Path, r.RawQuery, r.Proto
-	if e.Path == "" { // refused before it was understood: what the client sent, as it sent it
+	if e.Path == "" && x.refused == nil { // refused before it was understood: what the client sent, as it sent it
 		e.Method, e.Host = x.hr.Method, x.hr.Host
 		e.Path, e.Query, _ = strings.Cut(x.hr.RequestURI, "?")
 	}

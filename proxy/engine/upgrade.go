@@ -67,6 +67,12 @@ func (x *exchange) tunnel(out *upstream.Request, began time.Time) {
 }
 
 func (x *exchange) join(resp *upstream.Response, service io.ReadWriteCloser) {
+	if !maySwitch(x.ctx) {
+		d := &proxy.Denial{Kind: proxy.KindMalformed, Reasons: []event.Reason{{Code: "upgrade-pipelined", Text: "the client sent more before the protocol was switched"}}}
+		d.Header.Set("Connection", "close")
+		x.refuse(d)
+		return
+	}
 	h := x.w.Header()
 	x.answerHeader(h, resp)
 	h.Set("Connection", "Upgrade")

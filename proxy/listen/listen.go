@@ -1,5 +1,6 @@
 // Package listen holds the front's sockets: TLS and redirecting listeners on net/http with bounds on
-// connections, slow clients and drains. It decides nothing about requests.
+// connections, slow clients and drains, and a guard that looks at the bytes of HTTP/1.x before net/http mends
+// them. It decides nothing about requests that can be read in one way only.
 package listen
 
 import (
@@ -7,36 +8,35 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
-
-	"github.com/palisade-security/palisade/proxy/engine"
 )
 
 // Options describe one listener. Zero bounds are not allowed; the model fills them.
 type Options struct {
-	Name         string
-	Address      string // host:port
-	Handler      http.Handler
-	TLS          *tls.Config // nil: plain HTTP, for redirects and the admin listener
-	Header       time.Duration
-	Idle         time.Duration
-	Drain        time.Duration
-	HeaderBytes  int
-	Connections  int
-	PerAddress   int
-	PlainStreams bool    // HTTP/2 without TLS, for tests of the front
-	Inherit      *Server // takes over this one's socket if it has the same address, so that no client is refused
+	Name        string
+	Address     string // host:port
+	Handler     http.Handler
+	TLS         *tls.Config   // nil: plain HTTP/1.x, for redirects and the admin listener
+	Header      time.Duration // for the handshake, and for each request's head
+	Idle        time.Duration
+	Drain       time.Duration
+	HeaderBytes int // of a head over HTTP/1.x, request line included; of a header over HTTP/2
+	Connections int
+	PerAddress  int
+	Inherit     *Server // takes over this one's socket if it has the same address, so that no client is refused
 }
 
 // Server is one bound listener.
 type Server struct {
-	o    Options
-	tcp  *net.TCPListener
-	ln   net.Listener // tcp, bounded
-	http *http.Server
+	o      Options
+	tcp    *net.TCPListener
+	ln     net.Listener // tcp, bounded
+	guards guards
+	h1     *side
+	h2     *side // nil without TLS
 }
 
 // Bind opens the socket, so that a wrong address is known before anything is replaced.
@@ -47,30 +47,14 @@ func Bind(ctx context.Context, o Options) (*Server, error) {
 	}
 	tcp, _ := ln.(*net.TCPListener)
 	o.Inherit = nil
-	s := &Server{o: o, tcp: tcp, ln: newBounded(ln, o.Connections, o.PerAddress)}
-	s.http = &http.Server{
-		Handler:           o.Handler,
-		ReadHeaderTimeout: o.Header,
-		IdleTimeout:       o.Idle,
-		MaxHeaderBytes:    o.HeaderBytes,
-		TLSConfig:         o.TLS,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
-		Protocols:         new(http.Protocols),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          128,
-			MaxReceiveBufferPerConnection: 1 << 20,
-			MaxReceiveBufferPerStream:     256 << 10,
-			SendPingTimeout:               30 * time.Second,
-			PingTimeout:                   10 * time.Second,
-			WriteByteTimeout:              o.Idle,
-		},
-		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
-			return engine.WithListener(ctx, o.Name)
-		},
+	s := &Server{o: o, tcp: tcp, ln: newBounded(ln, o.Connections, o.PerAddress), guards: guards{limit: o.HeaderBytes, header: o.Header}}
+	s.h1 = newSide(&o, ln.Addr(), guarded(o.Handler))
+	s.h1.http.Protocols.SetHTTP1(true)
+	if o.TLS != nil {
+		s.h2 = newSide(&o, ln.Addr(), o.Handler)
+		s.h2.http.TLSConfig = o.TLS.Clone() // which the server changes
+		s.h2.http.Protocols.SetHTTP2(true)
 	}
-	s.http.Protocols.SetHTTP1(true)
-	s.http.Protocols.SetHTTP2(o.TLS != nil)
-	s.http.Protocols.SetUnencryptedHTTP2(o.PlainStreams)
 	return s, nil
 }
 
@@ -92,30 +76,57 @@ func socket(ctx context.Context, o Options) (net.Listener, error) {
 // Addr returns the bound address.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
-// Run serves until ctx ends, then drains: no new connection, requests in flight finish within the drain time.
+// Run serves until ctx ends, then drains: no new connection, while handshakes and requests in flight finish
+// within the drain time.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() {
-		if s.o.TLS != nil {
-			failed <- s.http.ServeTLS(s.ln, "", "")
-		} else {
-			failed <- s.http.Serve(s.ln)
-		}
-	}()
+	var serving sync.WaitGroup
+	failed := make(chan error, 3)
+	for _, side := range s.sides() {
+		serving.Go(func() { failed <- side.http.Serve(side) })
+	}
+	hands, cut := context.WithCancel(context.WithoutCancel(ctx)) // handshakes outlive ctx until the drain ends
+	defer cut()
+	accepting, stop := context.WithCancel(ctx)
+	defer stop()
+	var shaking, accepts sync.WaitGroup
+	accepts.Go(func() { failed <- s.accept(accepting, hands, &shaking) })
+
+	var err error
 	select {
-	case err := <-failed:
-		return fmt.Errorf("serving listener %q: %w", s.o.Name, err)
+	case err = <-failed:
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Drain)
-	defer cancel()
-	if err := s.http.Shutdown(drain); err != nil {
-		_ = s.http.Close() // what did not finish in time is cut
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+	stop()
+	_ = s.ln.Close() // wakes accept
+	accepts.Wait()
+	s.drain(context.WithoutCancel(ctx), &shaking, cut)
+	serving.Wait()
+	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving listener %q: %w", s.o.Name, err)
 	}
 	return nil
+}
+
+// drain waits for what has begun, and cuts what does not end in time.
+func (s *Server) drain(ctx context.Context, shaking *sync.WaitGroup, cut func()) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Drain)
+	defer cancel()
+	release := context.AfterFunc(ctx, cut)
+	shaking.Wait() // before the servers end, so that they take who has just arrived
+	release()
+	defer context.AfterFunc(ctx, func() { s.guards.cutting.Store(true) })()
+	var ending sync.WaitGroup
+	for _, side := range s.sides() {
+		ending.Go(func() { side.shutdown(ctx) })
+	}
+	ending.Wait()
+}
+
+func (s *Server) sides() []*side {
+	if s.h2 == nil {
+		return []*side{s.h1}
+	}
+	return []*side{s.h1, s.h2}
 }
 
 // Close gives the socket up without having served.

@@ -1,0 +1,64 @@
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// accept takes connections until ctx ends, and lets each become a connection of HTTP/1.x or HTTP/2 on its
+// own, so that a slow handshake holds up nobody. The connection bounds bound the handshakes too.
+func (s *Server) accept(ctx, hands context.Context, shaking *sync.WaitGroup) error {
+	const first, most = 5 * time.Millisecond, time.Second
+	pause := first
+	for {
+		c, err := s.ln.Accept()
+		switch {
+		case err == nil:
+			pause = first
+			shaking.Go(func() { s.sort(hands, c) })
+		case ctx.Err() != nil:
+			return nil
+		case !isTemporary(err):
+			return err
+		default: // too many open files: some will be closed
+			wait := time.NewTimer(pause)
+			select {
+			case <-wait.C:
+			case <-ctx.Done():
+				wait.Stop()
+				return nil
+			}
+			pause = min(2*pause, most)
+		}
+	}
+}
+
+// isTemporary reports whether the next accept may succeed, as net/http's server asks it.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// sort hands a connection to the server of its protocol.
+func (s *Server) sort(ctx context.Context, c net.Conn) {
+	if s.o.TLS == nil {
+		s.h1.push(s.guards.guard(c))
+		return
+	}
+	conn := tls.Server(c, s.o.TLS)
+	ctx, cancel := context.WithTimeout(ctx, s.o.Header)
+	defer cancel()
+	if conn.HandshakeContext(ctx) != nil {
+		_ = c.Close() // who fails the handshake has been told by an alert, if it speaks TLS at all
+		return
+	}
+	if conn.ConnectionState().NegotiatedProtocol == "h2" {
+		s.h2.push(conn)
+		return
+	}
+	s.h1.push(&secureGuard{guard: s.guards.guard(conn), tls: conn})
+}
