@@ -154,7 +154,7 @@ func unescape(s string) string {
 			case s[i] == '+':
 				b = append(b, ' ')
 			case s[i] == '%' && i+2 < len(s) && hexValue(s[i+1]) >= 0 && hexValue(s[i+2]) >= 0:
-				b = append(b, byte(hexValue(s[i+1])<<4|hexValue(s[i+2]))) //nolint:gosec // two hex digits fit a byte
+				b = append(b, byte(hexValue(s[i+1])<<4|hexValue(s[i+2])))
 				i += 2
 			default:
 				b = append(b, s[i])

@@ -110,7 +110,7 @@ func TestReload(t *testing.T) {
 // TestWarnings holds what is worth a word but no refusal.
 func TestWarnings(t *testing.T) {
 	pair := writePair(t, t.TempDir(), "a", "a.test")
-	if err := os.Chmod(pair.Key, 0o644); err != nil { //nolint:gosec // that is what is tested
+	if err := os.Chmod(pair.Key, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	f, err := LoadCertificates([]Pair{pair})
@@ -144,7 +144,7 @@ func TestSigningKey(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode: %v", err)
 	}
-	if err := os.Chmod(path, 0o604); err != nil { //nolint:gosec // that is what is tested
+	if err := os.Chmod(path, 0o604); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := OpenSigningKey(path); err == nil {

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,11 +64,11 @@ func (d *decoder) node(n ast.Node, v reflect.Value, path string, r rules) {
 		}
 		v = v.Elem()
 	}
-	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		d.text(n, v, path)
 		return
 	}
-	switch v.Kind() { //nolint:exhaustive // the types of this package use no other kind
+	switch v.Kind() {
 	case reflect.Struct:
 		d.structure(n, v, path)
 	case reflect.Map:
@@ -149,7 +150,7 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
 
 // mergeable tells whether several files may each say a part of v.
 func mergeable(v reflect.Value) bool {
-	_, text := v.Addr().Interface().(encoding.TextUnmarshaler)
+	_, text := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	return !text && (v.Kind() == reflect.Struct || v.Kind() == reflect.Map || v.Kind() == reflect.Slice)
 }
 
@@ -210,7 +211,7 @@ func (d *decoder) text(n ast.Node, v reflect.Value, path string) {
 		d.report("wrong-type", positionOf(d.file, n), path, "expected "+notation(v.Type())+", found "+describe(n), "")
 		return
 	}
-	u, _ := v.Addr().Interface().(encoding.TextUnmarshaler)
+	u, _ := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	if err := u.UnmarshalText([]byte(scalarText(n))); err != nil {
 		d.report("bad-value", positionOf(d.file, n), path, err.Error(), "")
 	}
@@ -262,10 +263,8 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, r rules) {
 }
 
 func (d *decoder) oneOf(n ast.Node, path, value string, r rules) {
-	for _, allowed := range r.enum {
-		if value == allowed {
-			return
-		}
+	if slices.Contains(r.enum, value) {
+		return
 	}
 	if len(r.enum) == 0 {
 		return

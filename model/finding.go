@@ -67,8 +67,8 @@ func settle(findings []Finding) []Finding {
 
 // FormatFindings writes findings for a terminal, each with the line it means and a caret below the place:
 //
-//	shop.yaml:12:5: error: services.orders.adress: unknown key "adress" [unknown-key]
-//	  12 |     adress: http://127.0.0.1:7001
+//	shop.yaml:12:5: error: services.orders.adress: unknown key "address" [unknown-key]
+//	  12 |     address: http://127.0.0.1:7001
 //	     |     ^
 //	    hint: did you mean "address"?
 //
@@ -148,11 +148,11 @@ func printable(line string) string {
 
 // readBounded reads a regular file of at most limit bytes.
 func readBounded(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file) //nolint:gosec // the operator names the files of the model
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("opening: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("opening: %w", err)

@@ -171,7 +171,7 @@ func golden(t *testing.T, got []byte, files ...string) {
 			t.Errorf("%s is out of date; run with -update", file)
 			continue
 		}
-		if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // a document for everyone
+		if err := os.WriteFile(file, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -200,7 +200,7 @@ func (c *checker) span(key string, d, most Duration) {
 }
 
 func (c *checker) size(key string, s, least, most Size) {
-	text := func(s Size) string { b, _ := s.MarshalText(); return string(b) } //nolint:errcheck // a Size is always written
+	text := func(s Size) string { b, _ := s.MarshalText(); return string(b) }
 	if s > most {
 		c.warn("insane-value", key, text(s)+" is more than "+text(most)+" and protects nothing", "leave it out for the default")
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
 	"github.com/palisade-security/palisade/model"
@@ -94,11 +95,10 @@ func (c *compiler) makeSchema() {
 	s.SetFilename("schema.cedarschema")
 	err := s.UnmarshalCedar([]byte(c.schema))
 	if err == nil {
-		if resolved, resolveErr := s.Resolve(); resolveErr == nil {
+		var resolved *resolved.Schema
+		if resolved, err = s.Resolve(); err == nil {
 			c.validator = validate.New(resolved, validate.WithStrict())
 			return
-		} else {
-			err = resolveErr
 		}
 	}
 	c.find(model.Finding{

@@ -40,7 +40,7 @@ func (s *Set) Decide(q *Query) Decision {
 		}}}
 	}
 	var space [24]*rule
-	o, _ := s.run(q, mc, route, space[:0])
+	o := s.run(q, mc, route, space[:0])
 	return o.decision(q)
 }
 
@@ -52,9 +52,8 @@ func (s *Set) find(q *Query) (*methodCell, *routeCells) {
 	return route.cells[q.Method], route
 }
 
-// run collects the candidates in space and evaluates them. The circumstances are nil if none had anything
-// left to evaluate.
-func (s *Set) run(q *Query, mc *methodCell, route *routeCells, space []*rule) (outcome, *circumstances) {
+// run collects the candidates in space and evaluates them.
+func (s *Set) run(q *Query, mc *methodCell, route *routeCells, space []*rule) outcome {
 	principal := anyone
 	var groups [16]cedar.EntityUID
 	in := append(groups[:0], anyone)
@@ -65,12 +64,12 @@ func (s *Set) run(q *Query, mc *methodCell, route *routeCells, space []*rule) (o
 	candidates := mc.candidates(space, principal, in)
 	want, some := conditional(candidates)
 	if !some {
-		return evaluate(candidates, nil, cedar.Request{}), nil
+		return evaluate(candidates, nil, cedar.Request{})
 	}
 	c := &circumstances{set: s, query: q, needs: want, principal: principal}
 	return evaluate(candidates, c, cedar.Request{
 		Principal: principal, Action: mc.action, Resource: route.uid, Context: q.context(want),
-	}), c
+	})
 }
 
 // principalIn appends the user and all its roles to dst, with what they include.
@@ -132,7 +131,7 @@ func (s *Set) SignInMayHelp(q *Query) bool {
 	if mc == nil || q.User != nil {
 		return false
 	}
-	o, _ := s.run(q, mc, route, nil)
+	o := s.run(q, mc, route, nil)
 	for _, r := range o.matched {
 		if r.effect == cedar.Forbid && !r.dependsOnUser() {
 			return false

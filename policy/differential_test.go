@@ -157,7 +157,7 @@ func someSet(t testing.TB, r *rand.Rand, n int) *Set {
 }
 
 func TestIndexAgainstCedar(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable on purpose
+	r := rand.New(rand.NewPCG(1, 2))
 	for range 150 {
 		s := someSet(t, r, r.IntN(12))
 		for range 40 {
@@ -170,7 +170,7 @@ func FuzzIndexAgainstCedar(f *testing.F) {
 	f.Add(uint64(1), uint64(2), byte(5))
 	f.Add(uint64(3), uint64(4), byte(40))
 	f.Fuzz(func(t *testing.T, a, b uint64, n byte) {
-		r := rand.New(rand.NewPCG(a, b)) //nolint:gosec // repeatable on purpose
+		r := rand.New(rand.NewPCG(a, b))
 		s := someSet(t, r, int(n%64))
 		for range 8 {
 			compare(t, s, someQuery(r))

@@ -37,7 +37,7 @@ func (s *Set) Explain(q *Query) []Flip {
 	if mc == nil {
 		return nil
 	}
-	o, _ := s.run(q, mc, route, nil)
+	o := s.run(q, mc, route, nil)
 	var flips []Flip
 	for _, f := range o.failed {
 		flips = append(flips, Flip{

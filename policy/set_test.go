@@ -150,7 +150,7 @@ func TestConflictingClaims(t *testing.T) {
 }
 
 func TestConcurrentDecisions(t *testing.T) {
-	r := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // repeatable on purpose
+	r := rand.New(rand.NewPCG(7, 7))
 	s := someSet(t, r, 30)
 	queries := make([]*Query, 50)
 	for i := range queries {

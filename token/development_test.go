@@ -3,6 +3,7 @@ package token
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -54,11 +55,13 @@ func TestIssue(t *testing.T) {
 			{"plain", Claims{}, nil},
 			{"roles", Claims{Roles: []string{"customer"}}, map[string]any{"roles": []any{"customer"}}},
 			{
-				"roles at a path", Claims{Roles: []string{"customer"}, RolesClaim: "realm_access.roles"},
+				"roles at a path",
+				Claims{Roles: []string{"customer"}, RolesClaim: "realm_access.roles"},
 				map[string]any{"realm_access": map[string]any{"roles": []any{"customer"}}},
 			},
 			{
-				"roles at a URL", Claims{Roles: []string{"customer"}, RolesClaim: "https://shop.example/roles"},
+				"roles at a URL",
+				Claims{Roles: []string{"customer"}, RolesClaim: "https://shop.example/roles"},
 				map[string]any{"https://shop.example/roles": []any{"customer"}},
 			},
 			{"scopes", Claims{Scopes: []string{"a", "b"}}, map[string]any{"scope": "a b"}},
@@ -66,7 +69,8 @@ func TestIssue(t *testing.T) {
 			{"issuer", Claims{Issuer: "https://x.test"}, map[string]any{"iss": "https://x.test"}},
 			{"client", Claims{ClientID: "web"}, map[string]any{"client_id": "web"}},
 			{
-				"authentication", Claims{ACR: "phr", AMR: []string{"hwk"}, AuthTime: now},
+				"authentication",
+				Claims{ACR: "phr", AMR: []string{"hwk"}, AuthTime: now},
 				map[string]any{"acr": "phr", "amr": []any{"hwk"}, "auth_time": float64(now.Unix())},
 			},
 			{"extra", Claims{Extra: map[string]any{"tenant": "t1"}}, map[string]any{"tenant": "t1"}},
@@ -88,9 +92,7 @@ func TestIssue(t *testing.T) {
 				"iss": model.DevelopmentIssuer, "sub": "user-1", "aud": []any{"shop"}, "client_id": "palisade-cli",
 				"iat": float64(now.Unix()), "exp": float64(now.Add(time.Hour).Unix()),
 			}
-			for name, v := range c.want {
-				want[name] = v
-			}
+			maps.Copy(want, c.want)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: got  %v\nwant %v", c.name, got, want)
 			}

@@ -51,11 +51,11 @@ func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 // walkXForwardedFor walks the X-Forwarded-For lines from the right.
 func walkXForwardedFor(peer netip.Addr, trusted []netip.Prefix, h field.List) (netip.Addr, error) {
 	client, hops := peer, 0
-	for i := len(h) - 1; i >= 0; i-- {
-		if !strings.EqualFold(h[i].Name, "X-Forwarded-For") {
+	for _, v := range slices.Backward(h) {
+		if !strings.EqualFold(v.Name, "X-Forwarded-For") {
 			continue
 		}
-		rest, more := h[i].Value, true
+		rest, more := v.Value, true
 		for more {
 			var entry string
 			comma := strings.LastIndexByte(rest, ',')
@@ -91,11 +91,11 @@ func walkForwarded(peer netip.Addr, trusted []netip.Prefix, h field.List) (netip
 		}
 	}
 	client := peer
-	for i := len(nodes) - 1; i >= 0; i-- {
-		if strings.EqualFold(nodes[i], "unknown") || strings.HasPrefix(nodes[i], "_") && isObfuscated(nodes[i]) {
+	for _, node := range slices.Backward(nodes) {
+		if strings.EqualFold(node, "unknown") || strings.HasPrefix(node, "_") && isObfuscated(node) {
 			return client, nil
 		}
-		a, ok := parseNode(nodes[i])
+		a, ok := parseNode(node)
 		if !ok {
 			return netip.Addr{}, refuse(CodeForwarded, "Forwarded from a trusted proxy names no address")
 		}

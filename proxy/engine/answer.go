@@ -159,9 +159,7 @@ func (x *exchange) answerHeader(h http.Header, resp *upstream.Response) bool {
 	if _, ok := h["Content-Security-Policy"]; !ok {
 		setDefault(h, "X-Frame-Options", "DENY")
 	}
-	if _, ok := h["Date"]; ok {
-		delete(h, "Date") // net/http writes it
-	}
+	delete(h, "Date") // net/http writes it
 	if x.route.Deprecated {
 		setDefault(h, "Deprecation", "@0") // RFC 9745; the date is not declared
 	}

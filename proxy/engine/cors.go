@@ -9,15 +9,15 @@ import (
 
 // preflight answers a CORS preflight (https://fetch.spec.whatwg.org/#cors-preflight-request) for routes that
 // declare origins. It reports whether the request was one.
-func (x *exchange) preflight(allow []string) (bool, error) {
+func (x *exchange) preflight(allow []string) bool {
 	r := &x.req
 	want := r.Header.Get("Access-Control-Request-Method")
 	if r.Method != http.MethodOptions || want == "" || !slices.Contains(allow, want) {
-		return false, nil
+		return false
 	}
 	m := x.table.Matcher.Match(r.Host, want, r.Segments, r.Params[:0])
 	if m.Outcome != route.Found || !slices.Contains(m.Value.CORS, r.Header.Get("Origin")) {
-		return false, nil
+		return false
 	}
 	x.route = m.Value
 	h := x.w.Header()
@@ -29,7 +29,7 @@ func (x *exchange) preflight(allow []string) (bool, error) {
 	x.answered = true
 	x.ev.Status = http.StatusNoContent
 	x.w.WriteHeader(http.StatusNoContent)
-	return true, nil
+	return true
 }
 
 // allowOrigin lets a declared origin read the answer. A service never widens that by itself.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -130,22 +129,19 @@ func (x *exchange) upstreamDenial(err error) *proxy.Denial {
 	}
 	kind, code := proxy.KindUpstream, "upstream-malformed"
 	switch {
+	case errors.Is(err, upstream.ErrBusy):
+		kind, code = proxy.KindOverloaded, "upstream-busy"
 	case errors.Is(err, upstream.ErrDial):
 		code = "upstream-unreachable"
 	case errors.Is(err, upstream.ErrTimeout) || isTimeout(err):
 		kind, code = proxy.KindUpstreamTimeout, "upstream-timeout"
-	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || isReset(err):
+	case errors.Is(err, upstream.ErrDisconnected):
 		code = "upstream-closed"
 	}
 	return &proxy.Denial{Kind: kind, Reasons: []event.Reason{{Code: code, Text: err.Error()}}}
 }
 
-func isReset(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op)
-}
-
-//nolint:gochecknoglobals // a pool of copy buffers is shared by design
+// buffers are for copying answers; a pool is shared by design.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // relay streams an answer to the client.

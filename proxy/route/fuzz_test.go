@@ -46,8 +46,7 @@ func FuzzRoute(f *testing.F) {
 			return
 		}
 		if err != nil {
-			var c *route.Conflict
-			if errors.As(err, &c) {
+			if _, ok := errors.AsType[*route.Conflict](err); ok {
 				t.Fatalf("no conflict, but %v", err)
 			}
 			return

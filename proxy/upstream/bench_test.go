@@ -42,7 +42,7 @@ func benchRaw(b *testing.B) string {
 				return
 			}
 			if bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")) {
-				_, _ = p.Conn.Write(answer)
+				_, _ = p.Write(answer)
 			}
 		}
 	})
@@ -123,7 +123,7 @@ func readOut(b *testing.B, body io.ReadCloser, buf []byte) {
 	b.Helper()
 	for {
 		if _, err := body.Read(buf); err != nil {
-			if err != io.EOF { //nolint:errorlint // the bare value is the end
+			if err != io.EOF {
 				b.Error(err)
 			}
 			_ = body.Close()

@@ -213,10 +213,11 @@ func TestRetry(t *testing.T) {
 					if !ok || p.number == 1 && i == 1 {
 						return
 					}
+					answer := "ok"
 					if r.URL.Path == "/second" && r.Method == "PUT" && body != "ab" {
-						body = "wrong"
+						answer = "no" // a repeated body must be the same
 					}
-					p.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					p.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + answer)
 				}
 			})
 			p := newPool(t, upstream.Options{Address: addr})

@@ -18,7 +18,7 @@ func (c *conn) watch() {
 	c.probe = func(fd uintptr) bool {
 		var one [1]byte
 		_, err := syscall.Read(int(fd), one[:])
-		c.silent = err == syscall.EAGAIN //nolint:errorlint // a bare errno
+		c.silent = err == syscall.EAGAIN
 		return true
 	}
 }

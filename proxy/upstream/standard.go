@@ -241,7 +241,7 @@ func (x *standardExchange) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if x.over = err; err != io.EOF { //nolint:errorlint // only the bare value is an ordinary end
+	if x.over = err; err != io.EOF {
 		x.over = x.fault(err)
 		x.end()
 	}

@@ -30,7 +30,7 @@ func (b *sourceBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err != io.EOF { //nolint:errorlint // only the bare value is an ordinary end
+	if err != io.EOF {
 		return n, bodyError(err)
 	}
 	b.sent()

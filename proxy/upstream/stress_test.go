@@ -32,7 +32,7 @@ func TestStress(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range 200 {
 		wg.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(worker), 1)) //nolint:gosec // a test's choices
+			random := rand.New(rand.NewPCG(uint64(worker), 1))
 			for i := range 20 {
 				if err := stressOnce(t.Context(), p, random, fmt.Sprintf("/%d/%d", worker, i)); err != nil {
 					t.Error(err)

@@ -36,7 +36,7 @@ func TestPoolTLS(t *testing.T) {
 			t.Fatalf("got %q, reused %v", got, r.Reused)
 		}
 	}
-	untrusted := newPool(t, upstream.Options{Address: addr, TLS: &tls.Config{}}) //nolint:gosec // the default minimum is meant
+	untrusted := newPool(t, upstream.Options{Address: addr, TLS: &tls.Config{}})
 	if _, err := untrusted.Do(t.Context(), get("/")); !errors.Is(err, upstream.ErrDial) {
 		t.Fatalf("got %v", err)
 	}
@@ -52,7 +52,7 @@ func TestPoisonedTLS(t *testing.T) {
 	server.Close()
 	addr, _ := script(t, func(p *peer) {
 		held := &holder{Conn: p.Conn}
-		c := tls.Server(held, &tls.Config{Certificates: certs}) //nolint:gosec // the default minimum is meant
+		c := tls.Server(held, &tls.Config{Certificates: certs})
 		for {
 			buf := make([]byte, 4096)
 			if _, err := c.Read(buf); err != nil {

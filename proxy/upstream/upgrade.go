@@ -71,7 +71,7 @@ func (t *tunnel) Read(p []byte) (int, error) {
 	if t.conn.reader.buffered() > 0 {
 		return t.conn.reader.copyOut(p)
 	}
-	return t.conn.Conn.Read(p)
+	return t.conn.Read(p)
 }
 
 func (t *tunnel) Write(p []byte) (int, error) { return t.conn.Write(p) }

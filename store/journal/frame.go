@@ -41,7 +41,7 @@ func sumFrame(payload uint32, length uint32, seq uint64) uint32 {
 }
 
 func appendFrame(dst, rec []byte, seq uint64, payload uint32) []byte {
-	length := uint32(len(rec)) //nolint:gosec // enqueue holds it to MaxRecordLimit
+	length := uint32(len(rec))
 	dst = binary.LittleEndian.AppendUint32(dst, length)
 	dst = binary.LittleEndian.AppendUint32(dst, sumFrame(payload, length, seq))
 	dst = binary.LittleEndian.AppendUint64(dst, seq)

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -71,7 +72,7 @@ func intact(data []byte) (uint64, bool) {
 // writeUntilKilled appends from several goroutines and offers from one, and prints "sequence id" for each
 // acknowledged record, in one write each. It returns when the journal fails.
 func writeUntilKilled(writers int, seed uint64) int {
-	ctx := context.Background() //nolint:forbidigo // this is a process of its own
+	ctx := context.Background()
 	if seed == 0 {
 		seed, _ = strconv.ParseUint(os.Getenv(childSeed), 10, 64)
 	}
@@ -96,7 +97,7 @@ func writeUntilKilled(writers int, seed uint64) int {
 				if err != nil {
 					return
 				}
-				if _, err := os.Stdout.WriteString(fmt.Sprintf("%d %d\n", seq, id)); err != nil {
+				if _, err := fmt.Fprintf(os.Stdout, "%d %d\n", seq, id); err != nil {
 					return
 				}
 			}
@@ -215,9 +216,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: next is %d, read up to %d", round, rec.Next, from)
 		}
 		total += len(acked)
-		for seq, id := range acked {
-			all[seq] = id
-		}
+		maps.Copy(all, acked)
 	}
 	checkRecords(t, dir, 1, all)
 	t.Logf("%d rounds, %d acknowledged of %d records, none lost, %d torn tails, %d segments",

@@ -10,11 +10,11 @@ import (
 // lockDir opens a directory and takes it for this open file alone (flock(2)); the lock goes when the file
 // is closed or the process dies.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.Open(dir) //nolint:gosec // the operator names the directory
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits an int
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, errors.Join(fmt.Errorf("opening journal %q: %w", dir, ErrLocked), f.Close())
 	}

@@ -78,12 +78,12 @@ func TestPowerLoss(t *testing.T) {
 }
 
 func copyFile(to, from string) error {
-	in, err := os.Open(from) //nolint:gosec // a file of this test
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	out, err := os.Create(to) //nolint:gosec // a file of this test
+	out, err := os.Create(to)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func after(segs []segment, first uint64) (uint64, bool) {
 
 // enter moves to the segment that begins with first.
 func (c *cursor) enter(first uint64, yield func(Record, error) bool) bool {
-	f, err := os.Open(segmentPath(c.dir, first)) //nolint:gosec // the operator names the directory
+	f, err := os.Open(segmentPath(c.dir, first))
 	if errors.Is(err, os.ErrNotExist) {
 		return true // deleted since it was listed: the next list shows
 	}

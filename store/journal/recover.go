@@ -22,7 +22,7 @@ func recoverTail(dir string, lock *os.File) (tail, Recovery, error) {
 		return t, Recovery{Segments: 1, Next: 1}, err
 	}
 	last := segs[len(segs)-1].first
-	f, err := os.OpenFile(segmentPath(dir, last), os.O_RDWR, 0) //nolint:gosec // the operator names the directory
+	f, err := os.OpenFile(segmentPath(dir, last), os.O_RDWR, 0)
 	if err != nil {
 		return tail{}, Recovery{}, fmt.Errorf("opening segment: %w", err)
 	}

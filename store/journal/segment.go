@@ -71,7 +71,7 @@ type tail struct {
 // createTail makes a new segment, durable with its directory entry.
 func createTail(dir string, lock *os.File, first uint64) (tail, error) {
 	path := segmentPath(dir, first)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the directory
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return tail{}, fmt.Errorf("creating segment: %w", err)
 	}

@@ -26,9 +26,15 @@ func TestAlgorithms(t *testing.T) {
 		private any
 		kid     string
 	}{
-		{gojwt.SigningMethodES256, k.p256, "p256"}, {gojwt.SigningMethodES384, k.p384, "p384"}, {gojwt.SigningMethodES512, k.p521, "p521"},
-		{gojwt.SigningMethodRS256, k.rsa, "rsa"}, {gojwt.SigningMethodRS384, k.rsa, "rsa"}, {gojwt.SigningMethodRS512, k.rsa, "rsa"},
-		{gojwt.SigningMethodPS256, k.rsa, "rsa"}, {gojwt.SigningMethodPS384, k.rsa, "rsa"}, {gojwt.SigningMethodPS512, k.rsa, "rsa"},
+		{gojwt.SigningMethodES256, k.p256, "p256"},
+		{gojwt.SigningMethodES384, k.p384, "p384"},
+		{gojwt.SigningMethodES512, k.p521, "p521"},
+		{gojwt.SigningMethodRS256, k.rsa, "rsa"},
+		{gojwt.SigningMethodRS384, k.rsa, "rsa"},
+		{gojwt.SigningMethodRS512, k.rsa, "rsa"},
+		{gojwt.SigningMethodPS256, k.rsa, "rsa"},
+		{gojwt.SigningMethodPS384, k.rsa, "rsa"},
+		{gojwt.SigningMethodPS512, k.rsa, "rsa"},
 		{gojwt.SigningMethodEdDSA, k.ed, "ed"},
 	} {
 		// Only one key of the set serves each algorithm, so the key id may be left out.

@@ -19,8 +19,11 @@ func BenchmarkVerify(b *testing.B) {
 		private any
 		kid     string
 	}{
-		{gojwt.SigningMethodES256, k.p256, "p256"}, {gojwt.SigningMethodES384, k.p384, "p384"},
-		{gojwt.SigningMethodRS256, k.rsa, "rsa"}, {gojwt.SigningMethodPS256, k.rsa, "rsa"}, {gojwt.SigningMethodEdDSA, k.ed, "ed"},
+		{gojwt.SigningMethodES256, k.p256, "p256"},
+		{gojwt.SigningMethodES384, k.p384, "p384"},
+		{gojwt.SigningMethodRS256, k.rsa, "rsa"},
+		{gojwt.SigningMethodPS256, k.rsa, "rsa"},
+		{gojwt.SigningMethodEdDSA, k.ed, "ed"},
 	} {
 		header := must(json.Marshal(headerWith(map[string]any{"alg": c.method.Alg(), "kid": c.kid})))
 		token := signRaw(c.method, c.private, header, must(json.Marshal(claimsWith(nil))))

@@ -20,7 +20,7 @@ func TestKeys(t *testing.T) {
 		return out
 	}
 	rsaKey := jwk("rsa", "", &k.rsa.PublicKey)
-	small := must(rsa.GenerateKey(rand.Reader, 1024)) //nolint:gosec // must be refused
+	small := must(rsa.GenerateKey(rand.Reader, 1024))
 	even := new(big.Int).Sub(k.rsa.N, big.NewInt(1))
 	for _, c := range []struct {
 		name string

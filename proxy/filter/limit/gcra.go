@@ -32,7 +32,7 @@ func newQuota(l model.Limit) quota {
 	}
 	return quota{
 		cost:      span(cost, l.Rate.Window, count),
-		tolerance: max(span(burst, l.Rate.Window, count), int64(min(burst, uint64(longest)))), //nolint:gosec // at most longest
+		tolerance: max(span(burst, l.Rate.Window, count), int64(min(burst, uint64(longest)))),
 	}
 }
 
@@ -43,7 +43,7 @@ func span(units uint64, window time.Duration, count uint64) int64 {
 		return longest
 	}
 	v, _ := bits.Div64(hi, lo, count)
-	return int64(min(max(v, 1), uint64(longest))) //nolint:gosec // at most longest
+	return int64(min(max(v, 1), uint64(longest)))
 }
 
 // verdict is what one limit says about one request. Spans are nanoseconds.

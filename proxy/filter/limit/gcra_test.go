@@ -32,7 +32,7 @@ func (b *bucket) take(now int64) bool {
 }
 
 func TestAgreesWithLeakyBucket(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a repeatable test
+	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		// Windows that the rate divides, so that both forms are exact.
 		count := 1 + random.IntN(20)
@@ -65,7 +65,7 @@ func TestAgreesWithLeakyBucket(t *testing.T) {
 
 // TestAnyWindow holds the promise a reader cares about: in any window no more pass than burst plus rate.
 func TestAnyWindow(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a repeatable test
+	random := rand.New(rand.NewPCG(3, 4))
 	for range 300 {
 		l := model.Limit{Rate: model.Rate{Count: 1 + random.IntN(50), Window: time.Duration(1+random.IntN(1e6)) * time.Microsecond}, Burst: 1 + random.IntN(60)}
 		q := newQuota(l)

@@ -22,7 +22,7 @@ type text struct {
 // item returns the RateLimit item of a policy: "name";r=remaining;t=seconds
 // (draft-ietf-httpapi-ratelimit-headers, section 4). Reset is in seconds.
 func (c *texts) item(name string, remaining, reset int64) string {
-	entry := &c[uint8(remaining*31+reset)] //nolint:gosec // only the low byte is wanted
+	entry := &c[uint8(remaining*31+reset)]
 	if t := entry.Load(); t != nil && t.remaining == remaining && t.reset == reset && t.name == name {
 		return t.value
 	}

@@ -93,7 +93,7 @@ func newStage(limits []limit, store *Store, clock func() time.Time) proxy.Filter
 	for _, l := range limits {
 		policies = append(policies, policy(l.name, l.declared))
 	}
-	slices.SortFunc(limits, func(a, b limit) int { return int(a.table.order) - int(b.table.order) }) //nolint:gosec // a count of limits
+	slices.SortFunc(limits, func(a, b limit) int { return int(a.table.order) - int(b.table.order) })
 	return &stage{limits: limits, policies: strings.Join(policies, ", "), clock: clock, epoch: store.epoch}
 }
 

@@ -103,7 +103,7 @@ func TestExpiredGoFirst(t *testing.T) {
 
 // TestAgainstMap compares a table that never runs full with a plain map.
 func TestAgainstMap(t *testing.T) {
-	random := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // a repeatable test
+	random := rand.New(rand.NewPCG(5, 6))
 	q := newQuota(model.Limit{Rate: model.Rate{Count: 5, Window: time.Second}})
 	table, naive := newTable(1, 1<<16), make(map[uint64]int64)
 	now := int64(0)

@@ -186,7 +186,7 @@ func (m *media) appendForm(dst []byte, parts []formPart, text bool, limits bound
 		done[p.Name] = struct{}{}
 		group, sub := groups[p.Name], propertyOf(m.node, p.Name)
 		wants := wanted(sub, 0)
-		list := wants&scalars == 0 && wants&typeArray != 0 && !(p.json && len(group) == 1)
+		list := wants&scalars == 0 && wants&typeArray != 0 && (!p.json || len(group) != 1)
 		if !list && len(group) > 1 {
 			return dst, opaque, &fault{code: "duplicate-field", text: "a field that is no array stands twice"}
 		}
@@ -210,7 +210,7 @@ func (m *media) appendForm(dst []byte, parts []formPart, text bool, limits bound
 			}
 			switch {
 			case g.opaque:
-				opaque = append(opaque, uint32(len(dst))) //nolint:gosec // bounded by the body
+				opaque = append(opaque, uint32(len(dst)))
 				dst = append(dst, "null"...)
 			case g.json || wants&scalars == 0 && wants&(typeObject|typeArray) != 0:
 				var d document

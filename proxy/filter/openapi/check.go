@@ -238,7 +238,7 @@ func (c *checker) text(n *node, i uint32) bool {
 	b, ok := c.bytes(i), true
 	c.budget -= len(b) / 32
 	if n.minLength > 0 || n.maxLength != nil {
-		length := uint64(utf8.RuneCount(b)) //nolint:gosec // not negative
+		length := uint64(utf8.RuneCount(b))
 		if length < n.minLength {
 			ok = c.fail("minLength", "expected at least "+strconv.FormatUint(n.minLength, 10)+" characters")
 		}

@@ -65,7 +65,7 @@ type session struct {
 const keep = 64 << 10
 
 func (a *API) begin() *session {
-	s := a.sessions.Get().(*session) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	s := a.sessions.Get().(*session) //nolint:forcetypeassert // the pool holds nothing else
 	s.checker.document, s.checker.seed = &s.doc, a.seed
 	return s
 }

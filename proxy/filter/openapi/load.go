@@ -143,7 +143,7 @@ func originOf(err error) (origin *openapi3.Origin) {
 			continue
 		}
 		if f, err := v.FieldByIndexErr(field.Index); err == nil {
-			if o, ok := f.Interface().(*openapi3.Origin); ok && o != nil {
+			if o, ok := reflect.TypeAssert[*openapi3.Origin](f); ok && o != nil {
 				origin = o
 			}
 		}

@@ -24,7 +24,8 @@ type param struct {
 
 // isArray and isObject tell how the value is serialised; a schema that permits several shapes is read as a
 // scalar if it permits one.
-func (p *param) isArray() bool  { return p.wants&scalars == 0 && p.wants&typeArray != 0 }
+func (p *param) isArray() bool { return p.wants&scalars == 0 && p.wants&typeArray != 0 }
+
 func (p *param) isObject() bool { return p.wants&(scalars|typeArray) == 0 && p.wants&typeObject != 0 }
 
 const (

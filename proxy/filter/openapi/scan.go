@@ -110,13 +110,13 @@ func (d *document) peek() byte {
 
 // open appends a token that close completes.
 func (d *document) open(k kind) int {
-	d.tape = append(d.tape, token{start: uint32(d.pos), kind: k}) //nolint:gosec // scan bounds the length
+	d.tape = append(d.tape, token{start: uint32(d.pos), kind: k})
 	return len(d.tape) - 1
 }
 
 func (d *document) close(i int) {
-	d.tape[i].end = uint32(d.pos)        //nolint:gosec // scan bounds the length
-	d.tape[i].next = uint32(len(d.tape)) //nolint:gosec // no more tokens than bytes
+	d.tape[i].end = uint32(d.pos)
+	d.tape[i].next = uint32(len(d.tape))
 }
 
 func (d *document) value(depth int) *fault {
@@ -226,7 +226,7 @@ func (d *document) member(i, depth int, names *nameSet) *fault {
 	if d.keys++; d.keys > d.max.keys {
 		return d.fault("json-keys", "too many keys")
 	}
-	key := uint32(len(d.tape)) //nolint:gosec // no more tokens than bytes
+	key := uint32(len(d.tape))
 	if f := d.text(); f != nil {
 		return f
 	}

@@ -169,7 +169,7 @@ type nameSet struct {
 func (s *nameSet) has(d *document, i int, key uint32) bool {
 	s.n++
 	if s.n <= few {
-		for k := uint32(i) + 1; k < key; k = d.tape[k+1].next { //nolint:gosec // an index of the tape
+		for k := uint32(i) + 1; k < key; k = d.tape[k+1].next {
 			if sameText(d, k, d, key) {
 				return true
 			}
@@ -178,7 +178,7 @@ func (s *nameSet) has(d *document, i int, key uint32) bool {
 	}
 	if s.many == nil {
 		s.many = make(map[string]struct{}, 4*few)
-		for k := uint32(i) + 1; k < key; k = d.tape[k+1].next { //nolint:gosec // an index of the tape
+		for k := uint32(i) + 1; k < key; k = d.tape[k+1].next {
 			s.many[string(d.bytes(k))] = struct{}{}
 		}
 	}
