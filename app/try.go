@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/palisade-security/palisade/event"
@@ -29,6 +30,8 @@ type Attempt struct {
 	Roles   []string
 	Scopes  []string
 	Claims  map[string]any
+	ACR     string   // authentication context class
+	AMR     []string // authentication methods
 	Header  []string // "Name: value"
 	Body    string
 	Address string // client address; default 127.0.0.1
@@ -114,6 +117,7 @@ func (a *Attempt) request(ctx context.Context, snap *model.Snapshot) (*http.Requ
 	hr.Header.Set("Accept", "*/*")
 	if a.Body != "" {
 		hr.Header.Set("Content-Type", "application/json")
+		hr.Header.Set("Content-Length", strconv.Itoa(len(a.Body)))
 	}
 	for _, line := range a.Header {
 		name, value, ok := strings.Cut(line, ":")
@@ -155,7 +159,7 @@ func (a *Attempt) user(snap *model.Snapshot) (*proxy.User, error) {
 		}
 		return nil, nil
 	}
-	u := &proxy.User{Subject: a.As, Scopes: a.Scopes, Claims: a.Claims, ClientID: "palisade-try"}
+	u := &proxy.User{Subject: a.As, Scopes: a.Scopes, Claims: a.Claims, ACR: a.ACR, AMR: a.AMR, ClientID: "palisade-try"}
 	if len(snap.Providers) > 0 {
 		u.Provider, u.Issuer = snap.Providers[0].Name, snap.Providers[0].Issuer
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
@@ -50,7 +51,15 @@ func Validate(ctx context.Context, o *Options, development bool) (int, error) {
 }
 
 func (o *Options) summary(s *model.Snapshot) string {
-	return fmt.Sprintf("fleet %s is sound: %d services, %d routes, %d policy files, snapshot %s", s.Fleet, len(s.Services), len(s.Routes), len(s.Policies), short(s.Version))
+	return fmt.Sprintf("fleet %s is sound: %s, %s, %s, snapshot %s", s.Fleet, count(len(s.Services), "service"), count(len(s.Routes), "route"),
+		count(len(s.Policies), "policy file"), short(s.Version))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }
 
 func (o *Options) printFindings(w io.Writer, findings []model.Finding) error {

@@ -32,7 +32,7 @@ func (*tryCmd) Help() string {
 
 Examples:
   palisade try 'GET /orders/1' --as user-1 --role customer
-  palisade try 'DELETE /orders/1' --as root-1 --role admin --claim tenant=acme
+  palisade try 'DELETE /orders/1' --as root-1 --role admin --amr mfa
   palisade try 'POST /orders' --as user-1 --role customer -d '{"product": 1, "count": 2}'
   palisade try 'GET https://pay.shop.localhost/' --from 203.0.113.7`
 }

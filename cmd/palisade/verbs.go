@@ -128,6 +128,8 @@ type tryCmd struct {
 	Role    []string          `help:"Role of the user; repeat for several."`
 	Scope   []string          `help:"Scope of the token."`
 	Claim   map[string]string `help:"Claim of the token: name=value."`
+	Acr     string            `help:"Authentication context class."`
+	Amr     []string          `help:"Authentication method; repeat for several."`
 	Header  []string          `help:"'Name: value'." short:"H" sep:"none"`
 	Data    string            `help:"Request body." short:"d"`
 	From    string            `help:"Client address." default:"127.0.0.1"`
@@ -141,10 +143,11 @@ func (c *tryCmd) Run(e *environment) error {
 	o := e.with(c.Model...)
 	x, findings, err := app.Try(e.ctx, o, &app.Attempt{
 		Method: method, Target: target, As: c.As, Roles: c.Role, Scopes: c.Scope, Claims: claims(c.Claim),
-		Header: c.Header, Body: c.Data, Address: c.From,
+		ACR: c.Acr, AMR: c.Amr, Header: c.Header, Body: c.Data, Address: c.From,
 	})
 	if err != nil {
-		return errors.Join(err, model.FormatFindings(o.Err, findings))
+		// Exit code 1 means refused here; what cannot be decided is an error, also when findings are why.
+		return errors.Join(errors.New("no decision: "+err.Error()), model.FormatFindings(o.Err, findings))
 	}
 	if err := o.ShowExplanation(x); err != nil {
 		return err
