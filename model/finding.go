@@ -67,8 +67,8 @@ func settle(findings []Finding) []Finding {
 
 // FormatFindings writes findings for a terminal, each with the line it means and a caret below the place:
 //
-//	shop.yaml:12:5: error: services.orders.adress: unknown key "address" [unknown-key]
-//	  12 |     address: http://127.0.0.1:7001
+//	shop.yaml:12:5: error: services.orders.adress: unknown key "adress" [unknown-key]
+//	  12 |     adress: http://127.0.0.1:7001
 //	     |     ^
 //	    hint: did you mean "address"?
 //
