@@ -86,17 +86,24 @@ func (h *head) field(line []byte) *canon.Refusal {
 		return refuse(CodeFolding, "a line of the head begins with white space")
 	}
 	i := 0
-	for i < len(line) && isToken[line[i]] {
-		i++
+	for ; i < len(line) && line[i] != ':'; i++ {
+		if !isToken[line[i]] {
+			return refuse(canon.CodeHeaderName, "a header field's name is not a token")
+		}
 	}
-	if i == 0 || i == len(line) || line[i] != ':' {
+	if i == 0 || i == len(line) {
 		return refuse(canon.CodeHeaderName, "a header line does not begin with a token and a colon")
 	}
 	if !clean(line[i+1:]) {
 		return refuse(canon.CodeHeaderValue, "a header value has a control character")
 	}
 	switch i {
-	case 4, 6, 7, 10, 14, 17:
+	case 10:
+		if !h.old { // what Connection says matters in HTTP/1.0 alone
+			return nil
+		}
+		fallthrough
+	case 4, 6, 7, 14, 17:
 		return h.known(line[:i], bytes.Trim(line[i+1:], " \t"))
 	}
 	return nil
@@ -242,10 +249,9 @@ var (
 	isHost  = setOf(alphanumeric + "!$%&'()*+,-.:;=[]_~")
 )
 
-func setOf(chars string) *[256]bool {
-	var set [256]bool
+func setOf(chars string) (set [256]bool) {
 	for i := range len(chars) {
 		set[chars[i]] = true
 	}
-	return &set
+	return set
 }
