@@ -42,6 +42,7 @@ const (
 	StageInspect        = "inspect"
 	StageValidate       = "validate"
 	StageForward        = "forward"
+	StageInspectAnswer  = "inspect-answer"
 )
 
 // Reason is one ground of a decision, as data: what was found, which rule or policy said so and where that

@@ -211,8 +211,17 @@ func resolveWAF(fleet, route WAF, body Size) WAF {
 		Paranoia:  or(route.Paranoia, or(fleet.Paranoia, DefaultParanoia)),
 		Threshold: or(route.Threshold, or(fleet.Threshold, DefaultThreshold)),
 		Body:      or(route.Body, or(fleet.Body, body)),
+		Answers:   setOnly(or(route.Answers, fleet.Answers)),
 		Exclude:   slices.Concat(fleet.Exclude, route.Exclude),
 	}
+}
+
+// setOnly gives a switch that is off its one resolved form, that of one nobody set.
+func setOnly(on *bool) *bool {
+	if on == nil || !*on {
+		return nil
+	}
+	return on
 }
 
 func resolveValidate(v *Validate, documented bool, body Size) Validate {

@@ -198,6 +198,7 @@ type WAF struct {
 	Paranoia  int         `yaml:"paranoia,omitempty" json:"paranoia,omitzero" range:"1..4"`       // 1 (default) to 4
 	Threshold int         `yaml:"threshold,omitempty" json:"threshold,omitzero" range:"1..10000"` // inbound anomaly score that blocks; default 5
 	Body      Size        `yaml:"body,omitempty" json:"body,omitzero"`                            // bytes of body inspected; more is refused; default edge.sizes.body
+	Answers   *bool       `yaml:"answers,omitempty" json:"answers,omitzero"`                      // also withhold answers that leak what they should not, such as source code or database errors; default false
 	Exclude   []Exclusion `yaml:"exclude,omitempty" json:"exclude,omitzero"`                      // added to those of the level above
 }
 

@@ -135,7 +135,7 @@ func (c *checker) inspection(key string, w WAF) {
 			c.fail("bad-exclusion", at+".tag", fmt.Sprintf("%q is not a tag", e.Tag), "write attack-sqli")
 		}
 	}
-	if w.Mode == "off" && (w.Paranoia != 0 || w.Threshold != 0 || len(w.Exclude) > 0) {
+	if w.Mode == "off" && (w.Paranoia != 0 || w.Threshold != 0 || w.Answers != nil || len(w.Exclude) > 0) {
 		c.warn("no-effect", key, "mode: off leaves the other keys without effect", "remove them")
 	}
 }

@@ -38,9 +38,10 @@ func (b *Body) Length() int64 {
 // Limit returns the bound in bytes.
 func (b *Body) Limit() int64 { return b.limit }
 
-// Buffer reads the whole body, at most limit bytes of it, and keeps it. It returns ErrBodyTooLarge (wrapped) if there is more,
-// and the source's error if that fails; then the request must be refused, since the bytes read are gone. The
-// result must not be changed. A later call returns the same bytes.
+// Buffer reads the whole body, at most limit bytes of it, and keeps it. It returns ErrBodyTooLarge (wrapped) if
+// there is more, and the source's error if that fails. Bytes may be gone then: if Err returns an error, the
+// request must be refused, and nothing can be read any more. The result must not be changed. A later call
+// returns the same bytes.
 func (b *Body) Buffer(limit int64) ([]byte, error) {
 	limit = min(limit, b.limit)
 	if b.whole {
@@ -49,8 +50,11 @@ func (b *Body) Buffer(limit int64) ([]byte, error) {
 		}
 		return b.buffered, nil
 	}
+	if b.err != nil {
+		return nil, b.err
+	}
 	if b.length > limit {
-		return nil, ErrBodyTooLarge
+		return nil, ErrBodyTooLarge // nothing was read: whoever streams it may go on
 	}
 	var buf bytes.Buffer
 	if b.length > 0 {
@@ -63,7 +67,8 @@ func (b *Body) Buffer(limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if n > limit {
-		return nil, ErrBodyTooLarge
+		b.err = ErrBodyTooLarge
+		return nil, b.err
 	}
 	b.buffered, b.whole = buf.Bytes(), true
 	b.rest = bytes.NewReader(b.buffered)
@@ -85,13 +90,17 @@ func (b *Body) Rewind() bool {
 // BytesRead returns how many bytes came from the client.
 func (b *Body) BytesRead() int64 { return b.read }
 
-// Read streams the body on, from the buffer if it was buffered.
+// Read streams the body on, from the buffer if it was buffered. An error stays: what comes after lost bytes is
+// never taken for what was sent.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.whole {
 		if b.rest == nil {
 			return 0, io.EOF
 		}
 		return b.rest.Read(p)
+	}
+	if b.err != nil {
+		return 0, b.err
 	}
 	if left := b.limit - b.read; int64(len(p)) > left+1 {
 		p = p[:left+1]

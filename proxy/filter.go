@@ -60,5 +60,6 @@ var (
 	KindOverloaded       = Kind{503, "overloaded", "The gateway is shedding load"}
 	KindUnrecorded       = Kind{503, "cannot-record", "The decision cannot be recorded"}
 	KindUpstream         = Kind{502, "upstream-failed", "The service did not answer properly"}
+	KindWithheld         = Kind{502, "answer-withheld", "The answer was withheld"}
 	KindUpstreamTimeout  = Kind{504, "upstream-timeout", "The service did not answer in time"}
 )

@@ -40,6 +40,7 @@ type Request struct {
 
 	Trail  []event.Stage
 	Answer field.List // fields that filters add to whatever answer is sent
+	Later  Later      // what filters asked for after the decision
 }
 
 // Param is one decoded name and value of the query or of the path.
