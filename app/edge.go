@@ -168,6 +168,9 @@ func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct
 		}
 	}
 	<-ctx.Done()
+	if n := e.engine.InFlight(); n > 0 {
+		slog.InfoContext(ctx, "draining; Ctrl-C again ends at once", "in_flight", n, "at_most", e.gate.Snapshot.Edge.Timeouts.Drain.Std())
+	}
 	err := ignoreCanceled(group.Wait())
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
@@ -241,6 +244,7 @@ func (e *edge) reload(ctx context.Context) (string, []model.Finding, error) {
 
 // close ends what outlives requests.
 func (e *edge) close() {
+	e.engine.Close()
 	if err := e.journal.Close(); err != nil {
 		slog.ErrorContext(e.ctx, "closing the record", "error", err)
 	}

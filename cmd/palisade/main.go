@@ -53,6 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once instead of waiting for the drain
 	e := &environment{ctx: ctx, parser: parser, options: app.Options{
 		State: c.State, JSON: c.Format == "json", Color: colored(c.NoColor, stdout), Quiet: c.Quiet, Out: stdout, Err: stderr,
 	}}

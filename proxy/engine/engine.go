@@ -149,19 +149,9 @@ func (e *Engine) Decide(w http.ResponseWriter, hr *http.Request) *event.Event {
 	return &x.ev
 }
 
-// Drain waits until no request is in flight, then closes what is left when ctx ends.
-func (e *Engine) Drain(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for e.InFlight() > 0 {
-		select {
-		case <-ctx.Done():
-			e.tunnels.closeAll()
-			return
-		case <-tick.C:
-		}
-	}
-}
+// Close ends the connections that have switched protocols. Listeners drain requests; tunnels have no end to
+// wait for.
+func (e *Engine) Close() { e.tunnels.closeAll() }
 
 // denialFor turns whatever a stage returned into a refusal.
 func denialFor(err error, r *proxy.Request) *proxy.Denial {
