@@ -129,6 +129,9 @@ func (e *Engine) serve(w http.ResponseWriter, hr *http.Request, refused *canon.R
 	n := e.inFlight.Add(1)
 	x.run(int(n) > t.Requests)
 	e.inFlight.Add(-1)
+	if x.tunnelled {
+		e.tunnels.recorded.Done()
+	}
 	if x.broken {
 		// The exchange is left to the collector: after a defect nothing about it can be trusted.
 		panic(http.ErrAbortHandler)
@@ -150,8 +153,11 @@ func (e *Engine) Decide(w http.ResponseWriter, hr *http.Request) *event.Event {
 }
 
 // Close ends the connections that have switched protocols. Listeners drain requests; tunnels have no end to
-// wait for.
-func (e *Engine) Close() { e.tunnels.closeAll() }
+// wait for. It returns once they are recorded.
+func (e *Engine) Close() {
+	e.tunnels.closeAll()
+	e.tunnels.recorded.Wait()
+}
 
 // denialFor turns whatever a stage returned into a refusal.
 func denialFor(err error, r *proxy.Request) *proxy.Denial {

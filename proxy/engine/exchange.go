@@ -41,6 +41,7 @@ type exchange struct {
 	tunnelIn int64
 
 	understood bool // canonicalised
+	tunnelled  bool // the connection switched protocols
 	ev         event.Event
 
 	deadline time.Time // write deadline in force

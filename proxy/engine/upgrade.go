@@ -21,6 +21,8 @@ type tunnel struct{ client, service io.Closer }
 type tunnels struct {
 	mu   sync.Mutex
 	open map[*tunnel]struct{}
+
+	recorded sync.WaitGroup // one for each tunnel until its event is written
 }
 
 func (t *tunnels) add(n *tunnel)    { t.mu.Lock(); t.open[n] = struct{}{}; t.mu.Unlock() }
@@ -88,6 +90,8 @@ func (x *exchange) join(resp *upstream.Response, service io.ReadWriteCloser) {
 	defer conn.Close()                //nolint:errcheck // a tunnel that ended has nothing more to tell
 	_ = conn.SetDeadline(time.Time{}) // fails only on a closed connection, which the copy finds out
 	n := &tunnel{client: conn, service: service}
+	x.tunnelled = true
+	x.engine.tunnels.recorded.Add(1)
 	x.engine.tunnels.add(n)
 	defer x.engine.tunnels.remove(n)
 	x.copyTunnel(conn, buffered.Reader, service)
