@@ -33,6 +33,11 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 			{Text: "if this is no attack, exclude the parameter from the rule: waf: {exclude: [{rule: " + first.Policy + ", target: " + first.Data["target"] + ", reason: …}]}", Position: at},
 			{Text: "or only record on this route while tuning: dry_run: [inspect]", Position: at},
 		}
+	case event.StageInspectAnswer:
+		return []policy.Flip{
+			{Text: "if this is no leak, exclude the rule: waf: {exclude: [{rule: " + first.Policy + ", reason: …}]}", Position: at},
+			{Text: "or leave this route's answers alone: waf: {answers: false}", Position: at},
+		}
 	case event.StageValidate:
 		if s.Reasons != nil && e.Drift {
 			return []policy.Flip{{Text: "declare this endpoint in the service's API document, if the service really has it"}}

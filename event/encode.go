@@ -86,7 +86,7 @@ func (o *object) control(e *Event, v verdict) {
 	}
 	for i := range v.stage.Reasons {
 		if r := &v.stage.Reasons[i]; r.Policy != "" {
-			if v.stage.Name == StageInspect {
+			if inspects(v.stage) {
 				o.nest(`"firewall_rule":`)
 			} else {
 				o.nest(`"policy":`)

@@ -51,7 +51,7 @@ func judge(e *Event) verdict {
 			if v.stage == nil || v.stage.DryRun && !s.DryRun {
 				v.stage = s
 			}
-			v.alert = v.alert || s.Name == StageInspect && s.Outcome == OutcomeDeny
+			v.alert = v.alert || inspects(s) && s.Outcome == OutcomeDeny
 		}
 	}
 	switch {
@@ -71,6 +71,9 @@ func judge(e *Event) verdict {
 	}
 	return v
 }
+
+// inspects reports whether the rules of a firewall speak in s.
+func inspects(s *Stage) bool { return s.Name == StageInspect || s.Name == StageInspectAnswer }
 
 func refusal(s *Stage) (int, string) {
 	if s.Outcome == OutcomeError {

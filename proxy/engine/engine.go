@@ -145,6 +145,7 @@ func (e *Engine) serve(w http.ResponseWriter, hr *http.Request, refused *canon.R
 func (e *Engine) Decide(w http.ResponseWriter, hr *http.Request) *event.Event {
 	x := &exchange{}
 	x.begin(e, e.table.Load(), w, hr)
+	defer x.ended()
 	if err := x.decide(); err != nil {
 		x.setDenial(denialFor(err, &x.req))
 	}

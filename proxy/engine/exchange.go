@@ -86,6 +86,7 @@ func (x *exchange) run(overloaded bool) {
 		}
 		x.finish()
 	}()
+	defer x.ended()
 	if overloaded {
 		x.refuse(&proxy.Denial{Kind: proxy.KindOverloaded, Reasons: []event.Reason{{Code: "requests-in-flight", Text: "the gateway is serving as many requests as it may"}}})
 		return
@@ -129,6 +130,10 @@ func (x *exchange) decide() error {
 		if !s.DryRun {
 			return err
 		}
+		if x.req.Body.Err() != nil { // what was lost cannot be forwarded
+			x.enforced()
+			return err
+		}
 		x.ev.DryRun = true
 	}
 	return nil
@@ -145,7 +150,11 @@ func (x *exchange) stage(name string, f func() error) error {
 func (x *exchange) step(s *Step) error {
 	x.req.Trail = append(x.req.Trail, event.Stage{Name: s.Stage, DryRun: s.DryRun})
 	began := time.Now()
+	known := len(x.req.Later.Answers)
 	err := s.Filter.Filter(x.ctx, &x.req)
+	for i := range x.req.Later.Answers[known:] {
+		x.req.Later.Answers[known+i].DryRun = s.DryRun
+	}
 	x.settle(err, began)
 	return err
 }

@@ -53,6 +53,9 @@ func (x *exchange) outbound() *upstream.Request {
 	r.Header.Set("X-Request-Id", r.ID)
 	r.Header.Set("Traceparent", x.trace.header())
 	identify(&r.Header, r.User)
+	if len(r.Later.Answers) > 0 {
+		r.Header.Set("Accept-Encoding", "identity") // filters cannot read a compressed answer
+	}
 	host := r.Host
 	if x.route.Service.Authority != "" {
 		host = x.route.Service.Authority
@@ -111,11 +114,20 @@ func (x *exchange) noteUpstream(resp *upstream.Response) {
 }
 
 func (x *exchange) forwardFailed(began time.Time, d *proxy.Denial) {
-	if d.Kind.Slug == proxy.KindUpstream.Slug || d.Kind.Slug == proxy.KindUpstreamTimeout.Slug {
-		x.ev.Aborted = "upstream"
-	}
+	x.noteFailure(d)
 	x.settle(d, began)
 	x.refuse(d)
+}
+
+func (x *exchange) noteFailure(d *proxy.Denial) {
+	if failedBehind(d) && x.ev.Aborted == "" {
+		x.ev.Aborted = "upstream"
+	}
+}
+
+// failedBehind reports whether d is a failure behind the gateway, which had let the request pass.
+func failedBehind(d *proxy.Denial) bool {
+	return d.Kind.Slug == proxy.KindUpstream.Slug || d.Kind.Slug == proxy.KindUpstreamTimeout.Slug
 }
 
 // upstreamDenial names what went wrong without telling the client about the inside.
@@ -144,8 +156,13 @@ func (x *exchange) upstreamDenial(err error) *proxy.Denial {
 // buffers are for copying answers; a pool is shared by design.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// relay streams an answer to the client.
+// relay streams an answer to the client, unless it is withheld.
 func (x *exchange) relay(resp *upstream.Response) {
+	if d := x.inspect(resp); d != nil {
+		x.noteFailure(d)
+		x.refuse(d)
+		return
+	}
 	h := x.w.Header()
 	trailers := x.answerHeader(h, resp)
 	x.extendWrite()

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"time"
 
@@ -51,15 +50,10 @@ func (x *exchange) fill() {
 	if x.route != nil {
 		e.Route, e.Service, e.Template = x.route.ID, x.route.Service.Name, x.route.Template
 	}
-	e.Allowed = x.denial == nil || decidedAfter(x.denial)
+	e.Allowed = x.denial == nil || failedBehind(x.denial)
 	e.Trail = r.Trail
 	e.BytesIn, e.Took = r.Body.BytesRead()+x.tunnelIn, time.Since(r.Received)
 	e.Redact(x.table.Redactor)
-}
-
-// decidedAfter reports whether a failure came after the gateway had let the request pass.
-func decidedAfter(d *proxy.Denial) bool {
-	return d.Kind.Status == http.StatusBadGateway || d.Kind.Status == http.StatusGatewayTimeout
 }
 
 // listenerKey is the key of the listener's name in a connection's context.

@@ -75,6 +75,7 @@ func (x *exchange) join(resp *upstream.Response, service io.ReadWriteCloser) {
 		x.refuse(d)
 		return
 	}
+	x.ended() // nobody looks into a tunnel
 	h := x.w.Header()
 	x.answerHeader(h, resp)
 	h.Set("Connection", "Upgrade")
