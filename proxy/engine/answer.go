@@ -46,6 +46,7 @@ func (x *exchange) refuse(d *proxy.Denial) {
 		return
 	}
 	if x.ev.Aborted == "client" {
+		x.broken = true // without an answer net/http would write an empty 200
 		return
 	}
 	if x.table.Strict && !x.ev.Open {

@@ -13,7 +13,8 @@ import (
 	"github.com/palisade-security/palisade/proxy/engine"
 )
 
-// stand is what net/http gets in place of a request that is refused: the answer to it is the refusal's.
+// stand is what net/http gets in place of a request that is refused: the answer to it is the refusal's. In place
+// of a HEAD request it is one too, since the answer to that has no content.
 const stand = "GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\n"
 
 const (
@@ -105,7 +106,8 @@ func (g *guard) ready(p []byte) (into []byte, n int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.hold == nil {
-		if g.phase == broken {
+		// net/http reads ahead while earlier requests are served; the error is not theirs.
+		if g.phase == broken && g.served == g.scan.heads {
 			return nil, 0, g.refusal
 		}
 		return p, 0, nil
@@ -117,10 +119,6 @@ func (g *guard) ready(p []byte) (into []byte, n int, err error) {
 			g.release()
 		}
 		return nil, n, nil
-	}
-	if g.phase == broken {
-		g.release()
-		return nil, 0, g.refusal
 	}
 	return g.spare(), 0, nil
 }
@@ -145,7 +143,7 @@ func (g *guard) take(b []byte, n int) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.phase == refused:
+	case g.phase == refused || g.phase == broken:
 		return 0
 	case g.phase == switched && g.hold == nil:
 		return n
@@ -222,7 +220,11 @@ func (g *guard) refuse(why *canon.Refusal) {
 		h := make([]byte, 0, len(stand))
 		g.hold = &h
 	}
-	*g.hold = append(*g.hold, stand...)
+	if g.scan.head.bare {
+		*g.hold = append(append(*g.hold, "HEAD"...), stand[len("GET"):]...)
+	} else {
+		*g.hold = append(*g.hold, stand...)
+	}
 	g.to = len(*g.hold)
 }
 

@@ -12,6 +12,7 @@ import (
 // head is what the lines of a request's head said so far about framing and about who is asked.
 type head struct {
 	old       bool   // HTTP/1.0
+	bare      bool   // HEAD, the answer to which has no content
 	authority string // of a target in absolute form
 	host      string // only kept to be compared with authority
 	hosts     int    // Host lines
@@ -33,6 +34,7 @@ func (h *head) requestLine(line []byte) *canon.Refusal {
 		return refuse(CodeRequestLine, "the request line does not begin with a method and one space")
 	}
 	method, rest := line[:i], line[i+1:]
+	h.bare = string(method) == "HEAD"
 	end := bytes.IndexByte(rest, ' ')
 	if end <= 0 {
 		return refuse(CodeRequestLine, "the request line is not a method, a target and a version")
