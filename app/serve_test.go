@@ -208,7 +208,7 @@ func (f *fleet) grpc(t *testing.T) {
 	finance := f.token("money-1", token.Claims{}, "finance")
 	out, header, err := call(finance, 100)
 	if err != nil || !strings.HasPrefix(out.GetFields()["receipt"].GetStringValue(), "R-") {
-		t.Errorf("charging: %v, %v", out, err)
+		t.Errorf("charging: %v, %v\n%s", out, err, f.lines.String())
 	}
 	if ids := header.Get("x-request-id"); len(ids) == 1 {
 		f.explained(t, ids[0], true)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -190,7 +191,7 @@ func (b *Builder) routes(snap *model.Snapshot, auth Authenticator, policies *pol
 			Service: svc, Body: int64(r.Body), Timeout: r.Timeout.Std(), Stream: r.Stream, Deprecated: r.Deprecated,
 			WebSocket: slices.Contains(r.Upgrade, "websocket"), CORS: r.CORS,
 		}
-		if er.Steps, err = b.steps(r, auth, authorise, documents[r.Service]); err != nil {
+		if er.Steps, err = b.steps(r, auth, authorise, documents[r.Service], strings.HasPrefix(services[r.Service].Address, "h2c://")); err != nil {
 			return nil, err
 		}
 		entries = append(entries, route.Entry[*engine.Route]{Host: r.Host, Path: tmpl, Methods: r.Methods, Value: er, Name: r.ID})
@@ -199,11 +200,14 @@ func (b *Builder) routes(snap *model.Snapshot, auth Authenticator, policies *pol
 }
 
 // steps is the pipeline of one route, in the order of the house.
-func (b *Builder) steps(r model.ResolvedRoute, auth Authenticator, authorise proxy.Filter, api *openapi.API) ([]engine.Step, error) {
+func (b *Builder) steps(r model.ResolvedRoute, auth Authenticator, authorise proxy.Filter, api *openapi.API, h2 bool) ([]engine.Step, error) {
 	byAddress, byPrincipal := limit.Compile(r.Limits, r.ID, r.Service, b.limits, time.Now)
 	inspect, err := b.waf.Filter(r)
 	if err != nil {
 		return nil, err
+	}
+	if inspect != nil && h2 && r.Stream {
+		inspect = withoutMessages(inspect)
 	}
 	var validate proxy.Filter
 	if api != nil && !r.Validate.Off {
