@@ -112,8 +112,22 @@ func (x *exchange) copyTunnel(conn net.Conn, fromClient io.Reader, service io.Re
 		}
 		done <- n
 	}()
-	n, _ := io.Copy(conn, service) // how a tunnel ended is its two ends' business
+	n, _ := io.Copy(taker{conn, x.table.Write}, service) // how a tunnel ended is its two ends' business
 	x.ev.BytesOut += n
 	_ = conn.Close()
+	_ = service.Close() // a service that reads nothing would hold the other direction for ever
 	x.tunnelIn = <-done
+}
+
+// taker is a client that must take every write within a time.
+type taker struct {
+	net.Conn
+	within time.Duration
+}
+
+func (t taker) Write(p []byte) (int, error) {
+	if err := t.SetWriteDeadline(time.Now().Add(t.within)); err != nil {
+		return 0, err
+	}
+	return t.Conn.Write(p)
 }
