@@ -66,7 +66,7 @@ func (x *exchange) refuse(d *proxy.Denial) {
 	}
 	x.extendWrite()
 	x.answered = true
-	if strings.HasPrefix(x.hr.Header.Get("Content-Type"), "application/grpc") {
+	if x.isGRPC() {
 		x.refuseGRPC(h, d)
 		return
 	}
@@ -94,6 +94,17 @@ func (x *exchange) refuse(d *proxy.Denial) {
 
 // malformed reports whether the request was refused before it was understood.
 func (x *exchange) malformed() bool { return !x.understood && x.hr.ProtoMajor == 1 }
+
+// isGRPC reports whether the client reads gRPC's own status. HTTP/1.x has no gRPC: there a refusal must not look
+// like a success to whoever reads the status line.
+func (x *exchange) isGRPC() bool {
+	if x.hr.ProtoMajor != 2 || x.hr.Method != http.MethodPost {
+		return false
+	}
+	kind, _, _ := strings.Cut(x.hr.Header.Get("Content-Type"), ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	return kind == "application/grpc" || strings.HasPrefix(kind, "application/grpc+")
+}
 
 // refuseGRPC answers with trailers only, as gRPC clients expect
 // (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
@@ -210,17 +221,28 @@ func forbiddenTrailer(name string) bool {
 // hardenCookie adds Secure, HttpOnly and SameSite=Lax where the service said nothing. Cookies that scripts
 // must read, such as double-submit tokens, begin with XSRF- or csrf and stay readable.
 func hardenCookie(v string) string {
-	name, _, _ := strings.Cut(v, "=")
-	lower := strings.ToLower(v)
-	attrs := lower[min(len(lower), strings.IndexByte(lower+";", ';')):]
-	if !strings.Contains(attrs, "secure") {
+	pair, attributes, _ := strings.Cut(v, ";")
+	var secure, httpOnly, sameSite bool
+	for attribute := range strings.SplitSeq(attributes, ";") {
+		name, _, _ := strings.Cut(attribute, "=")
+		switch strings.ToLower(strings.TrimSpace(name)) { // as browsers read it (RFC 6265, section 5.2)
+		case "secure":
+			secure = true
+		case "httponly":
+			httpOnly = true
+		case "samesite":
+			sameSite = true
+		}
+	}
+	if !secure {
 		v += "; Secure"
 	}
-	readable := strings.HasPrefix(strings.ToLower(name), "xsrf-") || strings.HasPrefix(strings.ToLower(name), "csrf")
-	if !readable && !strings.Contains(attrs, "httponly") {
+	name := strings.ToLower(strings.TrimSpace(pair))
+	readable := strings.HasPrefix(name, "xsrf-") || strings.HasPrefix(name, "csrf")
+	if !readable && !httpOnly {
 		v += "; HttpOnly"
 	}
-	if !strings.Contains(attrs, "samesite") {
+	if !sameSite {
 		v += "; SameSite=Lax"
 	}
 	return v
