@@ -1,0 +1,110 @@
+// Command bench measures Palisade end to end beside its peers: nginx, nginx with ModSecurity and the OWASP Core
+// Rule Set, Coraza behind net/http, and Caddy. Every proxy is a process of its own on loopback, before the same
+// backend, with the same certificate; all are measured in turn within one run, so that a noisy machine troubles
+// all of them alike. It reads /proc and so runs on Linux only. Start it with scripts/bench.sh, which builds what
+// it needs; it is no tool for sizing a deployment.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	binaries string // folder with palisade, corazaproxy and perhaps caddy
+	rules    string // folder with the Core Rule Set
+	work     string // folder for configurations, keys and logs
+	out      string // folder that results are written to
+	rounds   int
+	scale    float64 // of the requests of a round
+	only     string  // comma-separated groups; empty: all
+	peers    string  // comma-separated; empty: all
+	keep     bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binaries, "bin", "build", "folder with the binaries palisade, corazaproxy and, if it could be built, caddy")
+	flag.StringVar(&o.rules, "rules", "", "folder with the OWASP Core Rule Set (rules of the Go module coraza-coreruleset)")
+	flag.StringVar(&o.out, "out", "build/bench", "folder for results.json, table.md and performance.svg")
+	flag.IntVar(&o.rounds, "rounds", 7, "rounds of every group; medians are reported")
+	flag.Float64Var(&o.scale, "scale", 1, "share of the requests of a full round")
+	flag.StringVar(&o.only, "only", "", "comma-separated groups: "+strings.Join(groupNames(), ", ")+", memory")
+	flag.StringVar(&o.peers, "peers", "", "comma-separated proxies to measure alone, e.g. for a profile")
+	flag.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, &o); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o *options) (err error) {
+	if o.work, err = os.MkdirTemp("", "palisade-bench-"); err != nil {
+		return fmt.Errorf("making a folder to work in: %w", err)
+	}
+	if o.keep {
+		fmt.Fprintf(os.Stderr, "working in %s\n", o.work)
+	} else {
+		defer func() { err = errors.Join(err, os.RemoveAll(o.work)) }()
+	}
+	b, err := newBench(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer b.backend.stop()
+	results := &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Command: "scripts/bench.sh " + strings.Join(os.Args[1:], " "), Rounds: o.rounds, Versions: b.versions(ctx)}
+	for _, g := range groups {
+		if !o.wants(g.name) {
+			continue
+		}
+		if err := b.measure(ctx, g, results); err != nil {
+			return fmt.Errorf("group %s: %w", g.name, err)
+		}
+	}
+	if o.wants("memory") {
+		if results.Memory, err = b.memory(ctx); err != nil {
+			return fmt.Errorf("memory: %w", err)
+		}
+	}
+	return write(o.out, results)
+}
+
+func (o *options) wants(group string) bool {
+	return o.only == "" || strings.Contains(","+o.only+",", ","+group+",")
+}
+
+func (o *options) takes(peer string) bool {
+	return o.peers == "" || strings.Contains(","+o.peers+",", ","+peer+",")
+}
+
+// write leaves the figures as data, as a table and as a chart.
+func write(dir string, r *Results) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding the results: %w", err)
+	}
+	table := markdown(r)
+	fmt.Println(table)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	for name, content := range map[string]string{"results.json": string(data) + "\n", "table.md": table, "performance.svg": chart(r)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			return fmt.Errorf("writing the results: %w", err)
+		}
+	}
+	return nil
+}
