@@ -35,6 +35,9 @@ func (b *Body) Length() int64 {
 	return b.length
 }
 
+// Declared returns the length that the client declared: -1 if it declared none, 0 if there is no body.
+func (b *Body) Declared() int64 { return b.length }
+
 // Limit returns the bound in bytes.
 func (b *Body) Limit() int64 { return b.limit }
 

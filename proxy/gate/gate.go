@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -52,9 +51,21 @@ type Builder struct {
 // limitKeys is how many keys the limits of a gateway hold at most.
 const limitKeys = 1 << 20
 
+// Option changes what a Builder does beyond what snapshots say.
+type Option func(*options)
+
+type options struct{ waf waf.Options }
+
+// WithWAF hands options to the compiler of inspections.
+func WithWAF(o waf.Options) Option { return func(all *options) { all.waf = o } }
+
 // NewBuilder reads the linked-in rule set; it compiles nothing yet.
-func NewBuilder() (*Builder, error) {
-	w, err := waf.NewCompiler(waf.Options{})
+func NewBuilder(with ...Option) (*Builder, error) {
+	var o options
+	for _, f := range with {
+		f(&o)
+	}
+	w, err := waf.NewCompiler(o.waf)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +202,7 @@ func (b *Builder) routes(snap *model.Snapshot, auth Authenticator, policies *pol
 			Service: svc, Body: int64(r.Body), Timeout: r.Timeout.Std(), Stream: r.Stream, Deprecated: r.Deprecated,
 			WebSocket: slices.Contains(r.Upgrade, "websocket"), CORS: r.CORS,
 		}
-		if er.Steps, err = b.steps(r, auth, authorise, documents[r.Service], strings.HasPrefix(services[r.Service].Address, "h2c://")); err != nil {
+		if er.Steps, err = b.steps(r, services[r.Service], auth, authorise, documents[r.Service]); err != nil {
 			return nil, err
 		}
 		entries = append(entries, route.Entry[*engine.Route]{Host: r.Host, Path: tmpl, Methods: r.Methods, Value: er, Name: r.ID})
@@ -200,14 +211,11 @@ func (b *Builder) routes(snap *model.Snapshot, auth Authenticator, policies *pol
 }
 
 // steps is the pipeline of one route, in the order of the house.
-func (b *Builder) steps(r model.ResolvedRoute, auth Authenticator, authorise proxy.Filter, api *openapi.API, h2 bool) ([]engine.Step, error) {
+func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, auth Authenticator, authorise proxy.Filter, api *openapi.API) ([]engine.Step, error) {
 	byAddress, byPrincipal := limit.Compile(r.Limits, r.ID, r.Service, b.limits, time.Now)
-	inspect, err := b.waf.Filter(r)
+	inspect, err := b.waf.Filter(r, service)
 	if err != nil {
 		return nil, err
-	}
-	if inspect != nil && h2 && r.Stream {
-		inspect = withoutMessages(inspect)
 	}
 	var validate proxy.Filter
 	if api != nil && !r.Validate.Off {

@@ -98,7 +98,7 @@ func (c *Compiler) checkRule(id int) (model.Finding, bool) {
 	case !detection(id):
 		f.Code = "waf-vital-rule"
 		f.Text = fmt.Sprintf("rule %d makes the rule set work and cannot be excluded", info.id)
-		f.Hint = "exclude the rules that find something (911000 to 948999), or set mode: detect"
+		f.Hint = "exclude the rules that find something (911000 to 948999 and 950000 to 958999), or set mode: detect"
 	default:
 		return f, false
 	}
@@ -112,7 +112,7 @@ func (c *Compiler) checkTag(tag string) (model.Finding, bool) {
 	case !known:
 		f.Text = fmt.Sprintf("no rule of %s has the tag %q", c.rules.version, tag)
 		f.Hint = "write a tag such as attack-sqli, attack-xss or language-php"
-	case slices.ContainsFunc(ids, func(id int) bool { return !detection(id) && id < 950000 }):
+	case slices.ContainsFunc(ids, func(id int) bool { return !detection(id) }):
 		f.Code = "waf-vital-rule"
 		f.Text = fmt.Sprintf("the tag %q also covers rules that make the rule set work", tag)
 		f.Hint = "exclude a narrower tag, or set mode: off"

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/palisade-security/palisade/model"
@@ -15,8 +17,8 @@ type Options struct {
 	// Setup is SecLang read after the settings and before the rule set. It is for test suites that expect
 	// settings of their own; a gateway's own settings stand in its model.
 	Setup string
-	// Answers makes engines inspect answers as well; see Exchange.
-	Answers bool
+	// NoCanaries makes SelfTest prove only that the rule set is whole, for a Setup that changes verdicts.
+	NoCanaries bool
 	// Trace receives the engine's own log line of each match, with the id of the request. Lines hold data of
 	// the request: this too is for test suites only.
 	Trace func(id, line string)
@@ -51,9 +53,9 @@ func NewCompiler(o Options) (*Compiler, error) {
 	return &Compiler{rules: rules, options: o, engines: map[string]*shared{}}, nil
 }
 
-// Filter returns the inspection of a route, nil if its mode is off. Compiling new settings takes about a
-// second; settings seen before cost nothing.
-func (c *Compiler) Filter(route model.ResolvedRoute) (proxy.Filter, error) {
+// Filter returns the inspection of a route to that service, nil if its mode is off. Compiling new settings takes
+// about a second; settings seen before cost nothing.
+func (c *Compiler) Filter(route model.ResolvedRoute, service model.ResolvedService) (proxy.Filter, error) {
 	w := withDefaults(route.WAF, route.Body)
 	if w.Mode == modeOff {
 		return nil, nil
@@ -65,7 +67,11 @@ func (c *Compiler) Filter(route model.ResolvedRoute) (proxy.Filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the inspection of route %q: %w", route.ID, err)
 	}
-	return &Filter{engine: engine, detect: w.Mode == modeDetect, body: int64(w.Body)}, nil
+	return &Filter{
+		engine: engine, detect: w.Mode == modeDetect, answers: inspectsAnswers(w), body: int64(w.Body),
+		// Any other service does not speak gRPC, and whoever claims to might only want its body overlooked.
+		stream: route.Stream, grpc: strings.HasPrefix(service.Address, "h2c://"),
+	}, nil
 }
 
 // Sweep forgets the engines that no route asked for since the Sweep before. Call it once a snapshot serves.
@@ -96,10 +102,18 @@ func (c *Compiler) SelfTest(ctx context.Context) error {
 		return fmt.Errorf("compiling the core rule set: %w", err)
 	}
 	var errs []error
-	for _, s := range c.compiled() {
+	engines := c.compiled()
+	for _, s := range engines {
 		errs = append(errs, s.complete())
 	}
-	return errors.Join(append(errs, canaries(ctx, e))...)
+	if c.options.NoCanaries {
+		return errors.Join(errs...)
+	}
+	errs = append(errs, canaries(ctx, e))
+	if slices.ContainsFunc(engines, func(e *corazaEngine) bool { return e.answers }) {
+		errs = append(errs, c.answerCanaries(ctx, standard))
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Compiler) compiled() []*corazaEngine {

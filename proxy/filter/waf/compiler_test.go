@@ -84,7 +84,7 @@ func TestEnginesAreShared(t *testing.T) {
 	}
 	route := func(w model.WAF) {
 		t.Helper()
-		if _, err := c.Filter(model.ResolvedRoute{WAF: w, Body: 1 << 20}); err != nil {
+		if _, err := c.Filter(model.ResolvedRoute{WAF: w, Body: 1 << 20}, model.ResolvedService{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,7 +103,7 @@ func TestEnginesAreShared(t *testing.T) {
 	if c.Engines() != 1 {
 		t.Errorf("%d engines after a snapshot that needs one", c.Engines())
 	}
-	if f, err := c.Filter(model.ResolvedRoute{WAF: model.WAF{Mode: "off"}}); f != nil || err != nil {
+	if f, err := c.Filter(model.ResolvedRoute{WAF: model.WAF{Mode: "off"}}, model.ResolvedService{}); f != nil || err != nil {
 		t.Errorf("off gives %v, %v", f, err)
 	}
 }
@@ -142,7 +142,7 @@ func TestCheck(t *testing.T) {
 			if len(got) != 1 || got[0].Code != tc.code || got[0].Key != tc.key || !strings.Contains(got[0].Hint, tc.hint) {
 				t.Errorf("got %+v, want %s at %s", got, tc.code, tc.key)
 			}
-			if _, err := compiler(t).Filter(model.ResolvedRoute{WAF: tc.waf}); err == nil {
+			if _, err := compiler(t).Filter(model.ResolvedRoute{WAF: tc.waf}, model.ResolvedService{}); err == nil {
 				t.Error("it compiles all the same")
 			}
 		})

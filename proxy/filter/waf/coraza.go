@@ -26,6 +26,8 @@ type corazaEngine struct {
 	rules *ruleIndex
 	count int // rules as the engine counts them
 	want  int // rules that the texts hold, less the excluded
+
+	answers bool // it looks at answers too
 }
 
 // transactor is the part of a Coraza engine that is used.
@@ -54,7 +56,7 @@ func newCoraza(w model.WAF, directives string, rules *ruleIndex, trace func(id, 
 	if !ok {
 		return nil, errEngine
 	}
-	return &corazaEngine{waf: t, rules: rules, count: t.RulesCount(), want: rules.expected(w)}, nil
+	return &corazaEngine{waf: t, rules: rules, count: t.RulesCount(), want: rules.expected(w), answers: inspectsAnswers(w)}, nil
 }
 
 // complete reports an error unless the engine holds every rule that it should.
@@ -99,7 +101,7 @@ func (e *corazaEngine) open(ctx context.Context, r *proxy.Request, body []byte) 
 	if err := ctx.Err(); err != nil {
 		return x, v, err
 	}
-	return x, e.verdict(tx), nil
+	return x, e.verdict(tx, requestRules), nil
 }
 
 // panicked makes an error of a panic without its value, which may quote the request.
@@ -120,6 +122,9 @@ func feedHead(tx types.Transaction, r *proxy.Request) {
 	tx.ProcessURI(uri, r.Method, r.Proto)
 	for i := range r.Header {
 		tx.AddRequestHeader(r.Header[i].Name, r.Header[i].Value)
+	}
+	if r.Proto == "HTTP/1.1" && r.Body != nil && r.Body.Declared() < 0 && !r.Header.Has("Transfer-Encoding") {
+		tx.AddRequestHeader("Transfer-Encoding", "chunked") // hop by hop, so it is gone; yet rules ask how long a body is
 	}
 	if r.Host != "" && !r.Header.Has("Host") {
 		tx.AddRequestHeader("Host", r.Host)
@@ -145,10 +150,24 @@ func feedBody(tx types.Transaction, body []byte) error {
 	return nil
 }
 
-func (e *corazaEngine) verdict(tx types.Transaction) Verdict {
+// side is which half of an exchange a verdict is about.
+type side struct {
+	from, to types.RulePhase // phases of its rules
+	score    string          // name of its score
+}
+
+var (
+	requestRules = side{types.PhaseRequestHeaders, types.PhaseRequestBody, "inbound_anomaly_score"}
+	answerRules  = side{types.PhaseResponseHeaders, types.PhaseResponseBody, "outbound_anomaly_score"}
+)
+
+func (e *corazaEngine) verdict(tx types.Transaction, s side) Verdict {
 	v := Verdict{Blocked: tx.IsInterrupted()}
 	for _, m := range tx.MatchedRules() {
 		info, known := e.rules.byID[m.Rule().ID()]
+		if p := m.Rule().Phase(); p < s.from || p > s.to {
+			continue
+		}
 		if !known || m.Message() == "" || !reported(info.id) {
 			continue
 		}
@@ -160,7 +179,7 @@ func (e *corazaEngine) verdict(tx types.Transaction) Verdict {
 			Tags:     info.tags,
 		})
 	}
-	v.Score = score(tx)
+	v.Score = score(tx, s.score)
 	return v
 }
 
@@ -175,9 +194,9 @@ func message(info ruleInfo, m types.MatchedRule) string {
 // reported reports whether a match says something about the request: set-up rules (900000-909999) do not.
 func reported(id int) bool { return id < 900000 || id >= 910000 }
 
-// score returns the inbound anomaly score that the rule set blocks by. Where a rule refused before the scores
+// score returns the anomaly score of that name, by which the rule set blocks. Where a rule refused before the scores
 // were added up, it is the sum of what had been found.
-func score(tx types.Transaction) int {
+func score(tx types.Transaction, name string) int {
 	state, ok := tx.(plugintypes.TransactionState)
 	if !ok {
 		return 0
@@ -193,12 +212,12 @@ func score(tx types.Transaction) int {
 		}
 		return n
 	}
-	if n := get("blocking_inbound_anomaly_score"); n > 0 {
+	if n := get("blocking_" + name); n > 0 {
 		return n
 	}
 	sum := 0
 	for level := range 4 {
-		sum += get("inbound_anomaly_score_pl" + strconv.Itoa(level+1))
+		sum += get(name + "_pl" + strconv.Itoa(level+1))
 	}
 	return sum
 }

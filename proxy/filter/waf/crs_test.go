@@ -62,7 +62,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Add(name, value)
 		}
 	}
-	if _, err = x.Answer(answer.StatusCode, r.Proto, header, rec.Body.Bytes()); err != nil {
+	if _, err = x.Answer(answer.StatusCode, r.Proto, header, func() ([]byte, error) { return rec.Body.Bytes(), nil }); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
@@ -110,11 +110,11 @@ func TestCoreRuleSet(t *testing.T) {
 		t.Skip("runs 4,674 requests")
 	}
 	g := &gateway{backend: crstest.Backend(), lines: map[string][]string{}}
-	c, err := waf.NewCompiler(waf.Options{Setup: crstest.Setup, Answers: true, Trace: g.trace})
+	c, err := waf.NewCompiler(waf.Options{Setup: crstest.Setup, Trace: g.trace})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := c.Filter(model.ResolvedRoute{WAF: model.WAF{Paranoia: 4}})
+	f, err := c.Filter(model.ResolvedRoute{WAF: model.WAF{Paranoia: 4, Answers: new(true)}}, model.ResolvedService{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,11 @@ SecRule ARGUMENTS_LIMIT_REACHED "@eq 1" "id:200005,phase:2,t:none,log,deny,statu
 Include @crs-setup.conf.example
 `
 
-// answerDirectives make the engine look at answers of the types that carry text.
+// answerDirectives make the engine look at answers of the types that carry text. The limit is never reached: the
+// filter's own bound is lower.
 const answerDirectives = `SecResponseBodyAccess On
-SecResponseBodyMimeType text/plain text/html text/xml application/json application/xml
-SecResponseBodyLimit 1048576
+SecResponseBodyMimeType text/plain text/html text/xml application/json application/xml application/problem+json
+SecResponseBodyLimit 67108865
 SecResponseBodyLimitAction ProcessPartial
 SecDefaultAction "phase:3,log,auditlog,pass"
 SecDefaultAction "phase:4,log,auditlog,pass"
@@ -46,7 +47,7 @@ func contentTypes() string {
 		"application/json", "application/problem+json", "application/json-patch+json",
 		"application/merge-patch+json", "application/vnd.api+json", "application/ld+json",
 		"application/cloudevents+json", "application/cloudevents-batch+json",
-		"application/grpc", "application/grpc+proto",
+		"application/grpc", "application/grpc+proto", "application/grpc-web", "application/grpc-web+proto",
 	} {
 		if i > 0 {
 			b.WriteByte(' ')
@@ -58,12 +59,16 @@ func contentTypes() string {
 
 // writeSetup writes the rule set's own settings (crs-setup.conf). Ids 900000-900999 are reserved for them.
 func writeSetup(b *strings.Builder, w model.WAF) {
+	skip := 1
+	if inspectsAnswers(w) {
+		skip = 0
+	}
 	fmt.Fprintf(b, `SecAction "id:900000,phase:1,pass,t:none,nolog,setvar:tx.blocking_paranoia_level=%[1]d,setvar:tx.detection_paranoia_level=%[1]d"
 SecAction "id:900110,phase:1,pass,t:none,nolog,setvar:tx.inbound_anomaly_score_threshold=%[2]d"
-SecAction "id:900115,phase:1,pass,t:none,nolog,setvar:tx.reporting_level=0,setvar:tx.early_blocking=0,setvar:tx.crs_skip_response_analysis=1"
+SecAction "id:900115,phase:1,pass,t:none,nolog,setvar:tx.reporting_level=0,setvar:tx.early_blocking=0,setvar:tx.crs_skip_response_analysis=%[5]d"
 SecAction "id:900200,phase:1,pass,t:none,nolog,setvar:'tx.allowed_methods=%[3]s'"
 SecAction "id:900220,phase:1,pass,t:none,nolog,setvar:'tx.allowed_request_content_type=%[4]s'"
-`, w.Paranoia, w.Threshold, allowedMethods, contentTypes())
+`, w.Paranoia, w.Threshold, allowedMethods, contentTypes(), skip)
 }
 
 // exclusionDirective takes rules, or one target of them, out. It relies on Check having passed x.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy"
 	"github.com/palisade-security/palisade/proxy/field"
 )
@@ -86,4 +87,32 @@ func (v *Verdict) tagged(tag string) bool {
 		}
 	}
 	return false
+}
+
+// answerCanaries returns an error for each known answer that the default settings judge wrongly.
+func (c *Compiler) answerCanaries(ctx context.Context, standard model.WAF) error {
+	standard.Answers = new(true)
+	e, err := c.engine(standard)
+	if err != nil {
+		return fmt.Errorf("compiling the core rule set for answers: %w", err)
+	}
+	const leak, plain = "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version", "one teapot"
+	return errors.Join(answerCanary(ctx, e, leak, true), answerCanary(ctx, e, plain, false))
+}
+
+func answerCanary(ctx context.Context, e *corazaEngine, body string, blocked bool) error {
+	r := (&canary{method: "GET"}).request()
+	x, _, err := e.open(ctx, r, nil)
+	if err != nil {
+		return fmt.Errorf("inspecting an answer's canary: %w", err)
+	}
+	header := field.List{{Name: "Content-Type", Value: "text/plain"}}
+	v, err := x.Answer(200, r.Proto, header, func() ([]byte, error) { return []byte(body), nil })
+	if err = errors.Join(err, x.Close()); err != nil {
+		return fmt.Errorf("inspecting an answer's canary: %w", err)
+	}
+	if v.Blocked != blocked {
+		return fmt.Errorf("the answer %q was judged wrongly", body)
+	}
+	return nil
 }

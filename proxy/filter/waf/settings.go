@@ -39,13 +39,15 @@ func withDefaults(w model.WAF, body model.Size) model.WAF {
 	return w
 }
 
+func inspectsAnswers(w model.WAF) bool { return w.Answers != nil && *w.Answers }
+
 // directives returns the SecLang text for w. It is the key by which engines are shared, so it holds all that
 // an engine depends on and nothing else: neither mode nor body bound, which belong to the filter.
 func directives(w model.WAF, o Options) string {
 	var b strings.Builder
 	b.WriteString(baseDirectives)
 	writeSetup(&b, w)
-	if o.Answers {
+	if inspectsAnswers(w) {
 		b.WriteString(answerDirectives)
 	}
 	b.WriteString(o.Setup)

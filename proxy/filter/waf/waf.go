@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
@@ -27,7 +28,7 @@ type Engine interface {
 // Verdict is what an Engine found. It holds no value of the request.
 type Verdict struct {
 	Matches []Match
-	Score   int  // inbound anomaly score at the blocking paranoia level
+	Score   int  // anomaly score at the blocking paranoia level, inbound or, of an answer, outbound
 	Blocked bool // the score reached the threshold, or a rule refused outright
 }
 
@@ -40,40 +41,90 @@ type Match struct {
 	Tags     []string // the rule's; not to be changed
 }
 
-// Filter inspects the requests of one route.
+// Filter inspects the requests of one route, and their answers if the route asks for it.
 type Filter struct {
-	engine Engine
-	detect bool
-	body   int64
+	engine  Engine
+	detect  bool
+	answers bool // the engine is Coraza's
+	body    int64
+	stream  bool // bodies have no end
+	grpc    bool // bodies of gRPC have no end
 }
 
 // Filter implements proxy.Filter. It buffers the body, since what is inspected must be what is forwarded.
 // What exceeds the bound is refused with 413 also in detect mode: the bytes read would be lost, and a part
-// is never inspected for the whole.
+// is never inspected for the whole. A body without end is not read at all, which the trail says.
 func (f *Filter) Filter(ctx context.Context, r *proxy.Request) error {
-	body, err := r.Body.Buffer(f.body)
-	if errors.Is(err, proxy.ErrBodyTooLarge) {
-		return f.tooLarge()
-	}
+	body, err := f.read(r)
 	if err != nil {
-		return fmt.Errorf("reading the body to inspect: %w", err)
+		return err
 	}
-	v, err := f.engine.Inspect(ctx, r, body)
+	v, err := f.inspect(ctx, r, body)
 	if err != nil {
 		return fmt.Errorf("inspecting the request: %w", err)
 	}
+	return f.judge(r, &v, proxy.Denial{Kind: proxy.KindAttack, Detail: "The request was refused by the web application firewall."})
+}
+
+// judge refuses with d what is to be blocked, and notes what else was found.
+func (f *Filter) judge(r *proxy.Request, v *Verdict, d proxy.Denial) error {
 	reasons := v.reasons()
 	if v.Blocked && !f.detect {
-		return &proxy.Denial{
-			Kind:    proxy.KindAttack,
-			Detail:  "The request was refused by the web application firewall.",
-			Reasons: reasons,
-		}
+		d.Reasons = reasons
+		return &d
 	}
 	for _, reason := range reasons {
 		r.Note(reason)
 	}
 	return nil
+}
+
+// read returns the body to inspect, nil if there is none to be inspected.
+func (f *Filter) read(r *proxy.Request) ([]byte, error) {
+	if f.endless(r) {
+		if r.Body.Declared() != 0 {
+			r.Note(event.Reason{Code: "body-not-inspected", Text: "The body is a stream without end; only the head was inspected."})
+		}
+		return nil, nil
+	}
+	body, err := r.Body.Buffer(f.body)
+	if errors.Is(err, proxy.ErrBodyTooLarge) {
+		return nil, f.tooLarge()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the body to inspect: %w", err)
+	}
+	return body, nil
+}
+
+// endless reports whether there may be no end of the request's body, or of its answer's, to wait for.
+func (f *Filter) endless(r *proxy.Request) bool {
+	return f.stream || f.grpc && isGRPC(r.Header.Get("Content-Type"))
+}
+
+// isGRPC reports whether a body holds gRPC messages, binary frames in which text rules see attacks where none are
+// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Content-Type; also gRPC-Web).
+func isGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(lower(contentType), "application/grpc")
+	return ok && (rest == "" || strings.IndexByte("+;- ", rest[0]) >= 0)
+}
+
+// inspect keeps the inspection open for the answer if the route wants that. The answer to what would be blocked
+// is not looked at: there is none, or it says nothing new.
+func (f *Filter) inspect(ctx context.Context, r *proxy.Request, body []byte) (Verdict, error) {
+	if !f.answers {
+		return f.engine.Inspect(ctx, r, body)
+	}
+	x, v, err := f.Open(ctx, r, body)
+	if err != nil {
+		return v, err
+	}
+	if v.Blocked {
+		return v, x.Close()
+	}
+	r.OnAnswer(&answerFilter{of: f, x: x})
+	r.OnEnd(func() { _ = x.Close() }) // what it held is of no use to anyone any more
+	return v, nil
 }
 
 func (f *Filter) tooLarge() error {

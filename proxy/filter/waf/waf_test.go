@@ -30,7 +30,7 @@ func compiler(tb testing.TB) *Compiler {
 
 func filter(tb testing.TB, w model.WAF) *Filter {
 	tb.Helper()
-	f, err := compiler(tb).Filter(model.ResolvedRoute{ID: "r", WAF: w, Body: 1 << 20})
+	f, err := compiler(tb).Filter(model.ResolvedRoute{ID: "r", WAF: w, Body: 1 << 20}, model.ResolvedService{})
 	if err != nil {
 		tb.Fatal(err)
 	}
