@@ -78,10 +78,15 @@ func (e *edge) bind(snap *model.Snapshot) error {
 
 func (e *edge) replaceListeners(fresh map[string]*listener, kept map[string]certificates) {
 	for name, l := range e.listeners {
-		if _, ok := kept[name]; !ok {
-			l.stop()
-			delete(e.listeners, name)
+		if _, ok := kept[name]; ok {
+			continue
 		}
+		if _, ok := fresh[name]; ok {
+			l.retire()
+		} else {
+			l.stop()
+		}
+		delete(e.listeners, name)
 	}
 	for name, l := range fresh {
 		ctx, cancel := context.WithCancel(e.ctx)
@@ -90,6 +95,13 @@ func (e *edge) replaceListeners(fresh map[string]*listener, kept map[string]cert
 			e.group.Go(func() error { return s.Run(ctx) })
 		}
 		e.listeners[name] = l
+	}
+}
+
+// retire leaves new connections to a successor; those that are open end by themselves.
+func (l *listener) retire() {
+	for _, s := range l.servers {
+		s.Retire()
 	}
 }
 

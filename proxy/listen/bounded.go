@@ -12,9 +12,10 @@ type bounded struct {
 	net.Listener
 	total, each int
 
-	mu   sync.Mutex
-	open int
-	per  map[netip.Addr]int
+	mu    sync.Mutex
+	ended chan struct{} // nil until someone waits; closed once no connection is open
+	open  int
+	per   map[netip.Addr]int
 }
 
 func newBounded(ln net.Listener, total, each int) *bounded {
@@ -55,6 +56,23 @@ func (b *bounded) give(key netip.Addr) {
 	if b.per[key]--; b.per[key] == 0 {
 		delete(b.per, key)
 	}
+	if b.open == 0 && b.ended != nil {
+		close(b.ended)
+		b.ended = nil
+	}
+}
+
+// allEnded returns a channel that is closed once no connection is open. It is for a listener that accepts no more.
+func (b *bounded) allEnded() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ended := make(chan struct{})
+	if b.open == 0 {
+		close(ended)
+	} else {
+		b.ended = ended
+	}
+	return ended
 }
 
 // addressOf counts an IPv6 client by its /64, since one client owns all of it.

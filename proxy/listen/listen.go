@@ -33,7 +33,8 @@ type Options struct {
 type Server struct {
 	o      Options
 	tcp    *net.TCPListener
-	ln     net.Listener // tcp, bounded
+	ln     *bounded      // tcp
+	retire chan struct{} // closed when a successor accepts
 	guards guards
 	h1     *side
 	h2     *side // nil without TLS
@@ -47,7 +48,7 @@ func Bind(ctx context.Context, o Options) (*Server, error) {
 	}
 	tcp, _ := ln.(*net.TCPListener)
 	o.Inherit = nil
-	s := &Server{o: o, tcp: tcp, ln: newBounded(ln, o.Connections, o.PerAddress), guards: guards{limit: o.HeaderBytes, header: o.Header}}
+	s := &Server{o: o, tcp: tcp, retire: make(chan struct{}), ln: newBounded(ln, o.Connections, o.PerAddress), guards: guards{limit: o.HeaderBytes, header: o.Header}}
 	s.h1 = newSide(&o, ln.Addr(), guarded(o.Handler))
 	s.h1.http.Protocols.SetHTTP1(true)
 	if o.TLS != nil {
@@ -92,13 +93,19 @@ func (s *Server) Run(ctx context.Context) error {
 	accepts.Go(func() { failed <- s.accept(accepting, hands, &shaking) })
 
 	var err error
+	retired := false
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
+	case <-s.retire:
+		retired = true
 	}
 	stop()
 	_ = s.ln.Close() // wakes accept
 	accepts.Wait()
+	if retired {
+		s.outlast(ctx)
+	}
 	s.drain(context.WithoutCancel(ctx), &shaking, cut)
 	serving.Wait()
 	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
