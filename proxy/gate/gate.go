@@ -116,14 +116,10 @@ func (b *Builder) selfTest(ctx context.Context, snap *model.Snapshot) error {
 	return nil
 }
 
-// Applied ends a build whose table serves now: what only older snapshots used is given up. Requests in
-// flight keep their connections.
+// Applied ends a build whose table serves now: what only older snapshots used is given up. Services that are
+// gone are not closed: a request in flight may be about to use one for the first time. Their idle connections
+// close by themselves.
 func (b *Builder) Applied() {
-	for key, s := range b.services {
-		if b.next[key] != s {
-			s.Close()
-		}
-	}
 	b.services = b.next
 	b.waf.Sweep()
 }
