@@ -1,0 +1,405 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// model is a fleet of two processes, of which front calls back.
+const fleetModel = `version: 1
+fleet: processes
+trust_domain: processes.example
+edge:
+  admin: %[2]s
+  timeouts: {drain: 2s}
+  listeners:
+    public: {address: %[1]q, tls: {local: true}}
+providers:
+  dev: {development: true}
+services:
+  front:
+    address: http://%[3]s
+    run: {command: [%[5]q], env: {PID_FILE: {value: %[6]q}, BEHAVIOUR: {value: "${front}"}}}
+    expose: [{host: app.localhost, path: /front, allow: [{anyone: true, methods: [GET]}]}]
+  back:
+    address: http://%[4]s
+    run: {command: [%[5]q], env: {PID_FILE: {value: %[7]q}, BEHAVIOUR: {value: "${back}"}}}
+    callers: [front]
+    expose: [{host: app.localhost, path: /die, allow: [{anyone: true, methods: [GET]}]}]
+`
+
+// up is a "palisade up" in a process of its own.
+type up struct {
+	t        *testing.T
+	dir      string
+	addrs    []string // edge, admin, front, back
+	cmd      *exec.Cmd
+	messages *log
+	done     chan struct{}
+}
+
+// log is the output of a process; it can be read meanwhile.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newUp writes the model; behaviours are those of front and back.
+func newUp(t *testing.T, front, back string) *up {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "palisade-up-") // t.TempDir can be too long for the control socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	u := &up{t: t, dir: dir}
+	for range 4 {
+		var lc net.ListenConfig
+		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close() //nolint:errcheck // held until all are found
+		u.addrs = append(u.addrs, ln.Addr().String())
+	}
+	service, err := exec.LookPath("test-service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(fleetModel, u.addrs[0], u.addrs[1], u.addrs[2], u.addrs[3], service, u.path("front"), u.path("back"))
+	u.write(strings.NewReplacer("${front}", front, "${back}", back).Replace(text))
+	return u
+}
+
+func (u *up) path(name string) string { return filepath.Join(u.dir, name) }
+
+func (u *up) write(model string) {
+	u.t.Helper()
+	if err := os.WriteFile(u.path("palisade.yaml"), []byte(model), 0o600); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+func (u *up) edit(from, to string) {
+	u.t.Helper()
+	b, err := os.ReadFile(u.path("palisade.yaml"))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.write(strings.ReplaceAll(string(b), from, to))
+}
+
+// start runs the command; it is killed at the end of the test if it runs still.
+func (u *up) start() {
+	u.t.Helper()
+	cmd := exec.Command("palisade", "up", u.dir) //nolint:noctx // ended by signals, which is what is tested
+	u.messages, u.done = new(log), make(chan struct{})
+	cmd.Stdout, cmd.Stderr, cmd.Env = u.messages, u.messages, append(os.Environ(), "NO_COLOR=1")
+	cmd.WaitDelay = 20 * time.Second
+	if err := cmd.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	u.cmd = cmd
+	done := u.done
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // its exit code is looked at later
+	}()
+	u.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-done
+	})
+}
+
+func (u *up) startReady() {
+	u.t.Helper()
+	u.start()
+	u.says("Ctrl-C stops everything")
+}
+
+// eventually polls until ok, or fails the test.
+func (u *up) eventually(what string, ok func() bool) {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			u.t.Fatalf("not in time: %s\n%s", what, u.messages)
+		case <-tick.C:
+		}
+	}
+}
+
+func (u *up) says(text string) {
+	u.t.Helper()
+	u.eventually(text, func() bool { return strings.Contains(u.messages.String(), text) })
+}
+
+// ends waits for the end and returns the exit code.
+func (u *up) ends() int {
+	u.t.Helper()
+	u.eventually("the end", func() bool {
+		select {
+		case <-u.done:
+			return true
+		default:
+			return false
+		}
+	})
+	return u.cmd.ProcessState.ExitCode()
+}
+
+// pid is the process id that a service left.
+func (u *up) pid(name string) int {
+	u.t.Helper()
+	b, err := os.ReadFile(u.path(name))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	n, err := strconv.Atoi(string(b))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return n
+}
+
+// gone waits until a process is no more.
+func (u *up) gone(pids ...int) {
+	u.t.Helper()
+	for _, pid := range pids {
+		u.eventually(fmt.Sprintf("process %d is gone", pid), func() bool { return !running(pid) })
+	}
+}
+
+// running reports whether a process lives; one that waits to be collected does not.
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) && !errors.Is(err, os.ErrNotExist)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
+func (u *up) signal(s os.Signal) {
+	u.t.Helper()
+	if err := u.cmd.Process.Signal(s); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// palisade runs another verb on the same model.
+func (u *up) palisade(args ...string) (string, int) {
+	u.t.Helper()
+	cmd := exec.CommandContext(u.t.Context(), "palisade", append(args, u.dir)...)
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		u.t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// ready asks the admin listener.
+func (u *up) ready() bool {
+	req, err := http.NewRequestWithContext(u.t.Context(), http.MethodGet, "http://"+u.addrs[1]+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Do(req)
+	return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+}
+
+// TestInterrupt: Ctrl-C ends everything in order and leaves nothing.
+func TestInterrupt(t *testing.T) {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(s.String(), func(t *testing.T) {
+			u := newUp(t, "", "")
+			u.startReady()
+			front, back := u.pid("front"), u.pid("back")
+			if !u.ready() {
+				t.Error("not ready")
+			}
+			u.signal(s)
+			if code := u.ends(); code != exitOK {
+				t.Errorf("exit code %d\n%s", code, u.messages)
+			}
+			u.gone(front, back)
+			order, err := os.ReadFile(u.path("stopped"))
+			if err != nil || string(order) != "front\nback\n" {
+				t.Errorf("stopped in the order %q, %v", order, err)
+			}
+			if text := u.messages.String(); strings.Index(text, "back       ready") > strings.Index(text, "front      ready") {
+				t.Errorf("started in another order:\n%s", text)
+			}
+		})
+	}
+}
+
+// TestDeafService: what does not end when asked is killed.
+func TestDeafService(t *testing.T) {
+	u := newUp(t, "deaf", "")
+	u.startReady()
+	front, back := u.pid("front"), u.pid("back")
+	u.signal(os.Interrupt)
+	if code := u.ends(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, u.messages)
+	}
+	u.gone(front, back)
+}
+
+// TestServiceFailsAtStart: what has begun is stopped, and the message says whose fault it is.
+func TestServiceFailsAtStart(t *testing.T) {
+	u := newUp(t, "exit", "")
+	u.start()
+	if code := u.ends(); code != exitError {
+		t.Errorf("exit code %d", code)
+	}
+	u.says("front      | no database")
+	u.says(`palisade: waiting for service "front" at ` + u.addrs[2])
+	u.gone(u.pid("front"), u.pid("back"))
+}
+
+// TestPortTaken: neither a service's port nor the edge's own may belong to someone else.
+func TestPortTaken(t *testing.T) {
+	for i, want := range []string{"edge.listeners.public.address", "edge.admin", `service "front" cannot start: something else listens on`, `service "back" cannot start`} {
+		t.Run(want, func(t *testing.T) {
+			u := newUp(t, "", "")
+			var lc net.ListenConfig
+			ln, err := lc.Listen(t.Context(), "tcp", u.addrs[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close() //nolint:errcheck // only held
+			u.start()
+			if code := u.ends(); code != exitError {
+				t.Errorf("exit code %d", code)
+			}
+			u.says("palisade: ")
+			u.says(want)
+			u.says(u.addrs[i])
+			if text := u.messages.String(); strings.Contains(text, "goroutine ") {
+				t.Errorf("a stack trace:\n%s", text)
+			}
+			for _, name := range []string{"front", "back"} {
+				if _, err := os.Stat(u.path(name)); err == nil {
+					u.gone(u.pid(name))
+				}
+			}
+		})
+	}
+}
+
+// TestServiceDies: half a fleet is not served on; up ends and says why.
+func TestServiceDies(t *testing.T) {
+	u := newUp(t, "", "")
+	u.startReady()
+	front, back := u.pid("front"), u.pid("back")
+	if err := syscall.Kill(back, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if code := u.ends(); code != exitError {
+		t.Errorf("exit code %d", code)
+	}
+	u.says(`palisade: service "back" ended: signal: killed`)
+	u.gone(front)
+}
+
+// TestKilled: after kill -9 no service goes on, and the next up begins where the record ended.
+func TestKilled(t *testing.T) {
+	u := newUp(t, "", "")
+	u.startReady()
+	front, back := u.pid("front"), u.pid("back")
+	if out, code := u.palisade("token", "--as", "user-1"); code != 0 || strings.Count(out, ".") != 2 {
+		t.Errorf("token: %d %s", code, out)
+	}
+	u.signal(syscall.SIGKILL)
+	u.ends()
+	u.gone(front, back)
+
+	tail := u.lastSegment()
+	f, err := os.OpenFile(tail, os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // the test's own file
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("half a rec"); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	u.startReady()
+	u.says("cut a torn tail off the record")
+	if !u.ready() {
+		t.Error("not ready")
+	}
+	second := exec.CommandContext(t.Context(), "palisade", "up", u.dir)
+	out, err := second.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "another gateway runs on "+u.path(".palisade")) || second.ProcessState.ExitCode() != exitError {
+		t.Errorf("a second up on the same state: %v\n%s", err, out)
+	}
+	u.signal(os.Interrupt)
+	if code := u.ends(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, u.messages)
+	}
+}
+
+func (u *up) lastSegment() string {
+	u.t.Helper()
+	all, err := filepath.Glob(u.path(".palisade/events/*.seg"))
+	if err != nil || len(all) == 0 {
+		u.t.Fatalf("no segments: %v", err)
+	}
+	return all[len(all)-1]
+}
+
+// TestHangup: SIGHUP and "palisade reload" read the model again.
+func TestHangup(t *testing.T) {
+	u := newUp(t, "", "")
+	u.startReady()
+	if out, code := u.palisade("reload"); code != exitOK || !strings.Contains(out, "serves") {
+		t.Errorf("reload: %d %s", code, out)
+	}
+	u.edit("path: /front,", "path: /other,")
+	u.signal(syscall.SIGHUP)
+	u.says("msg=reloaded")
+	u.edit("path: /other,", "path: other,")
+	out, code := u.palisade("reload")
+	if code != exitFindings || !strings.Contains(out, "palisade.yaml:") || !strings.Contains(out, "the model before keeps serving") {
+		t.Errorf("reload of a broken model: %d %s", code, out)
+	}
+	u.edit("path: other,", "path: /third,")
+	if out, code := u.palisade("reload"); code != exitOK {
+		t.Errorf("reload of a mended model: %d %s", code, out)
+	}
+	u.signal(os.Interrupt)
+	if code := u.ends(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, u.messages)
+	}
+}
