@@ -34,6 +34,7 @@ func newSide(o *Options, addr net.Addr, h http.Handler) *side {
 		Protocols:                    new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          128,
+			MaxReadFrameSize:              16 << 10, // the least there is: each connection holds a frame
 			MaxReceiveBufferPerConnection: 1 << 20,
 			MaxReceiveBufferPerStream:     256 << 10,
 			SendPingTimeout:               30 * time.Second,
