@@ -19,7 +19,6 @@ var (
 	ErrTimeout      = errors.New("the service did not answer in time")
 	ErrMalformed    = errors.New("the service's answer is malformed")
 	ErrDisconnected = errors.New("the service broke the connection")
-	ErrClosed       = errors.New("the transport is closed")
 )
 
 var errBodyClosed = errors.New("body is closed")
@@ -56,5 +55,5 @@ func classify(ctx context.Context, doing string, err error) error {
 // sorted reports whether err has its sort already.
 func sorted(err error) bool {
 	return errors.Is(err, ErrMalformed) || errors.Is(err, ErrBody) || errors.Is(err, ErrRequest) || errors.Is(err, ErrBusy) ||
-		errors.Is(err, ErrDial) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrClosed)
+		errors.Is(err, ErrDial) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrDisconnected)
 }

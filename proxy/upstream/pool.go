@@ -29,8 +29,8 @@ func NewPool(o Options) *Pool {
 	return &Pool{options: o, dialer: newDialer(o, "http/1.1"), slots: make(chan struct{}, o.MaxConns)}
 }
 
-// Close closes idle connections and refuses further requests with ErrClosed. Exchanges in flight go on, and
-// their connections close after them.
+// Close closes idle connections and keeps none from now on. Exchanges in flight go on, and requests that began
+// before a new pool took over may still come: their connections close after them.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	idle := p.idle
@@ -71,10 +71,7 @@ func (p *Pool) leave() { <-p.slots }
 // get returns a connection whose read and write deadlines are deadline: an idle one unless fresh is asked for.
 func (p *Pool) get(ctx context.Context, fresh bool, deadline time.Time) (*conn, error) {
 	for !fresh {
-		c, err := p.newest()
-		if err != nil {
-			return nil, err
-		}
+		c := p.newest()
 		if c == nil {
 			break
 		}
@@ -84,9 +81,6 @@ func (p *Pool) get(ctx context.Context, fresh bool, deadline time.Time) (*conn, 
 			return c, nil
 		}
 		c.close()
-	}
-	if p.isClosed() {
-		return nil, ErrClosed
 	}
 	c, err := p.dialer.dial(ctx)
 	if err != nil {
@@ -100,27 +94,18 @@ func (p *Pool) get(ctx context.Context, fresh bool, deadline time.Time) (*conn, 
 	return c, nil
 }
 
-func (p *Pool) isClosed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.closed
-}
-
 // newest takes the newest idle connection, nil if there is none.
-func (p *Pool) newest() (*conn, error) {
+func (p *Pool) newest() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, ErrClosed
-	}
 	n := len(p.idle)
 	if n == 0 {
-		return nil, nil //nolint:nilnil // no idle connection is no error
+		return nil
 	}
 	c := p.idle[n-1]
 	p.idle[n-1] = nil
 	p.idle = p.idle[:n-1]
-	return c, nil
+	return c
 }
 
 // put takes a connection back whose exchange ended well.

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/palisade-security/palisade/proxy/field"
 )
@@ -25,7 +24,6 @@ type Standard struct {
 	scheme    string
 	slots     chan struct{} // one per exchange
 	transport *http.Transport
-	closed    atomic.Bool
 }
 
 // NewStandard returns a Standard for one service: over TLS, or with h2c over plain TCP with prior knowledge.
@@ -65,17 +63,12 @@ func NewStandard(o Options, h2c bool) *Standard {
 	return s
 }
 
-// Close closes idle connections and refuses further requests with ErrClosed; exchanges in flight go on.
-func (s *Standard) Close() {
-	s.closed.Store(true)
-	s.transport.CloseIdleConnections()
-}
+// Close closes idle connections. Exchanges in flight go on, and requests that began before a new transport took
+// over may still come: theirs are kept for Options.Idle at most.
+func (s *Standard) Close() { s.transport.CloseIdleConnections() }
 
 // Do sends r and returns the answer's head and streaming body. Request trailers must be announced in r.Header.
 func (s *Standard) Do(ctx context.Context, r *Request) (*Response, error) {
-	if s.closed.Load() {
-		return nil, ErrClosed
-	}
 	select {
 	case s.slots <- struct{}{}:
 	default:
