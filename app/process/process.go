@@ -36,6 +36,7 @@ type Group struct {
 	events  Events
 	specs   []Spec // in starting order
 	running []*proc
+	guard   *guard
 	exited  chan error
 }
 
@@ -58,6 +59,7 @@ func New(specs []Spec, ev Events) *Group {
 // Start starts every process in order, each after those it needs are ready. On failure it stops what it
 // has started.
 func (g *Group) Start(ctx context.Context) error {
+	g.guard = startGuard()
 	for _, s := range g.specs {
 		began := time.Now()
 		if err := g.free(ctx, s); err != nil {
@@ -69,6 +71,7 @@ func (g *Group) Start(ctx context.Context) error {
 			g.Stop()
 			return err
 		}
+		g.guard.watch(p.cmd.Process.Pid)
 		g.running = append(g.running, p)
 		if err := p.ready(ctx); err != nil {
 			g.Stop()
@@ -100,6 +103,7 @@ func (g *Group) launch(s Spec) (*proc, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
+	cmd.WaitDelay = stopTimeout // what left the group may hold the output open for ever
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting service %q: %w", s.Name, err)
 	}
@@ -189,6 +193,8 @@ func (g *Group) Stop() {
 		p.signal(syscall.SIGKILL) // what outlived its leader in the group
 	}
 	g.running = nil
+	g.guard.release()
+	g.guard = nil
 }
 
 func (p *proc) signal(s syscall.Signal) {

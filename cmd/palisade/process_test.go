@@ -370,6 +370,27 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestKilledWrapper: what a wrapper such as "go run" has started ends as well.
+func TestKilledWrapper(t *testing.T) {
+	u := newUp(t, "", "")
+	service, err := exec.LookPath("test-service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.edit(fmt.Sprintf("command: [%q]", service), fmt.Sprintf("command: [sh, -c, %q]", service+" & wait"))
+	u.startReady()
+	front, back := u.pid("front"), u.pid("back")
+	u.signal(syscall.SIGKILL)
+	u.gone(front, back)
+	u.startReady()
+	front, back = u.pid("front"), u.pid("back")
+	u.signal(os.Interrupt)
+	if code := u.ends(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, u.messages)
+	}
+	u.gone(front, back)
+}
+
 func (u *up) lastSegment() string {
 	u.t.Helper()
 	all, err := filepath.Glob(u.path(".palisade/events/*.seg"))
