@@ -65,7 +65,7 @@ func run(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer b.backend.stop()
-	results := &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Command: "scripts/bench.sh " + strings.Join(os.Args[1:], " "), Rounds: o.rounds, Versions: b.versions(ctx)}
+	results := &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Command: command(), Rounds: o.rounds, Versions: b.versions(ctx)}
 	for _, g := range groups {
 		if !o.wants(g.name) {
 			continue
@@ -80,6 +80,17 @@ func run(ctx context.Context, o *options) (err error) {
 		}
 	}
 	return write(o.out, results)
+}
+
+// command is how to run the same again, without what scripts/bench.sh gives by itself.
+func command() string {
+	words := []string{"scripts/bench.sh"}
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name != "bin" && f.Name != "rules" && f.Name != "out" && f.Name != "keep" {
+			words = append(words, "-"+f.Name, f.Value.String())
+		}
+	})
+	return strings.Join(words, " ")
 }
 
 func (o *options) wants(group string) bool {

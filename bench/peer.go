@@ -206,7 +206,7 @@ func (b *bench) versions(ctx context.Context) map[string]string {
 			continue // a version that cannot be told is left out
 		}
 		out[name] = strings.TrimPrefix(strings.TrimSpace(string(text)), "nginx version: nginx/")
-		out[name], _, _ = strings.Cut(out[name], " h1:")
+		out[name], _, _ = strings.Cut(strings.TrimPrefix(out[name], "palisade "), " h1:")
 	}
 	return out
 }
