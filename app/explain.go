@@ -93,9 +93,9 @@ func (x *Explanation) Print(w io.Writer, st observe.Style) {
 	if e.Status != 0 {
 		answered = fmt.Sprintf(", answered %d", e.Status)
 	}
-	fmt.Fprintf(w, "%s %s %s%s  %s%s\n", st.Paint(observe.Bold, "Request"), e.Method, e.Host, withQuery(e), verdict, answered)
+	fmt.Fprintf(w, "%s %s %s%s  %s%s\n", st.Paint(observe.Bold, "Request"), e.Method, observe.Printable(e.Host), observe.Printable(withQuery(e)), verdict, answered)
 	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, strings.TrimSpace(e.Proto+" TLS "+e.TLSVersion+" "+e.TLSGroup))
-	fmt.Fprintf(w, "  user      %s\n", who(e))
+	fmt.Fprintf(w, "  user      %s\n", observe.Printable(who(e)))
 	if e.Route != "" {
 		fmt.Fprintf(w, "  route     %s → %s\n", e.Template, strings.TrimSpace(e.Service+" "+e.Upstream))
 	}
@@ -129,14 +129,14 @@ func (x *Explanation) stage(w io.Writer, st observe.Style, s *event.Stage) {
 	for _, r := range s.Reasons {
 		fmt.Fprintf(w, "    %s", r.Code)
 		if r.Policy != "" {
-			fmt.Fprintf(w, "  %s", r.Policy)
+			fmt.Fprintf(w, "  %s", observe.Printable(r.Policy))
 		}
 		if r.Position != "" {
 			fmt.Fprintf(w, "  %s", st.Paint(observe.Faint, r.Position))
 		}
 		fmt.Fprintln(w)
 		if r.Text != "" {
-			fmt.Fprintf(w, "      %s\n", r.Text)
+			fmt.Fprintf(w, "      %s\n", observe.Printable(r.Text))
 		}
 		if text := x.Policies[r.Policy]; text != "" {
 			fmt.Fprintln(w, st.Paint(observe.Faint, indent(text, "      | ")))

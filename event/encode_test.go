@@ -154,3 +154,15 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestRecordCommandsNoTerminal holds that a record can be shown as it is.
+func TestRecordCommandsNoTerminal(t *testing.T) {
+	path := "/\x1b[2J\u009b31m\u202ex\u2066y\u2028\u00e9\U0001f600"
+	line := event.AppendJSON(nil, &event.Event{Path: path})
+	if strings.ContainsAny(string(line), "\x1b\u009b\u202e\u2066\u2028") || !strings.Contains(string(line), "\u00e9\U0001f600") {
+		t.Fatalf("got %q", line)
+	}
+	if e, err := event.Parse(line); err != nil || e.Path != path {
+		t.Fatalf("got %+v, %v", e, err)
+	}
+}

@@ -8,7 +8,7 @@ import (
 const hexDigits = "0123456789abcdef"
 
 // appendString writes s as a JSON string (RFC 8259 section 7). Bytes that are not UTF-8 become U+FFFD;
-// U+2028 and U+2029, which end a line in JavaScript and in some log readers, are escaped.
+// what commands a terminal, or ends a line in JavaScript and in some log readers, is escaped.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -30,14 +30,19 @@ func appendString(dst []byte, s string) []byte {
 		case r == utf8.RuneError && n == 1:
 			dst = append(append(dst, s[start:i]...), `\ufffd`...)
 			start = i + n
-		case r == '\u2028' || r == '\u2029':
-			dst = append(append(dst, s[start:i]...), `\u202`...)
-			dst = append(dst, hexDigits[r&0xf])
+		case commands(r):
+			dst = append(append(dst, s[start:i]...), '\\', 'u', hexDigits[r>>12&0xf], hexDigits[r>>8&0xf], hexDigits[r>>4&0xf], hexDigits[r&0xf])
 			start = i + n
 		}
 		i += n
 	}
 	return append(append(dst, s[start:]...), '"')
+}
+
+// commands reports whether a terminal may obey r instead of showing it: C1 controls, line and paragraph
+// separators, and what turns the direction of writing. Records are read with cat and less.
+func commands(r rune) bool {
+	return r >= 0x80 && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
 func appendEscape(dst []byte, c byte) []byte {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/palisade-security/palisade/event"
 )
@@ -73,7 +74,7 @@ func Line(e *event.Event, st Style) string {
 		path += "?" + e.Query
 	}
 	fmt.Fprintf(&b, "%s %s %-6s %s  %s → %s  %s", st.Paint(Faint, e.Time.Format(time.TimeOnly)), st.Paint(colour, fmt.Sprintf("%s %3d", mark, e.Status)),
-		e.Method, printable(path), printable(who), target, st.Paint(Faint, round(e.Took)))
+		e.Method, Printable(path), Printable(who), target, st.Paint(Faint, round(e.Took)))
 	if s := Refusing(e); s != nil {
 		b.WriteString("  " + st.Paint(colour, s.Name+": "+why(s)))
 		if s.DryRun {
@@ -112,7 +113,7 @@ func why(s *event.Stage) string {
 	r := s.Reasons[0]
 	out := r.Code
 	if r.Policy != "" {
-		out += " " + printable(r.Policy)
+		out += " " + Printable(r.Policy)
 	}
 	if n := len(s.Reasons) - 1; n > 0 {
 		out += fmt.Sprintf(" (+%d)", n)
@@ -130,10 +131,11 @@ func round(d time.Duration) string {
 	return d.Round(time.Microsecond).String()
 }
 
-// printable keeps control characters of a client's making off the terminal.
-func printable(s string) string {
+// Printable keeps what a client made up from commanding the terminal: control characters and the format
+// characters that turn the direction of writing become question marks.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == 0x202e || r == 0x2066 || r == 0x2067 {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
