@@ -40,6 +40,8 @@ type edge struct {
 
 	mu        sync.Mutex // one reload at a time
 	declared  *model.Declared
+	started   *model.Snapshot // the first one
+	processes []model.Process // as they were started
 	gate      *gate.Gate
 	auth      *jwt.Authenticator
 	stopAuth  context.CancelFunc
@@ -59,7 +61,7 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, findings, fmt.Errorf("creating the state directory: %w", err)
 	}
-	e := &edge{o: o, development: development, state: state, declared: declared, listeners: map[string]*listener{}}
+	e := &edge{o: o, development: development, state: state, ctx: ctx, declared: declared, listeners: map[string]*listener{}}
 	if development {
 		if e.dev, err = token.CreateDevelopment(filepath.Join(state, "token")); err != nil {
 			return nil, findings, err
@@ -144,6 +146,11 @@ func (e *edge) prepare(ctx context.Context, snap *model.Snapshot) ([]model.Findi
 	if err != nil {
 		return findings, err
 	}
+	if e.gate == nil {
+		e.started, e.processes = snap, e.declared.Processes()
+	} else {
+		findings = append(findings, e.atNextStart(snap)...)
+	}
 	e.auth, e.gate = auth, g
 	return findings, nil
 }
@@ -152,7 +159,6 @@ func (e *edge) prepare(ctx context.Context, snap *model.Snapshot) ([]model.Findi
 func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct{}) error {
 	group, ctx := errgroup.WithContext(ctx)
 	e.group, e.ctx = group, ctx
-	defer e.close()
 	if err := e.apply(e.gate); err != nil {
 		return err
 	}

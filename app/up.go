@@ -24,6 +24,7 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	defer e.close()
 	specs, err := e.specs()
 	if err != nil {
 		return err
@@ -63,6 +64,7 @@ func Edge(ctx context.Context, o *Options, reload <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	defer e.close()
 	return e.run(ctx, func() error {
 		_, err := fmt.Fprintf(o.Err, "palisade edge %s serves %s, admin on http://%s\n", short(e.gate.Snapshot.Version), strings.Join(e.urls(), " "), e.gate.Snapshot.Edge.Admin)
 		return err

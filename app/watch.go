@@ -56,7 +56,9 @@ func (e *edge) files() []string {
 }
 
 func (e *edge) watchFolders(w *fsnotify.Watcher) {
-	var dirs []string
+	e.mu.Lock()
+	dirs := e.declared.Dirs() // where a new file can appear
+	e.mu.Unlock()
 	for _, f := range e.files() {
 		dirs = append(dirs, filepath.Dir(f))
 	}

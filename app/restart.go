@@ -1,0 +1,26 @@
+package app
+
+import (
+	"reflect"
+
+	"github.com/palisade-security/palisade/model"
+)
+
+// atNextStart warns of what is set once, when a gateway starts: silence would let people believe it in force.
+func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
+	was := e.started
+	var out []model.Finding
+	warn := func(key string, before, now any) {
+		if !reflect.DeepEqual(before, now) {
+			out = append(out, model.Finding{Severity: model.Warning, Code: "needs-restart", Key: key, Text: "this change takes effect at the next start"})
+		}
+	}
+	warn("edge.admin", was.Edge.Admin, snap.Edge.Admin)
+	warn("audit.dir", was.Audit.Dir, snap.Audit.Dir)
+	warn("audit.keep", was.Audit.Keep, snap.Audit.Keep)
+	warn("telemetry", was.Telemetry, snap.Telemetry)
+	if e.development {
+		warn("services.<name>.run", e.processes, e.declared.Processes())
+	}
+	return out
+}
