@@ -27,6 +27,7 @@ type Request struct {
 	Query    []Param
 	Proto    string     // "HTTP/1.1" or "HTTP/2.0"
 	Header   field.List // hop-by-hop and identity-bearing fields already removed
+	Hop      field.List // the Connection fields as the client sent them: to be inspected, never forwarded
 	Body     *Body      // never nil
 
 	Client netip.Addr // the client's address, behind trusted proxies

@@ -77,9 +77,10 @@ type Output struct {
 	// frames the body anew.
 	Header field.List
 
-	Upgrade        string   // "websocket", or "" if the connection does not change its protocol
-	ExpectContinue bool     // the client waits for 100 (Continue)
-	Dropped        []string // names of fields removed because they could lie about who asks or for what
+	Hop            field.List // the Connection fields as sent: to be inspected, never forwarded
+	Upgrade        string     // "websocket", or "" if the connection does not change its protocol
+	ExpectContinue bool       // the client waits for 100 (Continue)
+	Dropped        []string   // names of fields removed because they could lie about who asks or for what
 }
 
 // Canonicalise fills out from in, which it does not change. The error is a *Refusal; then out holds nothing
@@ -87,6 +88,7 @@ type Output struct {
 func Canonicalise(in *Input, out *Output) error {
 	limits := in.Limits.withDefaults()
 	out.Upgrade, out.ExpectContinue, out.Dropped = "", false, out.Dropped[:0]
+	out.Hop = out.Hop[:0]
 	if err := checkMethod(in); err != nil {
 		return err
 	}

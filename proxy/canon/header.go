@@ -36,6 +36,11 @@ func cleanHeader(in *Input, out *Output, limits Limits) error {
 		if err := checkValue(f, k == strict); err != nil {
 			return err
 		}
+		if f.Name == "Cookie" {
+			if err := checkCookie(f.Value); err != nil {
+				return err
+			}
+		}
 		if (k == strict || k == singleton) && seenBefore(in.Header, i) {
 			if f.Name == "Cookie" && in.h2() {
 				joinCookie(out.Header, f.Value)
@@ -75,6 +80,8 @@ func keep(in *Input, out *Output, f field.Field, k kind, hop connection) error {
 		if !out.Header.Has("Te") && hasListToken(f.Value, "trailers") {
 			out.Header.Add("Te", "trailers")
 		}
+	case f.Name == "Connection":
+		out.Hop = append(out.Hop, f)
 	case k == hopByHop, hop.names(f.Name):
 	case k == claim:
 		out.Dropped = append(out.Dropped, f.Name)

@@ -19,9 +19,9 @@ var kinds = makeKinds(map[kind]string{
 	ordinary: `Accept Accept-Charset Accept-Encoding Accept-Language Cache-Control Pragma Dnt Sec-Ch-Ua Sec-Ch-Ua-Mobile
 		Sec-Ch-Ua-Platform Sec-Gpc Sec-Websocket-Extensions Sec-Websocket-Protocol Save-Data Tracestate Link
 		Upgrade-Insecure-Requests X-User-Agent`,
-	singleton: `User-Agent Referer From Max-Forwards Date Content-Location Last-Event-Id Traceparent
+	singleton: `User-Agent Referer Cookie From Max-Forwards Date Content-Location Last-Event-Id Traceparent
 		Idempotency-Key X-Request-Id X-Requested-With Priority`,
-	strict: `Host Content-Length Content-Type Content-Encoding Content-Range Authorization Cookie Dpop Origin Expect
+	strict: `Host Content-Length Content-Type Content-Encoding Content-Range Authorization Dpop Origin Expect
 		Range If-Match If-None-Match If-Modified-Since If-Unmodified-Since If-Range Access-Control-Request-Method
 		Access-Control-Request-Headers Sec-Websocket-Key Sec-Websocket-Version Sec-Fetch-Site Sec-Fetch-Mode
 		Sec-Fetch-Dest Sec-Fetch-User X-Csrf-Token X-Xsrf-Token X-Api-Key`,

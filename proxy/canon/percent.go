@@ -73,7 +73,8 @@ func decodeAt(s string, i int) (byte, bool) {
 
 // normalise gives a path or query its one percent-encoding (RFC 3986, section 6.2.2): unreserved characters
 // bare, digits upper case, everything else as it came. It returns s itself when that is its form already. It
-// looks at no meaning: the caller checks what the encoded bytes stand for.
+// looks at no meaning: the caller checks what the encoded bytes stand for. In a query, where people write "100%"
+// and browsers send it so, a percent sign that encodes nothing becomes "%25", its one reading.
 func normalise(s string, t *classes) (string, error) {
 	i := 0
 	for i < len(s) && (t[s[i]] == free || t[s[i]] == plain) {
@@ -102,6 +103,9 @@ func normalise(s string, t *classes) (string, error) {
 		case percent:
 			d, ok := decodeAt(s, i)
 			switch {
+			case !ok && t == queryClasses && !looksEncoded(s[i:]):
+				flush(i, i+1, '%', '2', '5')
+				continue
 			case !ok:
 				return "", refuse(CodePercent, "a percent sign is not followed by two hexadecimal digits")
 			case t[d] == free:

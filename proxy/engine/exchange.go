@@ -69,13 +69,14 @@ func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Re
 
 func (x *exchange) reset() {
 	trail, params, query, segments, answer := x.req.Trail[:0], x.req.Params[:0], x.out.Query[:0], x.out.Segments[:0], x.req.Answer[:0]
-	in, out := x.in.Header[:0], x.out.Header[:0]
+	in, out, hop := x.in.Header[:0], x.out.Header[:0], x.out.Hop[:0]
 	clear(trail[:cap(trail)])
 	clear(in[:cap(in)])
 	clear(out[:cap(out)])
+	clear(hop[:cap(hop)])
 	*x = exchange{}
 	x.req.Trail, x.req.Params, x.req.Answer = trail, params, answer
-	x.out.Query, x.out.Segments, x.out.Header, x.in.Header = query, segments, out, in
+	x.out.Query, x.out.Segments, x.out.Header, x.out.Hop, x.in.Header = query, segments, out, hop, in
 }
 
 // run serves the request and records it, whatever happens.
@@ -205,7 +206,7 @@ func (x *exchange) canonicalise() error {
 	}
 	x.understood = true
 	r.Method, r.Host, r.Path, r.Segments = x.out.Method, x.out.Host, x.out.Path, x.out.Segments
-	r.RawQuery, r.Query, r.Header = x.out.RawQuery, x.out.Query, x.out.Header
+	r.RawQuery, r.Query, r.Header, r.Hop = x.out.RawQuery, x.out.Query, x.out.Header, x.out.Hop
 	return nil
 }
 

@@ -112,7 +112,7 @@ func panicked(p any) error {
 	return fmt.Errorf("the engine panicked: %T", p)
 }
 
-// feedHead gives the engine the head exactly as it is forwarded.
+// feedHead gives the engine the head exactly as it is forwarded, and what the client said about its connection.
 func feedHead(tx types.Transaction, r *proxy.Request) {
 	tx.ProcessConnection(r.Client.String(), 0, "", 0)
 	uri := r.Path
@@ -122,6 +122,9 @@ func feedHead(tx types.Transaction, r *proxy.Request) {
 	tx.ProcessURI(uri, r.Method, r.Proto)
 	for i := range r.Header {
 		tx.AddRequestHeader(r.Header[i].Name, r.Header[i].Value)
+	}
+	for i := range r.Hop {
+		tx.AddRequestHeader(r.Hop[i].Name, r.Hop[i].Value)
 	}
 	if r.Proto == "HTTP/1.1" && r.Body != nil && r.Body.Declared() < 0 && !r.Header.Has("Transfer-Encoding") {
 		tx.AddRequestHeader("Transfer-Encoding", "chunked") // hop by hop, so it is gone; yet rules ask how long a body is
