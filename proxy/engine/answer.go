@@ -150,7 +150,16 @@ func (x *exchange) commonHeader(h http.Header) {
 
 // answerHeader copies what a service answered, hardened. It reports whether trailers may follow.
 func (x *exchange) answerHeader(h http.Header, resp *upstream.Response) bool {
-	values := make([]string, 0, len(resp.Header)+2)
+	values := make([]string, 0, len(resp.Header)+4) // one allocation for all
+	set := func(name, v string) {
+		values = append(values, v)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	setDefault := func(name, v string) {
+		if _, ok := h[name]; !ok {
+			set(name, v)
+		}
+	}
 	for _, f := range resp.Header {
 		if hopByHop(f.Name) || f.Name == "Server" || f.Name == "X-Powered-By" || namedInConnection(resp, f.Name) {
 			continue
@@ -163,27 +172,20 @@ func (x *exchange) answerHeader(h http.Header, resp *upstream.Response) bool {
 			h[f.Name] = append(old, v)
 			continue
 		}
-		values = append(values, v)
-		h[f.Name] = values[len(values)-1 : len(values) : len(values)]
+		set(f.Name, v)
 	}
-	setDefault(h, "X-Content-Type-Options", "nosniff")
-	setDefault(h, "Referrer-Policy", "strict-origin-when-cross-origin")
+	setDefault("X-Content-Type-Options", "nosniff")
+	setDefault("Referrer-Policy", "strict-origin-when-cross-origin")
 	if _, ok := h["Content-Security-Policy"]; !ok {
-		setDefault(h, "X-Frame-Options", "DENY")
+		setDefault("X-Frame-Options", "DENY")
 	}
 	delete(h, "Date") // net/http writes it
 	if x.route.Deprecated {
-		setDefault(h, "Deprecation", "@0") // RFC 9745; the date is not declared
+		setDefault("Deprecation", "@0") // RFC 9745; the date is not declared
 	}
 	delete(h, "X-Request-Id")
 	x.commonHeader(h)
 	return true
-}
-
-func setDefault(h http.Header, name, value string) {
-	if _, ok := h[name]; !ok {
-		h[name] = []string{value}
-	}
 }
 
 // hopByHop reports whether a field concerns one connection only (RFC 9110, section 7.6.1).

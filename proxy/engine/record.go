@@ -39,7 +39,11 @@ func (x *exchange) fill() {
 	}
 	e.UserAgent = x.hr.UserAgent()
 	e.Referer = x.hr.Referer()
-	e.Client, e.Peer = r.Client.String(), r.Peer.String()
+	e.Peer = r.Peer.String()
+	e.Client = e.Peer
+	if r.Client != r.Peer {
+		e.Client = r.Client.String()
+	}
 	e.TLSVersion, e.TLSCipher, e.TLSGroup, e.TLSServer = r.TLS.Version, r.TLS.Cipher, r.TLS.Group, r.TLS.Server
 	if u := r.User; u != nil {
 		e.User = &event.User{Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, ClientID: u.ClientID, TokenID: u.TokenID}

@@ -9,7 +9,7 @@ import (
 // trace is W3C Trace Context (https://www.w3.org/TR/trace-context/): the trace a client began is continued
 // if its header is well formed, else a new one begins. The span is always our own.
 type trace struct {
-	buf     [55]byte // 00-<trace id>-<span id>-<flags>
+	text    string // 00-<trace id>-<span id>-<flags>
 	sampled bool
 }
 
@@ -17,25 +17,27 @@ const traceZero = "00000000000000000000000000000000"
 
 func (t *trace) begin(in []string) {
 	var raw [24]byte
+	var buf [55]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
 	t.sampled = false
-	copy(t.buf[:], "00-")
-	t.buf[35], t.buf[52] = '-', '-'
-	hex.Encode(t.buf[3:35], raw[:16])
-	hex.Encode(t.buf[36:52], raw[16:])
-	t.buf[53], t.buf[54] = '0', '0'
+	copy(buf[:], "00-")
+	buf[35], buf[52] = '-', '-'
+	hex.Encode(buf[3:35], raw[:16])
+	hex.Encode(buf[36:52], raw[16:])
+	buf[53], buf[54] = '0', '0'
 	if len(in) == 1 && validTraceparent(in[0]) {
-		copy(t.buf[3:35], in[0][3:35])
+		copy(buf[3:35], in[0][3:35])
 		if in[0][54]&1 == 1 {
 			t.sampled = true
-			t.buf[54] = '1'
+			buf[54] = '1'
 		}
 	}
+	t.text = string(buf[:])
 }
 
-func (t *trace) traceID() string { return string(t.buf[3:35]) }
-func (t *trace) spanID() string  { return string(t.buf[36:52]) }
-func (t *trace) header() string  { return string(t.buf[:]) }
+func (t *trace) traceID() string { return t.text[3:35] }
+func (t *trace) spanID() string  { return t.text[36:52] }
+func (t *trace) header() string  { return t.text }
 
 // validTraceparent accepts version 00 in lower-case hex with non-zero ids.
 func validTraceparent(s string) bool {
