@@ -63,6 +63,11 @@ var explained = map[string]string{
 	"http2/6.5.3 Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE": "net/http ends connections that give a setting twice in one frame; no client needs to, and a flood of them costs less so",
 }
 
+// racing names the cases that pass or fail as it happens, and why that is right.
+var racing = map[string]string{
+	"http2/6.9.1 Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream": "the request is a GET with a body to come, which is refused at once: the answer may end the stream before the second WINDOW_UPDATE is read",
+}
+
 // report is h2spec's JUnit output.
 type report struct {
 	Suites []struct {
@@ -124,7 +129,7 @@ func TestH2Spec(t *testing.T) {
 	}
 	t.Logf("%d passed, %d failed, %d skipped", passed, len(failed), skipped)
 	for name, why := range failed {
-		if explained[name] == "" {
+		if explained[name] == "" && racing[name] == "" {
 			t.Errorf("fails without explanation: %q: %s", name, why)
 		}
 	}

@@ -40,7 +40,8 @@ const (
 // asks next for the refusal. Writes pass untouched.
 type guard struct {
 	net.Conn
-	of *guards
+	of    *guards
+	heard func() // tells that it is silent no more
 
 	mu      sync.Mutex
 	phase   phase
@@ -59,14 +60,16 @@ type guard struct {
 
 // guards is what the guards of one listener share.
 type guards struct {
-	limit   int           // bytes of a head
-	header  time.Duration // until a head is complete
-	holds   sync.Pool     // of *[]byte
-	cutting atomic.Bool   // connections are being closed at once
+	limit   int            // bytes of a head
+	header  time.Duration  // until a head is complete
+	holds   sync.Pool      // of *[]byte
+	cutting atomic.Bool    // connections are being closed at once
+	silent  sync.WaitGroup // guards without a request yet
 }
 
 func (s *guards) guard(c net.Conn) *guard {
-	return &guard{Conn: c, of: s, scan: scanner{limit: s.limit}}
+	s.silent.Add(1)
+	return &guard{Conn: c, of: s, heard: sync.OnceFunc(s.silent.Done), scan: scanner{limit: s.limit}}
 }
 
 // secureGuard is a guard over TLS. net/http finds the handshake's result through ConnectionState.
@@ -233,7 +236,9 @@ func (g *guard) refuse(why *canon.Refusal) {
 func (g *guard) next() *canon.Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.served++
+	if g.served++; g.served == 1 {
+		g.heard()
+	}
 	if g.phase == refused && g.served > g.scan.heads {
 		return g.refusal
 	}
@@ -287,6 +292,7 @@ func (g *guard) CloseWrite() error {
 // Close closes the connection. A client that was refused may still be sending; a reset would take the answer
 // away from it, so what it sends is read for a moment.
 func (g *guard) Close() error {
+	g.heard()
 	g.mu.Lock()
 	linger := (g.phase == refused || g.phase == broken) && !g.final && !g.of.cutting.Load()
 	g.final = true

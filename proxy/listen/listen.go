@@ -121,6 +121,13 @@ func (s *Server) drain(ctx context.Context, shaking *sync.WaitGroup, cut func())
 	release := context.AfterFunc(ctx, cut)
 	shaking.Wait() // before the servers end, so that they take who has just arrived
 	release()
+	heard := make(chan struct{})
+	go func() { s.guards.silent.Wait(); close(heard) }()
+	defer func() { <-heard }() // at the latest when all connections are closed
+	select {
+	case <-heard: // a server that ends drops a first request that it has not begun to serve
+	case <-ctx.Done():
+	}
 	defer context.AfterFunc(ctx, func() { s.guards.cutting.Store(true) })()
 	var ending sync.WaitGroup
 	for _, side := range s.sides() {
