@@ -1,0 +1,133 @@
+package app_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/palisade-security/palisade/app"
+)
+
+// writeCertificate writes a self-signed pair with that common name.
+func (f *fleet) writeCertificate(name string) {
+	f.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"shop.localhost", "pay.shop.localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.write("tls/key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
+	f.write("tls/cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
+
+// shown is the common name of the certificate that a handshake gets.
+func (f *fleet) shown() string {
+	f.t.Helper()
+	d := tls.Dialer{Config: &tls.Config{ServerName: "shop.localhost", InsecureSkipVerify: true}} //nolint:gosec // it looks at what is shown
+	conn, err := d.DialContext(f.t.Context(), "tcp", f.edge)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // only the handshake counts
+	state := conn.(*tls.Conn).ConnectionState()
+	if state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
+		f.t.Errorf("TLS %x, %v", state.Version, state.CurveID)
+	}
+	return state.PeerCertificates[0].Subject.CommonName
+}
+
+// TestCertificateFiles replaces certificate files: the new pair is shown, a broken one never.
+func TestCertificateFiles(t *testing.T) {
+	f := newFleet(t, "tls: {local: true}", "tls: {certificates: [{cert: tls/cert.pem, key: tls/key.pem}]}")
+	f.writeCertificate("first")
+	f.start()
+	if got := f.shown(); got != "first" {
+		t.Fatalf("shown %q", got)
+	}
+	f.writeCertificate("second")
+	f.eventually("the second is shown", func() bool { return f.shown() == "second" })
+
+	f.write("tls/cert.pem", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+	a, err := app.Reload(t.Context(), f.options)
+	if err != nil || a.Error == "" && len(a.Findings) == 0 {
+		t.Errorf("reload: %+v, %v", a, err)
+	}
+	said := a.Error
+	for _, finding := range a.Findings {
+		said += finding.String()
+	}
+	if !strings.Contains(said, "palisade.yaml:") || !strings.Contains(said, "tls.certificates[0]") {
+		t.Errorf("the message does not say where: %s", said)
+	}
+	if got := f.shown(); got != "second" {
+		t.Errorf("after a broken file: %q", got)
+	}
+	f.writeCertificate("third")
+	f.eventually("the third is shown", func() bool { return f.shown() == "third" })
+}
+
+// TestNeedsRestart: what a reload cannot change is said, not passed over.
+func TestNeedsRestart(t *testing.T) {
+	f := startFleet(t)
+	f.edit("palisade.yaml", "admin: "+f.admin, "admin: 127.0.0.1:1", "policies: [policies]", "policies: [policies]\naudit: {keep: 64MiB}", "ready: /healthz}\n    data: [public]\n    expose", "ready: /}\n    data: [public]\n    expose")
+	a, err := app.Reload(t.Context(), f.options)
+	if err != nil || a.Error != "" {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	var keys []string
+	for _, finding := range a.Findings {
+		if finding.Code == "needs-restart" {
+			keys = append(keys, finding.Key)
+		}
+	}
+	if got := strings.Join(keys, " "); got != "edge.admin audit.keep services.<name>.run" {
+		t.Errorf("warned of %q: %+v", got, a.Findings)
+	}
+}
+
+// TestFirstPolicy: a policy in a folder that held none is noticed.
+func TestFirstPolicy(t *testing.T) {
+	f := newFleet(t, "policies: [policies]", "policies: [policies, more]")
+	f.write("more/README", "policies come here\n")
+	f.start()
+	before := f.version()
+	f.write("more/closed.cedar", "@id(\"closed\")\nforbid (principal, action, resource in Service::\"catalog\");\n")
+	f.changed(before)
+	if got := f.do(f.client(true), "GET", "/catalog", "").StatusCode; got != 403 {
+		t.Errorf("status %d", got)
+	}
+}
+
+// TestStartAgain: a fleet that could not start leaves nothing behind that keeps it from starting.
+func TestStartAgain(t *testing.T) {
+	f := newFleet(t)
+	f.edit("palisade.yaml", "/web], ready", "/nothing], ready")
+	if err := app.Up(t.Context(), f.options, f.reload); err == nil || !strings.Contains(err.Error(), `starting service "web"`) {
+		t.Fatalf("started: %v", err)
+	}
+	f.edit("palisade.yaml", "/nothing], ready", "/web], ready")
+	f.start()
+	if a := f.do(f.client(false), "GET", "/", ""); a.StatusCode != 200 {
+		t.Errorf("status %d", a.StatusCode)
+	}
+}
