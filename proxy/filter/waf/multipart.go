@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,17 +16,19 @@ import (
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 )
 
-// useMultipart puts our reader of multipart bodies in the place of Coraza's, which writes every uploaded file
-// to the disk. Coraza keeps its processors in a map of the whole process that it does not lock, so this happens
+// useReaders puts our readers of bodies in the place of Coraza's: that of multipart writes every uploaded file
+// to the disk, that of XML takes anything for XML. Coraza keeps its processors in a map of the whole process that it does not lock, so this happens
 // once, before the first engine is made.
-var useMultipart = sync.OnceFunc(func() {
+var useReaders = sync.OnceFunc(func() {
 	plugins.RegisterBodyProcessor("multipart", func() plugintypes.BodyProcessor { return multipartReader{} })
+	plugins.RegisterBodyProcessor("xml", func() plugintypes.BodyProcessor { return xmlReader{} })
 })
 
 // multipartReader fills the variables of a multipart body (RFC 7578) without storing the files in it. What
 // readers of multipart bodies disagree about it flags as a strict error, which rule 200003 refuses: repeated
 // part headers, a Content-Disposition that does not parse, extended parameters (filename*, RFC 7578, section
-// 4.2, forbids them), a body that ends before its last boundary.
+// 4.2, forbids them), a body that ends before its last boundary, and text before the first boundary or after the
+// last, which no rule sees but a service that does not read it as multipart.
 type multipartReader struct{}
 
 var (
@@ -62,7 +65,14 @@ func (v *multipartVars) read(body io.Reader, contentType string, most int) error
 	if !strings.HasPrefix(media, "multipart/") || params["boundary"] == "" {
 		return errNotMultipart
 	}
-	parts := multipart.NewReader(body, params["boundary"])
+	whole, err := io.ReadAll(body) // bounded: the body is
+	if err != nil {
+		return err
+	}
+	if !framed(whole, "--"+params["boundary"]) {
+		v.strict()
+	}
+	parts := multipart.NewReader(bytes.NewReader(whole), params["boundary"])
 	for n := 0; ; {
 		// NextRawPart leaves the content as it is: a rule sees what the service gets.
 		part, err := parts.NextRawPart()
@@ -79,6 +89,14 @@ func (v *multipartVars) read(body io.Reader, contentType string, most int) error
 			return err
 		}
 	}
+}
+
+// framed reports whether a body begins with its first delimiter and ends with its only last one, but for white
+// space.
+func framed(body []byte, delimiter string) bool {
+	body = bytes.TrimSpace(body)
+	last := []byte("\n" + delimiter + "--")
+	return bytes.HasPrefix(body, []byte(delimiter)) && bytes.Index(body, last) == len(body)-len(last)
 }
 
 // last reports whether err is the proper end. A body cut off within a boundary gives a wrapped EOF, which is not.

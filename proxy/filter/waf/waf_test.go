@@ -96,6 +96,19 @@ func TestFilter(t *testing.T) {
 			denied: "attack-detected", rule: "942100",
 		},
 		"XML attack":     {r: post("text/xml", "<a><b>1' UNION SELECT password FROM users -- </b></a>"), denied: "attack-detected", rule: "942100"},
+		"JSON as XML":    {r: post("text/xml", `{"q":"1\u0027 union s\u0065lect passw\u006frd from users-- -"}`), denied: "attack-detected", rule: "200002"},
+		"JSON after XML": {r: post("text/xml", `<a/>{"q":"\u0027 union s\u0065lect passw\u006frd from users-- -"}`), denied: "attack-detected", rule: "200002"},
+		"XML entities":   {r: post("text/xml", `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///srv/x">]><a>&x;</a>`), denied: "attack-detected", rule: "200002"},
+		"XML":            {r: post("text/xml", "\ufeff<?xml version=\"1.0\"?>\n<!DOCTYPE html>\n<a b=\"c\">d<br>e</a>\n")},
+		"multipart preamble": {
+			r:      post(parts, "{\"q\":\"\\u0027 union s\\u0065lect\"}\r\n--XX\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\na\r\n--XX--\r\n"),
+			denied: "attack-detected", rule: "200003",
+		},
+		"multipart epilogue": {
+			r:      post(parts, "--XX\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\na\r\n--XX--\r\n--XX\r\nContent-Disposition: form-data; name=\"r\"\r\n\r\n1' UNION\r\n--XX--"),
+			denied: "attack-detected", rule: "200003",
+		},
+		"multipart":      {r: post(parts, "\r\n--XX\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\na\r\n--XX--\r\n")},
 		"content type":   {r: post("application/x-unknown", "hello"), denied: "attack-detected", rule: "920420"},
 		"many arguments": {r: get(strings.Repeat("a=1&", 1001)), denied: "attack-detected", rule: "200004"},
 		"rule excluded for another argument": {
