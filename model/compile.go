@@ -1,10 +1,8 @@
 package model
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -61,25 +59,13 @@ func (d *Declared) Compile(o Options) (*Snapshot, []Finding) {
 	if HasErrors(findings) {
 		return nil, findings
 	}
-	version, err := versionOf(s)
+	version, err := versionOf(s, filepath.Dir(d.files[0]))
 	if err != nil {
 		c.report(Error, "internal", "", "the model cannot be written as JSON", "")
 		return nil, settle(c.found)
 	}
 	s.Version = version
 	return s, findings
-}
-
-// versionOf is the SHA-256 of the snapshot's JSON without a version.
-func versionOf(s *Snapshot) (string, error) {
-	rest := *s
-	rest.Version = ""
-	text, err := json.Marshal(rest)
-	if err != nil {
-		return "", err //nolint:wrapcheck // the caller tells
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // ServiceByName returns the service of that name, or nil.

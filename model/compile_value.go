@@ -73,12 +73,13 @@ func (c *compiler) telemetry() Telemetry {
 	return t
 }
 
-// audit resolves where records are kept: relative to the file that says so, by default to the first file.
+// audit resolves where records are kept: relative to the file that says so. Without a word of it they are kept
+// with the gateway's other state.
 func (c *compiler) audit() Audit {
 	a := c.Fleet.Audit
 	a.Mode = or(a.Mode, DefaultAuditMode)
 	a.Keep = or(a.Keep, DefaultAuditKeep)
-	a.Dir = c.absolute("audit.dir", or(a.Dir, DefaultAuditDir))
+	a.Dir = c.absolute("audit.dir", a.Dir)
 	a.Redact = redacted(Fleet{Audit: a})
 	return a
 }

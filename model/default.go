@@ -45,7 +45,6 @@ const (
 	DefaultItems = 10000
 
 	DefaultAuditMode = "best-effort"
-	DefaultAuditDir  = ".palisade/events"
 	DefaultAuditKeep = Size(1 << 30)
 
 	DefaultSample = 0.1

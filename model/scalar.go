@@ -23,7 +23,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 }
 
 // MarshalText writes the duration as Go does.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+func (d Duration) MarshalText() ([]byte, error) { return []byte(brief(time.Duration(d))), nil }
 
 // Std returns the duration as the standard library's type.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
@@ -94,7 +94,7 @@ func (r *Rate) UnmarshalText(b []byte) error {
 
 // MarshalText writes the rate as it is read.
 func (r Rate) MarshalText() ([]byte, error) {
-	return []byte(strconv.Itoa(r.Count) + "/" + r.Window.String()), nil
+	return []byte(strconv.Itoa(r.Count) + "/" + brief(r.Window)), nil
 }
 
 // Prefix is an address range in CIDR form; a single address is a range of one.
@@ -112,4 +112,16 @@ func (p *Prefix) UnmarshalText(b []byte) error {
 	}
 	p.Prefix = v
 	return nil
+}
+
+// brief writes a duration without the zeros that Go adds: 1m, not 1m0s.
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

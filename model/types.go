@@ -222,7 +222,7 @@ type Validate struct {
 // Audit says what happens when a record cannot be written.
 type Audit struct {
 	Mode   string   `yaml:"mode,omitempty" json:"mode,omitzero" enum:"best-effort,strict"` // best-effort (default) counts the loss; strict refuses the request
-	Dir    string   `yaml:"dir,omitempty" json:"dir,omitzero"`                             // where records are kept; default .palisade/events
+	Dir    string   `yaml:"dir,omitempty" json:"dir,omitzero"`                             // where records are kept; default: events in the state directory
 	Keep   Size     `yaml:"keep,omitempty" json:"keep,omitzero"`                           // bytes kept on disk; default 1GiB
 	Redact []string `yaml:"redact,omitempty" json:"redact,omitzero"`                       // names of parameters, headers and JSON fields never recorded
 }
