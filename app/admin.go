@@ -42,9 +42,6 @@ func (e *edge) ready() error {
 	if err := e.journal.Err(); err != nil && e.engine.Table().Strict {
 		errs = append(errs, fmt.Errorf("the record cannot be written: %w", err))
 	}
-	if e.ctx.Err() != nil {
-		errs = append(errs, errors.New("draining"))
-	}
 	return errors.Join(errs...)
 }
 

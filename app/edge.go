@@ -46,6 +46,8 @@ type edge struct {
 	auth      *jwt.Authenticator
 	stopAuth  context.CancelFunc
 	listeners map[string]*listener
+
+	refused bool // the last change was refused; belongs to watch
 }
 
 // open prepares everything that does not depend on requests: state, journal, snapshot, compiled table.

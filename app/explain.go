@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/palisade-security/palisade/app/observe"
@@ -39,9 +41,10 @@ func Explain(_ context.Context, o *Options, id string) (*Explanation, error) {
 	return explain(e, snap), nil
 }
 
-// find returns the newest record with that request id, or with an id that begins so.
+// find returns the newest record with that request id, or with the only id that begins so.
 func find(dir, id string) (*event.Event, error) {
 	var found *event.Event
+	ids := map[string]bool{}
 	for rec, err := range journal.Read(dir, 0) {
 		if err != nil {
 			continue // damage elsewhere does not hide this record; "events" tells of it
@@ -51,7 +54,11 @@ func find(dir, id string) (*event.Event, error) {
 		}
 		if e, err := event.Parse(rec.Data); err == nil && strings.HasPrefix(e.ID, id) {
 			found = e
+			ids[e.ID] = true
 		}
+	}
+	if len(ids) > 1 {
+		return nil, fmt.Errorf("%d requests have ids that begin with %q; give more of the id, such as %s", len(ids), id, found.ID)
 	}
 	if found == nil {
 		return nil, fmt.Errorf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up", id, dir)
@@ -137,6 +144,9 @@ func (x *Explanation) stage(w io.Writer, st observe.Style, s *event.Stage) {
 		fmt.Fprintln(w)
 		if r.Text != "" {
 			fmt.Fprintf(w, "      %s\n", observe.Printable(r.Text))
+		}
+		for _, name := range slices.Sorted(maps.Keys(r.Data)) {
+			fmt.Fprintf(w, "      %s\n", st.Paint(observe.Faint, name+": "+observe.Printable(r.Data[name])))
 		}
 		if text := x.Policies[r.Policy]; text != "" {
 			fmt.Fprintln(w, st.Paint(observe.Faint, indent(text, "      | ")))

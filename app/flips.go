@@ -46,6 +46,9 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 	case event.StageLimitAddress, event.StageLimitPrincipal:
 		return []policy.Flip{{Text: "wait as long as Retry-After said, or raise the limit", Position: at}}
 	case event.StageRoute:
+		if first.Code == "method-not-declared" {
+			return []policy.Flip{{Text: "add " + e.Method + " to the route's methods, and to a grant of it"}}
+		}
 		return []policy.Flip{{Text: "expose it: services.<name>.expose: [{host: " + e.Host + ", path: " + e.Path + ", methods: [" + e.Method + "]}]"}}
 	case event.StageCanonicalise:
 		return []policy.Flip{{Text: "send it unambiguously: " + first.Text}}

@@ -191,7 +191,7 @@ func (g *given) ForRoute(r model.ResolvedRoute) proxy.Filter {
 	return proxy.FilterFunc(func(_ context.Context, req *proxy.Request) error {
 		req.User = g.user
 		if g.user == nil && !r.Anonymous {
-			return &proxy.Denial{Kind: proxy.KindUnauthenticated, Reasons: []event.Reason{{Code: "token-missing", Text: "the route needs a signed-in user; try --as user-1 --role …"}}}
+			return &proxy.Denial{Kind: proxy.KindUnauthenticated, Reasons: []event.Reason{{Code: "no-token", Text: "the route needs a signed-in user; try --as user-1 --role …"}}}
 		}
 		return nil
 	})

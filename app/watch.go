@@ -87,11 +87,16 @@ func (e *edge) reloadAndTell(ctx context.Context) {
 	version, findings, err := e.Reload(ctx)
 	switch {
 	case err != nil:
+		e.refused = true
 		e.tellFindings(findings)
 		slog.ErrorContext(ctx, "reload refused; the model before keeps serving", "error", err)
 	case version != before:
 		e.tellFindings(findings)
 		slog.InfoContext(ctx, "reloaded", "snapshot", short(version))
+		e.refused = false
+	case e.refused:
+		slog.InfoContext(ctx, "the model is sound again, and what serves already", "snapshot", short(version))
+		e.refused = false
 	}
 }
 

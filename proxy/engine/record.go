@@ -13,11 +13,17 @@ import (
 func (x *exchange) recordOpen() error {
 	x.fill()
 	x.ev.Open = true
-	if err := x.engine.recorder.Durable(x.ctx, &x.ev); err != nil {
+	// A client that goes away must not make its own record fail.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), durableTimeout)
+	defer cancel()
+	if err := x.engine.recorder.Durable(ctx, &x.ev); err != nil {
 		return &proxy.Denial{Kind: proxy.KindUnrecorded, Reasons: []event.Reason{{Code: "record-failed", Text: "the record could not be written"}}}
 	}
 	return nil
 }
+
+// durableTimeout is how long a decision may wait for the disk before the request is refused.
+const durableTimeout = 5 * time.Second
 
 // finish writes the one event of this exchange. A connection that must break breaks afterwards.
 func (x *exchange) finish() {

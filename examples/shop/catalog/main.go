@@ -3,7 +3,6 @@ package main
 
 import (
 	"encoding/json"
-	"log"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,7 +32,7 @@ func main() {
 	mux.HandleFunc("GET /catalog", c.list)
 	mux.HandleFunc("GET /catalog/{id}", c.get)
 	mux.HandleFunc("PUT /catalog/{id}", c.put)
-	log.Fatal(serve.HTTP(mux))
+	serve.HTTP(mux)
 }
 
 func (c *catalog) list(w http.ResponseWriter, r *http.Request) {

@@ -57,7 +57,7 @@ func main() {
 		defer visitors.Add(-1)
 		count(c.CloseRead(r.Context()), c, &visitors)
 	})
-	log.Fatal(serve.HTTP(mux))
+	serve.HTTP(mux)
 }
 
 // count tells the number of visitors every second.

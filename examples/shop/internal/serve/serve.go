@@ -7,15 +7,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// HTTP serves h on LISTEN_ADDRESS until SIGTERM.
-func HTTP(h http.Handler) error {
+// HTTP serves h on LISTEN_ADDRESS until SIGTERM. It ends the process if it cannot.
+func HTTP(h http.Handler) {
+	if err := listen(h); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func listen(h http.Handler) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s := &http.Server{Addr: os.Getenv("LISTEN_ADDRESS"), Handler: h, ReadHeaderTimeout: 5 * time.Second}
@@ -64,3 +73,8 @@ func Get(ctx context.Context, url string, v any) error {
 
 // User is who asks, as the gateway tells.
 func User(r *http.Request) string { return r.Header.Get("X-Palisade-Subject") }
+
+// Is reports whether who asks has a role, as the gateway tells.
+func Is(r *http.Request, role string) bool {
+	return slices.Contains(strings.Split(r.Header.Get("X-Palisade-Roles"), ","), role)
+}
