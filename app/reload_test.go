@@ -183,7 +183,7 @@ func (f *fleet) changed(before string) string {
 // are under way. None of them notices.
 func TestReloadUnderLoad(t *testing.T) {
 	f := startFleet(t, "rate: 30/1m, burst: 10", "rate: 6000/1m, burst: 1000",
-		"edge:\n", "edge:\n  timeouts: {header: 6s, drain: 1s}\n")
+		"edge:\n", "edge:\n  timeouts: {header: 6s, drain: 1s, body: 10m}\n")
 	l := f.load()
 	l.served()
 	l.alive(t)
