@@ -37,24 +37,29 @@ type Target struct {
 	// asked once the answer is complete and must wait for a record that is still being written. The id is
 	// empty if the answer names none.
 	Lines func(ctx context.Context, id string) ([]string, error)
+
+	// Why returns the reason for which the server itself refused the request with that id. Nil: it does not tell.
+	Why func(id string) string
 }
 
 // Outcome is what became of one test.
 type Outcome string
 
-// The outcomes. A refused test never reached the rules: the server answered a stage of it with 400 and no rule
-// matched, so that it says nothing about them, whatever the suite makes of it.
+// The outcomes. A refused test never reached the rules: the server itself refused a stage of it and no rule
+// matched, so that it says nothing about them, whatever the suite makes of it. Where the suite wants that stage
+// found, the attack is stopped all the same; where it wants it left alone, the server is stricter than the suite.
 const (
 	Passed  Outcome = "pass"
 	Failed  Outcome = "fail"
-	Refused Outcome = "refused"
+	Refused Outcome = "refused" // what was to be found
+	Strict  Outcome = "strict"  // what was to be left alone
 )
 
 // Result is the outcome of one test.
 type Result struct {
 	ID      string // 942100-1
 	Outcome Outcome
-	Passed  bool   // the suite's own verdict; differs from Outcome only where that is Refused
+	Passed  bool   // the suite's own verdict; differs from Outcome only where that is Refused or Strict
 	Detail  string // statuses and rules seen, or why the test could not run
 }
 
@@ -150,19 +155,46 @@ func runOne(rc *runner.TestRunContext, relay *relay, one *test.FTWTest) Result {
 		res.Detail += ": " + err.Error()
 	}
 	res.Passed = err == nil && len(rc.Stats.Success) == 1
-	switch {
-	case slices.ContainsFunc(seen, exchange.refused):
-		res.Outcome = Refused
-	case res.Passed:
+	if res.Passed {
 		res.Outcome = Passed
 	}
+	if slices.ContainsFunc(seen, exchange.refused) {
+		res.Outcome = Refused
+		if leftAlone(seen, one) {
+			res.Outcome = Strict
+		}
+	}
 	return res
+}
+
+// leftAlone reports whether the server refused a stage in which the suite wants nothing found.
+func leftAlone(seen []exchange, one *test.FTWTest) bool {
+	stages := one.Tests[0].Stages
+	for i := range seen {
+		if !seen[i].refused() {
+			continue
+		}
+		if i >= len(stages) {
+			return true
+		}
+		o := &stages[i].Output
+		wants := len(o.Log.ExpectIds) > 0 || o.Log.MatchRegex != "" || o.LogContains != "" || o.Status >= 400 ||
+			o.ExpectError != nil && *o.ExpectError
+		if !wants {
+			return true
+		}
+	}
+	return false
 }
 
 func describe(seen []exchange) string {
 	parts := make([]string, 0, len(seen))
 	for _, x := range seen {
-		parts = append(parts, fmt.Sprintf("status %d, rules %v", x.status, x.rules()))
+		part := fmt.Sprintf("status %d, rules %v", x.status, x.rules())
+		if x.why != "" {
+			part += ", " + x.why
+		}
+		parts = append(parts, part)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -11,7 +11,7 @@ import (
 // Expected is a test that is known not to pass, and why.
 type Expected struct {
 	ID      string
-	Outcome Outcome // Failed or Refused
+	Outcome Outcome // any but Passed
 	Reason  string
 }
 
@@ -29,8 +29,8 @@ func ReadExpected(r io.Reader) ([]Expected, error) {
 			return nil, fmt.Errorf("line %d: expected a test, an outcome and a reason", n)
 		}
 		e := Expected{ID: fields[0], Outcome: Outcome(fields[1]), Reason: fields[2]}
-		if e.Outcome != Failed && e.Outcome != Refused {
-			return nil, fmt.Errorf("line %d: %q is neither %q nor %q", n, e.Outcome, Failed, Refused)
+		if !slices.Contains([]Outcome{Failed, Refused, Strict}, e.Outcome) {
+			return nil, fmt.Errorf("line %d: %q is not %q, %q or %q", n, e.Outcome, Failed, Refused, Strict)
 		}
 		if slices.ContainsFunc(out, func(o Expected) bool { return o.ID == e.ID }) {
 			return nil, fmt.Errorf("line %d: %s stands twice", n, e.ID)

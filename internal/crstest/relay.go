@@ -32,12 +32,14 @@ type relay struct {
 // exchange is one test request as the server answered it. Status 0: no answer that is HTTP.
 type exchange struct {
 	status int
+	own    bool   // the answer is the server's own, a problem document (RFC 9457)
+	why    string // the server's reason
 	lines  []string
 }
 
 // refused reports whether the server answered before any rule saw the request.
 func (x exchange) refused() bool {
-	return x.status == http.StatusBadRequest && len(x.lines) == 0 || x.status == http.StatusHTTPVersionNotSupported
+	return (x.own || x.status == http.StatusBadRequest) && len(x.lines) == 0 || x.status == http.StatusHTTPVersionNotSupported
 }
 
 func (x exchange) rules() []string {
@@ -164,9 +166,13 @@ func (r *relay) forward(ctx context.Context, client net.Conn, first []byte) ([]b
 	}
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
-	x := exchange{status: res.StatusCode}
-	if lines, err := r.target.Lines(ctx, res.Header.Get(r.target.IDHeader)); err == nil {
+	x := exchange{status: res.StatusCode, own: res.Header.Get("Content-Type") == "application/problem+json"}
+	id := res.Header.Get(r.target.IDHeader)
+	if lines, err := r.target.Lines(ctx, id); err == nil {
 		x.lines = lines
+	}
+	if x.refused() && r.target.Why != nil {
+		x.why = r.target.Why(id)
 	}
 	return raw.Bytes(), x
 }
