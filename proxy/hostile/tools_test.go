@@ -36,7 +36,7 @@ func TestSlowHTTPTest(t *testing.T) {
 				args := append(slices.Clone(c.args), "-c", "300", "-r", "300", "-l", "10", "-p", "5", "-v", "1", "-u", "https://"+f.address+"/")
 				ctx, cancel := context.WithTimeout(t.Context(), hang)
 				defer cancel()
-				out, err := exec.CommandContext(ctx, tool, args...).CombinedOutput() //nolint:gosec // fixed arguments
+				out, err := exec.CommandContext(ctx, tool, args...).CombinedOutput()
 				full()
 				var exit *exec.ExitError
 				if err != nil && !asExit(err, &exit) {
@@ -101,7 +101,7 @@ func TestH2Spec(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "h2spec.xml")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*hang)
 	defer cancel()
-	run := exec.CommandContext(ctx, strings.TrimSpace(string(path)), "-t", "-k", "-h", "127.0.0.1", "-p", port, "-o", "5", "-j", file) //nolint:gosec // the pinned tool
+	run := exec.CommandContext(ctx, strings.TrimSpace(string(path)), "-t", "-k", "-h", "127.0.0.1", "-p", port, "-o", "5", "-j", file)
 	out, runErr := run.CombinedOutput()
 	text, err := os.ReadFile(file)
 	if err != nil {

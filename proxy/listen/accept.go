@@ -21,7 +21,7 @@ func (s *Server) accept(ctx, hands context.Context, shaking *sync.WaitGroup) err
 			pause = first
 			shaking.Go(func() { s.sort(hands, c) })
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the socket was closed to end this
 		case !isTemporary(err):
 			return err
 		default: // too many open files: some will be closed

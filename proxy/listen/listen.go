@@ -66,7 +66,7 @@ func socket(ctx context.Context, o Options) (net.Listener, error) {
 		if err != nil {
 			return nil, fmt.Errorf("taking over the socket: %w", err)
 		}
-		defer f.Close() //nolint:errcheck // FileListener has its own copy
+		defer f.Close() // FileListener has its own copy
 		return net.FileListener(f)
 	}
 	var lc net.ListenConfig

@@ -122,7 +122,7 @@ func protocols() http.Handler {
 func TestProtocols(t *testing.T) {
 	s, _ := run(t, secure(t, options(protocols())))
 	for _, h2 := range []bool{false, true} {
-		tr := &http.Transport{ForceAttemptHTTP2: h2, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the certificate is not what is tested
+		tr := &http.Transport{ForceAttemptHTTP2: h2, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 		defer tr.CloseIdleConnections()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.Addr().String(), nil)
 		if err != nil {
@@ -154,7 +154,7 @@ func TestDrain(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "served")
 	}))))
-	config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the certificate is not what is tested
+	config := &tls.Config{InsecureSkipVerify: true}
 	slow := tls.Client(dial(t, s), config)
 	if _, err := io.WriteString(slow, "GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
 		t.Fatal(err)
