@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -30,6 +32,9 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 		return err
 	}
 	fmt.Fprintf(o.Err, "%s %s  snapshot %s\n", st.Paint(observe.Bold, "palisade up"), e.gate.Snapshot.Fleet, short(e.gate.Snapshot.Version))
+	if err := e.freePorts(ctx); err != nil {
+		return err
+	}
 	group := process.New(specs, process.Events{
 		Output: func(name, line string) {
 			fmt.Fprintf(o.Err, "%s\n", st.Paint(observe.Faint, fmt.Sprintf("%-10s | %s", name, line)))
@@ -55,6 +60,30 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 		}
 	}()
 	return e.run(ctx, func() error { return e.welcome(o.Err) }, reload)
+}
+
+// freePorts finds out that a port of the edge is taken before any service is started.
+func (e *edge) freePorts(ctx context.Context) error {
+	ed := &e.gate.Snapshot.Edge
+	places := map[string]string{"edge.admin": ed.Admin}
+	for name, l := range ed.Listeners {
+		places["edge.listeners."+name+".address"] = l.Address
+		places["edge.listeners."+name+".redirect_from"] = l.RedirectFrom
+	}
+	for _, key := range slices.Sorted(maps.Keys(places)) {
+		if places[key] == "" {
+			continue
+		}
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, "tcp", places[key])
+		if err != nil {
+			return fmt.Errorf("%s: %w; stop what listens there, or choose another port", key, err)
+		}
+		if err := ln.Close(); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 // Edge runs the data path alone, before services that others run. Development providers are refused.

@@ -54,6 +54,9 @@ func (ca *LocalCA) Certificates(hosts []string) (*LocalCertificates, error) {
 	return l, nil
 }
 
+// CheckLocal reports why the local CA would not name host, or nil.
+func CheckLocal(host string) error { return new(LocalCertificates).add(host) }
+
 // add checks a host and adds it to the names of the certificate.
 func (l *LocalCertificates) add(host string) error {
 	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {

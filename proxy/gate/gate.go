@@ -88,6 +88,7 @@ func (b *Builder) Build(ctx context.Context, snap *model.Snapshot, auth Authenti
 			findings = append(findings, f)
 		}
 	}
+	findings = append(findings, listeners(snap)...)
 	if model.HasErrors(findings) {
 		return nil, findings, ErrFindings
 	}
