@@ -260,7 +260,10 @@ func (x *exchange) abort() {
 
 // panicked records a defect of ours and breaks the connection.
 func (x *exchange) panicked(p any) {
-	slog.ErrorContext(x.ctx, "request handling failed", "request_id", x.req.ID, "panic", fmt.Sprint(p))
+	slog.ErrorContext(x.ctx, "request handling failed", "request_id", x.req.ID, "panic", x.table.Redactor.Text(fmt.Sprint(p))) // it may quote the request
 	x.ev.Aborted = "defect"
 	x.broken = true
+	if n := len(x.req.Trail); x.denial == nil && (n == 0 || x.req.Trail[n-1].Name != event.StageForward) {
+		x.setDenial(&proxy.Denial{Kind: proxy.KindUndecided}) // nothing was allowed yet
+	}
 }
