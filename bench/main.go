@@ -65,7 +65,7 @@ func run(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer b.backend.stop()
-	results := &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Command: command(), Rounds: o.rounds, Versions: b.versions(ctx)}
+	results := &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Load: loadAverage(), Command: command(), Rounds: o.rounds, Versions: b.versions(ctx)}
 	for _, g := range groups {
 		if !o.wants(g.name) {
 			continue

@@ -16,6 +16,7 @@ import (
 type Results struct {
 	Date     string            `json:"date"`
 	Machine  string            `json:"machine"`
+	Load     string            `json:"load_average"` // of one, five and fifteen minutes, before the run
 	Command  string            `json:"command"`
 	Rounds   int               `json:"rounds"`
 	Versions map[string]string `json:"versions"`
@@ -202,4 +203,14 @@ func machine() string {
 		kernel = []byte("unknown")
 	}
 	return fmt.Sprintf("%d cores (%s), Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
+}
+
+// loadAverage tells how busy the machine is with other work.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	f := strings.Fields(string(text))
+	if err != nil || len(f) < 3 {
+		return "unknown"
+	}
+	return strings.Join(f[:3], ", ")
 }

@@ -11,8 +11,9 @@ type MemoryResult struct {
 	Title       string `json:"title"`
 	Start       int64  `json:"start"`       // after start, nobody connected
 	Connected   int64  `json:"connected"`   // with memoryConnections open, each having asked twice
-	AfterLoad   int64  `json:"after_load"`  // after memoryRequests more
+	AfterLoad   int64  `json:"after_load"`  // after Requests more
 	Connections int    `json:"connections"` // kept alive
+	Requests    int    `json:"requests"`    // of AfterLoad
 }
 
 const (
@@ -40,7 +41,7 @@ func (b *bench) memoryOf(ctx context.Context, p *peer) (m MemoryResult, err erro
 		return m, err
 	}
 	defer proc.stop()
-	m = MemoryResult{Peer: p.name, Title: p.title, Connections: memoryConnections}
+	m = MemoryResult{Peer: p.name, Title: p.title, Connections: memoryConnections, Requests: int(memoryRequests * min(b.o.scale, 1))}
 	if m.Start, err = proc.resident(); err != nil {
 		return m, err
 	}
@@ -59,7 +60,7 @@ func (b *bench) memoryOf(ctx context.Context, p *peer) (m MemoryResult, err erro
 	if m.Connected, err = proc.resident(); err != nil {
 		return m, err
 	}
-	if _, err := conns.send(ctx, int(memoryRequests*min(b.o.scale, 1)), memoryPace); err != nil {
+	if _, err := conns.send(ctx, m.Requests, memoryPace); err != nil {
 		return m, err
 	}
 	m.AfterLoad, err = proc.resident()

@@ -11,7 +11,7 @@ import (
 // markdown is the table in docs/performance.md.
 func markdown(r *Results) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured on %s with %d rounds, on %s.\n", r.Date, r.Rounds, r.Machine)
+	fmt.Fprintf(&b, "Measured on %s with %d rounds, on %s. Load average before the run: %s.\n", r.Date, r.Rounds, r.Machine, r.Load)
 	for i, name := range slices.Sorted(maps.Keys(r.Versions)) {
 		sep := ", "
 		if i == 0 {
@@ -32,7 +32,7 @@ func markdown(r *Results) string {
 		}
 	}
 	if len(r.Memory) > 0 {
-		fmt.Fprintf(&b, "\n### Memory\n\n| | after start, MB | %d connections, MB | after %d more requests, MB |\n|---|---:|---:|---:|\n", memoryConnections, memoryRequests)
+		fmt.Fprintf(&b, "\n### Memory\n\n| | after start, MB | %d connections, MB | after %d more requests, MB |\n|---|---:|---:|---:|\n", r.Memory[0].Connections, r.Memory[0].Requests)
 		for _, m := range r.Memory {
 			fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.0f |\n", m.Title, float64(m.Start)/1e6, float64(m.Connected)/1e6, float64(m.AfterLoad)/1e6)
 		}
