@@ -43,12 +43,12 @@ func (f *fleet) writeCertificate(name string) {
 // shown is the common name of the certificate that a handshake gets.
 func (f *fleet) shown() string {
 	f.t.Helper()
-	d := tls.Dialer{Config: &tls.Config{ServerName: "shop.localhost", InsecureSkipVerify: true}} //nolint:gosec // it looks at what is shown
+	d := tls.Dialer{Config: &tls.Config{ServerName: "shop.localhost", InsecureSkipVerify: true}}
 	conn, err := d.DialContext(f.t.Context(), "tcp", f.edge)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // only the handshake counts
+	defer conn.Close()
 	state := conn.(*tls.Conn).ConnectionState()
 	if state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
 		f.t.Errorf("TLS %x, %v", state.Version, state.CurveID)

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	}
 	services.dir = dir
 	services.build = sync.OnceValue(func() error {
-		cmd := exec.Command("go", "build", "-o", dir+"/", "./web", "./catalog", "./orders", "./payments") //nolint:noctx // as long as the tests
+		cmd := exec.Command("go", "build", "-o", dir+"/", "./web", "./catalog", "./orders", "./payments")
 		cmd.Dir = "../examples/shop"
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building the shop: %w\n%s", err, out)
@@ -88,7 +88,7 @@ func newFleet(t *testing.T, edits ...string) *fleet {
 	if err := services.build(); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "palisade-") // t.TempDir can be too long for the control socket
+	dir, err := os.MkdirTemp("", "palisade-") //nolint:usetesting // t.TempDir can be too long for the control socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func freePorts(t *testing.T, n int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close() //nolint:errcheck // held until all are found
+		defer ln.Close()
 		out = append(out, ln.Addr().String())
 	}
 	return out
@@ -312,7 +312,7 @@ func (f *fleet) send(c *http.Client, req *http.Request) *answer {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		f.t.Fatal(err)

@@ -95,7 +95,7 @@ func (l *load) open(ctx context.Context) {
 			close(l.uploaded)
 			return
 		}
-		defer resp.Body.Close() //nolint:errcheck // its status is enough
+		defer resp.Body.Close()
 		l.uploaded <- &answer{Response: resp}
 	})
 	l.part(`{"product": 1, `)
@@ -191,8 +191,13 @@ func TestReloadUnderLoad(t *testing.T) {
 		name string
 		do   func(t *testing.T, l *load)
 	}{
-		{"policy", changePolicy}, {"model", changeModel}, {"API document", changeDocument}, {"broken model", breakModel},
-		{"listener", changeListener}, {"on demand", changeOnDemand}, {"new service connection", changeService},
+		{"policy", changePolicy},
+		{"model", changeModel},
+		{"API document", changeDocument},
+		{"broken model", breakModel},
+		{"listener", changeListener},
+		{"on demand", changeOnDemand},
+		{"new service connection", changeService},
 	} {
 		t.Run(change.name, func(t *testing.T) {
 			change.do(t, l)

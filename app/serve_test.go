@@ -129,7 +129,7 @@ func (f *fleet) events(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer resp.Body.Close() //nolint:errcheck // a stream without end
+		defer resp.Body.Close()
 		lines := bufio.NewScanner(resp.Body)
 		next := func(want string) {
 			t.Helper()

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -181,8 +182,7 @@ func (g *Group) Exited() <-chan error { return g.exited }
 
 // Stop ends every process in reverse order: SIGTERM to its group, SIGKILL to what does not end in time.
 func (g *Group) Stop() {
-	for i := len(g.running) - 1; i >= 0; i-- {
-		p := g.running[i]
+	for _, p := range slices.Backward(g.running) {
 		p.signal(syscall.SIGTERM)
 		select {
 		case <-p.done:

@@ -72,7 +72,7 @@ func (l *log) String() string {
 // newUp writes the model; behaviours are those of front and back.
 func newUp(t *testing.T, front, back string) *up {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "palisade-up-") // t.TempDir can be too long for the control socket
+	dir, err := os.MkdirTemp("", "palisade-up-") //nolint:usetesting // t.TempDir can be too long for the control socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func newUp(t *testing.T, front, back string) *up {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close() //nolint:errcheck // held until all are found
+		defer ln.Close()
 		u.addrs = append(u.addrs, ln.Addr().String())
 	}
 	service, err := exec.LookPath("test-service")
@@ -117,7 +117,7 @@ func (u *up) edit(from, to string) {
 // start runs the command; it is killed at the end of the test if it runs still.
 func (u *up) start() {
 	u.t.Helper()
-	cmd := exec.Command("palisade", "up", u.dir) //nolint:noctx // ended by signals, which is what is tested
+	cmd := exec.Command("palisade", "up", u.dir)
 	u.messages, u.done = new(log), make(chan struct{})
 	cmd.Stdout, cmd.Stderr, cmd.Env = u.messages, u.messages, append(os.Environ(), "NO_COLOR=1")
 	cmd.WaitDelay = 20 * time.Second
@@ -298,7 +298,7 @@ func TestPortTaken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer ln.Close() //nolint:errcheck // only held
+			defer ln.Close()
 			u.start()
 			if code := u.ends(); code != exitError {
 				t.Errorf("exit code %d", code)
@@ -346,7 +346,7 @@ func TestKilled(t *testing.T) {
 	u.gone(front, back)
 
 	tail := u.lastSegment()
-	f, err := os.OpenFile(tail, os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // the test's own file
+	f, err := os.OpenFile(tail, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
