@@ -2,6 +2,8 @@ package gate_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -32,7 +34,7 @@ fleet: suite
 trust_domain: suite.example
 edge:
   listeners:
-    public: {address: 127.0.0.1:0, tls: {local: true}}
+    public: {address: 127.0.0.1:0, tls: {certificates: [{cert: cert.pem, key: key.pem}]}}
   timeouts: {header: 5s, body: 2s}
 waf: {paranoia: 4, answers: true}
 services:
@@ -126,11 +128,17 @@ func snapshot(t *testing.T, backend string) *model.Snapshot {
 	for host := range strings.FieldsSeq(crsHosts) {
 		text.WriteString("      - {host: \"" + host + "\", path: /**, methods: [GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS], allow: [{anyone: true}]}\n")
 	}
-	path := filepath.Join(t.TempDir(), "palisade.yaml")
-	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	write := func(name string, data []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	declared, _, err := model.Load(path)
+	cert, key := certificate(t)
+	write("cert.pem", cert)
+	write("key.pem", key)
+	write("palisade.yaml", []byte(text.String()))
+	declared, _, err := model.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +147,20 @@ func snapshot(t *testing.T, backend string) *model.Snapshot {
 		t.Fatal(findings)
 	}
 	return snap
+}
+
+// certificate returns what the model must name, though the suite speaks plain HTTP.
+func certificate(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	own := s.TLS.Certificates[0]
+	der, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // TestCoreRuleSet runs the rule set's own regression tests through the whole gateway: listener, guard,
