@@ -36,7 +36,7 @@ edge:
   listeners:
     public: {address: 127.0.0.1:0, tls: {certificates: [{cert: cert.pem, key: key.pem}]}}
   timeouts: {header: 5s, body: 2s}
-waf: {paranoia: 4, answers: true}
+waf: WAF
 services:
   backend:
     address: http://BACKEND
@@ -86,20 +86,18 @@ type unsigned struct{}
 
 func (unsigned) ForRoute(model.ResolvedRoute) proxy.Filter { return nil }
 
-// gateway serves the suite's hosts as the edge would, on plain HTTP, and returns its address.
-func gateway(t *testing.T, w *witness) string {
+// gateway serves snap as the edge would, on plain HTTP, and returns its address.
+func gateway(t *testing.T, snap *model.Snapshot, r engine.Recorder, with ...gate.Option) string {
 	t.Helper()
-	backend := httptest.NewServer(crstest.Backend())
-	t.Cleanup(backend.Close)
-	b, err := gate.NewBuilder(gate.WithWAF(waf.Options{Setup: crstest.Setup, NoCanaries: true, Trace: w.trace}))
+	b, err := gate.NewBuilder(with...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, findings, err := b.Build(t.Context(), snapshot(t, backend.Listener.Addr().String()), unsigned{})
+	g, findings, err := b.Build(t.Context(), snap, unsigned{})
 	if err != nil {
 		t.Fatal(err, findings)
 	}
-	e := engine.New(w)
+	e := engine.New(r)
 	e.Swap(g.Table)
 	b.Applied()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -121,11 +119,12 @@ func gateway(t *testing.T, w *witness) string {
 	return s.Addr().String()
 }
 
-func snapshot(t *testing.T, backend string) *model.Snapshot {
+// snapshot compiles the model that exposes the back end under those hosts.
+func snapshot(t *testing.T, backend, inspection, hosts string) *model.Snapshot {
 	t.Helper()
 	var text strings.Builder
-	text.WriteString(strings.Replace(crsModel, "BACKEND", backend, 1))
-	for host := range strings.FieldsSeq(crsHosts) {
+	text.WriteString(strings.NewReplacer("BACKEND", backend, "WAF", inspection).Replace(crsModel))
+	for host := range strings.FieldsSeq(hosts) {
 		text.WriteString("      - {host: \"" + host + "\", path: /**, methods: [GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS], allow: [{anyone: true}]}\n")
 	}
 	dir := t.TempDir()
@@ -171,7 +170,11 @@ func TestCoreRuleSet(t *testing.T) {
 		t.Skip("runs 4,674 requests")
 	}
 	w := &witness{lines: map[string][]string{}, why: map[string]string{}}
-	target := crstest.Target{Address: gateway(t, w), Lines: w.of, Why: w.reason}
+	backend := httptest.NewServer(crstest.Backend())
+	defer backend.Close()
+	snap := snapshot(t, backend.Listener.Addr().String(), "{paranoia: 4, answers: true}", crsHosts)
+	address := gateway(t, snap, w, gate.WithWAF(waf.Options{Setup: crstest.Setup, NoCanaries: true, Trace: w.trace}))
+	target := crstest.Target{Address: address, Lines: w.of, Why: w.reason}
 	report, err := crstest.Run(t.Context(), target, t.TempDir(), share())
 	if err != nil {
 		t.Fatal(err)
