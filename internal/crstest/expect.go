@@ -68,3 +68,16 @@ func (r *Report) Compare(expected []Expected) []string {
 	}
 	return out
 }
+
+// Every chooses one test in n, the same ones at every run; 1 chooses all.
+func Every(n int) func(id string) bool {
+	i := -1
+	return func(string) bool { i++; return i%n == 0 }
+}
+
+// Ran returns what is listed of the tests that ran.
+func (r *Report) Ran(all []Expected) []Expected {
+	return slices.DeleteFunc(slices.Clone(all), func(e Expected) bool {
+		return !slices.ContainsFunc(r.Results, func(one Result) bool { return one.ID == e.ID })
+	})
+}

@@ -2,4 +2,5 @@
 
 package gate_test
 
-const raceEnabled = false
+// share is one in how many tests of the rule set's suite run.
+const share = 1
