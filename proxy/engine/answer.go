@@ -143,7 +143,7 @@ func (x *exchange) commonHeader(h http.Header) {
 		h["Strict-Transport-Security"] = []string{v}
 	}
 	for _, f := range x.req.Answer {
-		h.Add(f.Name, f.Value)
+		h[f.Name] = append(h[f.Name], f.Value) // names are canonical
 	}
 	x.allowOrigin(h)
 }

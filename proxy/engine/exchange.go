@@ -70,6 +70,9 @@ func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Re
 func (x *exchange) reset() {
 	trail, params, query, segments, answer := x.req.Trail[:0], x.req.Params[:0], x.out.Query[:0], x.out.Segments[:0], x.req.Answer[:0]
 	in, out, hop := x.in.Header[:0], x.out.Header[:0], x.out.Hop[:0]
+	if cap(x.req.Header) > cap(out) {
+		out = x.req.Header[:0] // what was added outgrew it
+	}
 	clear(trail[:cap(trail)])
 	clear(in[:cap(in)])
 	clear(out[:cap(out)])

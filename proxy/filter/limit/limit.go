@@ -159,8 +159,8 @@ func (s *stage) Filter(_ context.Context, r *proxy.Request) error {
 		}
 	}
 	l := &s.limits[tightest]
-	r.Answer.Add("RateLimit-Policy", s.policies)
-	r.Answer.Add("RateLimit", l.table.texts.item(l.name, left, ceilSeconds(reset)))
+	r.Answer.Add("Ratelimit-Policy", s.policies)
+	r.Answer.Add("Ratelimit", l.table.texts.item(l.name, left, ceilSeconds(reset)))
 	return nil
 }
 
@@ -191,8 +191,8 @@ func (s *stage) deny(claims []claim, worst int) error {
 		Reasons: reasons,
 		Header: field.List{
 			{Name: "Retry-After", Value: seconds},
-			{Name: "RateLimit-Policy", Value: s.policies},
-			{Name: "RateLimit", Value: l.table.texts.item(l.name, 0, wait)},
+			{Name: "Ratelimit-Policy", Value: s.policies},
+			{Name: "Ratelimit", Value: l.table.texts.item(l.name, 0, wait)},
 		},
 	}
 }
