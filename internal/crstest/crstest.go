@@ -178,7 +178,7 @@ func leftAlone(seen []exchange, one *test.FTWTest) bool {
 			return true
 		}
 		o := &stages[i].Output
-		wants := len(o.Log.ExpectIds) > 0 || o.Log.MatchRegex != "" || o.LogContains != "" || o.Status >= 400 ||
+		wants := len(o.Log.ExpectIds) > 0 || o.Log.MatchRegex != "" || o.Status >= 400 ||
 			o.ExpectError != nil && *o.ExpectError
 		if !wants {
 			return true
