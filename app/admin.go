@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/palisade-security/palisade/proxy/listen"
@@ -64,5 +65,5 @@ type jsonLines struct {
 func (j *jsonLines) write(event []byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, _ = j.out.Write(append(event[:len(event):len(event)], '\n')) // a reader that is gone is not the request's error
+	_, _ = j.out.Write(append(slices.Clip(event), '\n')) // a reader that is gone is not the request's error
 }

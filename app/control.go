@@ -90,7 +90,7 @@ func Reload(ctx context.Context, o *Options) (*ReloadAnswer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers on %s: %w", state, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end below
+	defer resp.Body.Close()
 	var answer ReloadAnswer
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		return nil, fmt.Errorf("reading the gateway's answer: %w", err)

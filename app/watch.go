@@ -24,7 +24,7 @@ func (e *edge) watch(ctx context.Context, reload <-chan struct{}) error {
 	if err != nil {
 		return fmt.Errorf("watching files: %w", err)
 	}
-	defer w.Close() //nolint:errcheck // a watcher at its end has nothing to tell
+	defer w.Close()
 	e.watchFolders(w)
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()

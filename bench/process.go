@@ -29,7 +29,7 @@ func start(ctx context.Context, dir, name, address string, command []string) (*p
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	defer out.Close() //nolint:errcheck // the child has its own handle
+	defer out.Close()
 	p.cmd = exec.CommandContext(ctx, command[0], command[1:]...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }

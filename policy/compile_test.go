@@ -13,8 +13,10 @@ func TestFindings(t *testing.T) {
 		policy string
 		want   string // one line for each finding; "" for none
 	}{
-		{"nothing wrong", `permit (principal in Role::"customer", action in Action::"write", resource in Service::"payments");`,
-			""},
+		{
+			"nothing wrong", `permit (principal in Role::"customer", action in Action::"write", resource in Service::"payments");`,
+			"",
+		},
 		{"syntax", "permit (principal, action, resource);\n\npermit (principal action, resource);", "error policy-syntax policies/p0.cedar:3:25: not Cedar: expected ,, found action"},
 		{"syntax, all of it", "permit (principal, action, resource) when { 1 + };\n  // a; comment\n  permit (who, action, resource);\nforbid (principal, action, resource)", "error policy-syntax policies/p0.cedar:1:50: not Cedar: near \";\": invalid primary\nerror policy-syntax policies/p0.cedar:3:14: not Cedar: expected principal, found who\nerror policy-syntax policies/p0.cedar:4:37: not Cedar: expected ;, found the end"},
 		{"text without end", `permit (principal, action, resource) when { "`, "error policy-syntax policies/p0.cedar:1:45: not Cedar: literal not terminated"},

@@ -162,8 +162,7 @@ func (e *Engine) Close() {
 
 // denialFor turns whatever a stage returned into a refusal.
 func denialFor(err error, r *proxy.Request) *proxy.Denial {
-	var d *proxy.Denial
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*proxy.Denial](err); ok {
 		return d
 	}
 	if cause := r.Body.Err(); cause != nil {

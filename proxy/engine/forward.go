@@ -39,7 +39,7 @@ func (x *exchange) forward() {
 		x.forwardFailed(began, x.upstreamDenial(err))
 		return
 	}
-	defer resp.Body.Close() //nolint:errcheck // closing an answer that was read or given up has nothing to tell
+	defer resp.Body.Close()
 	x.noteUpstream(resp)
 	x.settle(nil, began)
 	x.relay(resp)

@@ -60,11 +60,11 @@ func (x *exchange) tunnel(out *upstream.Request, began time.Time) {
 	x.noteUpstream(resp)
 	x.settle(nil, began)
 	if service == nil {
-		defer resp.Body.Close() //nolint:errcheck // closing an answer that was read or given up has nothing to tell
+		defer resp.Body.Close()
 		x.relay(resp)
 		return
 	}
-	defer service.Close() //nolint:errcheck // a tunnel that ended has nothing more to tell
+	defer service.Close()
 	x.join(resp, service)
 }
 
@@ -88,7 +88,7 @@ func (x *exchange) join(resp *upstream.Response, service io.ReadWriteCloser) {
 		x.ev.Aborted = "client"
 		return
 	}
-	defer conn.Close()                //nolint:errcheck // a tunnel that ended has nothing more to tell
+	defer conn.Close()
 	_ = conn.SetDeadline(time.Time{}) // fails only on a closed connection, which the copy finds out
 	n := &tunnel{client: conn, service: service}
 	x.tunnelled = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy"
@@ -71,7 +72,7 @@ func canaries(ctx context.Context, e Engine) error {
 			errs = append(errs, fmt.Errorf("inspecting the canary %q: %w", c.name, err))
 		case c.tag == "" && (v.Blocked || len(v.Matches) > 0):
 			errs = append(errs, fmt.Errorf("the canary %q is harmless, yet rules matched", c.name))
-		case c.tag != "" && !(v.Blocked && v.tagged(c.tag)):
+		case c.tag != "" && (!v.Blocked || !v.tagged(c.tag)):
 			errs = append(errs, fmt.Errorf("the canary %q was not caught", c.name))
 		}
 	}
@@ -80,10 +81,8 @@ func canaries(ctx context.Context, e Engine) error {
 
 func (v *Verdict) tagged(tag string) bool {
 	for i := range v.Matches {
-		for _, t := range v.Matches[i].Tags {
-			if t == tag {
-				return true
-			}
+		if slices.Contains(v.Matches[i].Tags, tag) {
+			return true
 		}
 	}
 	return false

@@ -125,8 +125,7 @@ func TestFilter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := filter(t, tc.waf).Filter(t.Context(), tc.r)
 			reasons := tc.r.Trail[0].Reasons
-			var denial *proxy.Denial
-			if errors.As(err, &denial) {
+			if denial, ok := errors.AsType[*proxy.Denial](err); ok {
 				reasons = denial.Reasons
 				if denial.Kind.Slug != tc.denied {
 					t.Errorf("refused with %q, want %q: %v", denial.Kind.Slug, tc.denied, reasons)
@@ -207,7 +206,7 @@ func TestNothingOnDisk(t *testing.T) {
 	f := filter(t, model.WAF{Mode: "detect"})
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
-	if err := os.Chmod(dir, 0o500); err != nil { //nolint:gosec // a directory needs its x bits
+	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
 	big := "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.bin\"\r\n\r\n" +
