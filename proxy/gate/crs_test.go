@@ -127,15 +127,10 @@ func snapshot(t *testing.T, backend, inspection, hosts string) *model.Snapshot {
 		text.WriteString("      - {host: \"" + host + "\", path: /**, methods: [GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS], allow: [{anyone: true}]}\n")
 	}
 	dir := t.TempDir()
-	write := func(name string, data []byte) {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	certificate(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "palisade.yaml"), []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	cert, key := certificate(t)
-	write("cert.pem", cert)
-	write("key.pem", key)
-	write("palisade.yaml", []byte(text.String()))
 	declared, _, err := model.Load(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -147,8 +142,8 @@ func snapshot(t *testing.T, backend, inspection, hosts string) *model.Snapshot {
 	return snap
 }
 
-// certificate returns what the model must name, though the suite speaks plain HTTP.
-func certificate(t *testing.T) (cert, key []byte) {
+// certificate writes cert.pem and key.pem into dir and returns their paths.
+func certificate(t *testing.T, dir string) model.Certificate {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -157,8 +152,16 @@ func certificate(t *testing.T) (cert, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	c := model.Certificate{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	for path, block := range map[string]*pem.Block{
+		c.Cert: {Type: "CERTIFICATE", Bytes: own.Certificate[0]},
+		c.Key:  {Type: "PRIVATE KEY", Bytes: der},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
 }
 
 // TestCoreRuleSet runs the rule set's own regression tests through the whole gateway: listener, guard,

@@ -206,7 +206,7 @@ func TestHSTS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := snap.Edge.Listeners["open"]
-			l.TLS.Local, l.HSTS = false, c.with
+			l.TLS, l.HSTS = model.TLS{Certificates: []model.Certificate{certificate(t, t.TempDir())}}, c.with
 			snap.Edge.Listeners["open"] = l
 			if got := build(t, newBuilder(t), snap).Table.HSTS["open"]; got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
