@@ -18,8 +18,8 @@ type MemoryResult struct {
 
 const (
 	memoryConnections = 1000
-	memoryRequests    = 20000
-	memoryPace        = 500 // requests per second, over all connections
+	memoryRequests    = 3000
+	memoryPace        = 100 // requests per second, over all connections
 )
 
 // memory measures what a thousand clients at rest cost: each connection asks now and then.
