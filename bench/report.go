@@ -82,8 +82,8 @@ func number(v float64) string {
 }
 
 const (
-	chartWidth = 760
-	chartLeft  = 330 // where bars begin
+	chartWidth = 900
+	chartLeft  = 460 // where bars begin
 	chartBar   = 300 // the longest bar
 	chartRow   = 24
 )

@@ -5,6 +5,7 @@ package observe
 import (
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,6 +26,34 @@ type Metrics struct {
 	lost     prometheus.Counter
 	reloads  *prometheus.CounterVec
 	snapshot *prometheus.GaugeVec
+	bound    sync.Map // series to *bound: looking labels up costs more than counting
+}
+
+// series is what the metrics of an ordinary request are bound by. Its values are bounded as the labels are.
+type series struct {
+	service, route, method string
+	status                 int
+}
+
+// bound are the metrics of one series.
+type bound struct {
+	requests       prometheus.Counter
+	took, upstream prometheus.Observer
+	in, out        prometheus.Counter
+}
+
+func (m *Metrics) of(e *event.Event) *bound {
+	key := series{e.Service, e.Route, method(e.Method), e.Status}
+	if b, ok := m.bound.Load(key); ok {
+		return b.(*bound) //nolint:forcetypeassert // the map holds nothing else
+	}
+	b := &bound{
+		requests: m.requests.WithLabelValues(key.service, key.route, key.method, strconv.Itoa(key.status)),
+		took:     m.took.WithLabelValues(key.service), upstream: m.upstream.WithLabelValues(key.service),
+		in: m.bytes.WithLabelValues(key.service, "in"), out: m.bytes.WithLabelValues(key.service, "out"),
+	}
+	m.bound.Store(key, b)
+	return b
 }
 
 // NewMetrics registers the series. InFlight is read at every scrape.
@@ -68,17 +97,14 @@ func (m *Metrics) Reloaded(ok bool, version string) {
 
 // Observe counts one event.
 func (m *Metrics) Observe(e *event.Event) {
-	m.requests.WithLabelValues(e.Service, e.Route, method(e.Method), statusText(e.Status)).Inc()
-	m.took.WithLabelValues(e.Service).Observe(e.Took.Seconds())
+	b := m.of(e)
+	b.requests.Inc()
+	b.took.Observe(e.Took.Seconds())
 	if e.Upstream != "" {
-		m.upstream.WithLabelValues(e.Service).Observe(e.UpstreamTook.Seconds())
+		b.upstream.Observe(e.UpstreamTook.Seconds())
 	}
-	if e.BytesIn > 0 {
-		m.bytes.WithLabelValues(e.Service, "in").Add(float64(e.BytesIn))
-	}
-	if e.BytesOut > 0 {
-		m.bytes.WithLabelValues(e.Service, "out").Add(float64(e.BytesOut))
-	}
+	b.in.Add(float64(e.BytesIn))
+	b.out.Add(float64(e.BytesOut))
 	if e.Problem == "" && !e.DryRun {
 		return
 	}
@@ -87,17 +113,6 @@ func (m *Metrics) Observe(e *event.Event) {
 			m.denials.WithLabelValues(e.Route, s.Name, e.Problem, strconv.FormatBool(s.DryRun)).Inc()
 		}
 	}
-}
-
-// statusText avoids formatting the few statuses that nearly all answers have.
-func statusText(status int) string {
-	switch status {
-	case http.StatusOK:
-		return "200"
-	case http.StatusForbidden:
-		return "403"
-	}
-	return strconv.Itoa(status)
 }
 
 // method keeps the label bounded: anyone can send any token as a method.

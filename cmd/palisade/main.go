@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -31,9 +30,6 @@ func main() {
 
 // run is main with its edges given, so that scripts can test it.
 func run(args []string, stdout, stderr io.Writer) int {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(200) // a data path is short-lived garbage: fewer collections, a few MB more
-	}
 	var c cli
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("palisade"), kong.Description(description), kong.UsageOnError(),

@@ -45,6 +45,7 @@ type exchange struct {
 	ev         event.Event
 
 	deadline time.Time // write deadline in force
+	clock    time.Time // when the stage before ended, which is when the next begins
 }
 
 func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Request) {
@@ -52,6 +53,7 @@ func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Re
 	x.rc = http.NewResponseController(w)
 	r := &x.req
 	r.Received = time.Now()
+	x.clock = r.Received
 	id, err := uuid.NewV7()
 	if err != nil {
 		id = uuid.UUID{} // the zero id stands out; entropy failing is fatal in crypto/rand anyway
@@ -145,7 +147,7 @@ func (x *exchange) decide() error {
 
 func (x *exchange) stage(name string, f func() error) error {
 	x.req.Trail = append(x.req.Trail, event.Stage{Name: name})
-	began := time.Now()
+	began := x.clock
 	err := f()
 	x.settle(err, began)
 	return err
@@ -166,7 +168,8 @@ func (x *exchange) step(s *Step) error {
 // settle writes what the running stage decided into the trail.
 func (x *exchange) settle(err error, began time.Time) {
 	st := &x.req.Trail[len(x.req.Trail)-1]
-	st.Took = time.Since(began)
+	x.clock = time.Now()
+	st.Took = x.clock.Sub(began)
 	if err == nil {
 		st.Outcome = event.OutcomePass
 		return

@@ -18,7 +18,7 @@ import (
 // forward sends on what was decided about, byte for byte, and streams the answer back.
 func (x *exchange) forward() {
 	x.req.Trail = append(x.req.Trail, event.Stage{Name: event.StageForward})
-	began := time.Now()
+	began := x.clock
 	svc := x.route.Service
 	select {
 	case svc.slots <- struct{}{}:

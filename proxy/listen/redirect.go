@@ -5,18 +5,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/palisade-security/palisade/proxy/canon"
 )
 
 // Redirect answers plain HTTP with a permanent redirect to the same host and target over https, for
 // declared hosts only. Nothing else is served in the clear.
 func Redirect(port string, hosts func() []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		host = strings.ToLower(host)
-		if !declared(hosts(), host) || !strings.HasPrefix(r.RequestURI, "/") || strings.HasPrefix(r.RequestURI, "//") {
+		host, _, err := canon.Host(r.Host)
+		if err != nil || !declared(hosts(), host) || !strings.HasPrefix(r.RequestURI, "/") || strings.HasPrefix(r.RequestURI, "//") {
 			http.Error(w, "no such host", http.StatusNotFound)
 			return
 		}
