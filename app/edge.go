@@ -90,7 +90,7 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 	var rec journal.Recovery
 	var err error
-	e.journal, rec, err = journal.Open(journal.Options{Dir: e.recordsDir(snap), KeepBytes: int64(snap.Audit.Keep)})
+	e.journal, rec, err = journal.Open(journal.Options{Dir: recordsDir(e.state, snap), KeepBytes: int64(snap.Audit.Keep)})
 	if err != nil {
 		if errors.Is(err, journal.ErrLocked) {
 			return fmt.Errorf("opening the record: another gateway runs on %s: %w", e.state, err)
@@ -123,8 +123,6 @@ func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 	e.recorder.spans = e.spans
 	return err
 }
-
-func (e *edge) recordsDir(snap *model.Snapshot) string { return recordsDir(e.state, snap) }
 
 // recordsDir is where events are kept: as declared, or in the state directory.
 func recordsDir(state string, snap *model.Snapshot) string {

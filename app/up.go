@@ -22,7 +22,7 @@ import (
 func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 	st := o.style()
 	e, findings, err := openEdge(ctx, o, true)
-	e.sayFindings(o, findings)
+	o.tell(findings)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (e *edge) freePorts(ctx context.Context) error {
 // Edge runs the data path alone, before services that others run. Development providers are refused.
 func Edge(ctx context.Context, o *Options, reload <-chan struct{}) error {
 	e, findings, err := openEdge(ctx, o, false)
-	e.sayFindings(o, findings)
+	o.tell(findings)
 	if err != nil {
 		return err
 	}
@@ -98,12 +98,6 @@ func Edge(ctx context.Context, o *Options, reload <-chan struct{}) error {
 		_, err := fmt.Fprintf(o.Err, "palisade edge %s serves %s, admin on http://%s\n", short(e.gate.Snapshot.Version), strings.Join(e.urls(), " "), e.gate.Snapshot.Edge.Admin)
 		return err
 	}, reload)
-}
-
-func (e *edge) sayFindings(o *Options, findings []model.Finding) {
-	if len(findings) > 0 {
-		(&edge{o: o}).tellFindings(findings)
-	}
 }
 
 func addressOf(specs []process.Spec, name string) string {

@@ -62,6 +62,11 @@ func count(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
+// tell prints findings for people; a terminal that is gone cannot be told.
+func (o *Options) tell(findings []model.Finding) {
+	_ = o.printFindings(o.Err, findings)
+}
+
 func (o *Options) printFindings(w io.Writer, findings []model.Finding) error {
 	var b bytes.Buffer
 	if err := model.FormatFindings(&b, findings); err != nil {

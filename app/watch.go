@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-
-	"github.com/palisade-security/palisade/model"
 )
 
 // settle is how long files must be quiet before they are read: editors write in several steps.
@@ -88,10 +85,10 @@ func (e *edge) reloadAndTell(ctx context.Context) {
 	switch {
 	case err != nil:
 		e.refused = true
-		e.tellFindings(findings)
+		e.o.tell(findings)
 		slog.ErrorContext(ctx, "reload refused; the model before keeps serving", "error", err)
 	case version != before:
-		e.tellFindings(findings)
+		e.o.tell(findings)
 		slog.InfoContext(ctx, "reloaded", "snapshot", short(version))
 		e.refused = false
 	case e.refused:
@@ -101,10 +98,3 @@ func (e *edge) reloadAndTell(ctx context.Context) {
 }
 
 func short(version string) string { return version[:min(12, len(version))] }
-
-func (e *edge) tellFindings(findings []model.Finding) {
-	var b bytes.Buffer
-	if err := model.FormatFindings(&b, findings); err == nil {
-		_, _ = e.o.Err.Write(b.Bytes()) // a terminal that is gone cannot be told
-	}
-}

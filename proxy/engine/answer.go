@@ -148,8 +148,8 @@ func (x *exchange) commonHeader(h http.Header) {
 	x.allowOrigin(h)
 }
 
-// answerHeader copies what a service answered, hardened. It reports whether trailers may follow.
-func (x *exchange) answerHeader(h http.Header, resp *upstream.Response) bool {
+// answerHeader copies what a service answered, hardened.
+func (x *exchange) answerHeader(h http.Header, resp *upstream.Response) {
 	values := make([]string, 0, len(resp.Header)+4) // one allocation for all
 	set := func(name, v string) {
 		values = append(values, v)
@@ -185,7 +185,6 @@ func (x *exchange) answerHeader(h http.Header, resp *upstream.Response) bool {
 	}
 	delete(h, "X-Request-Id")
 	x.commonHeader(h)
-	return true
 }
 
 // hopByHop reports whether a field concerns one connection only (RFC 9110, section 7.6.1).

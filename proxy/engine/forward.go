@@ -164,7 +164,7 @@ func (x *exchange) relay(resp *upstream.Response) {
 		return
 	}
 	h := x.w.Header()
-	trailers := x.answerHeader(h, resp)
+	x.answerHeader(h, resp)
 	x.extendWrite()
 	x.answered = true
 	x.ev.Status = resp.Status
@@ -177,7 +177,7 @@ func (x *exchange) relay(resp *upstream.Response) {
 		return
 	}
 	for _, f := range resp.Trailer() {
-		if trailers && !hopByHop(f.Name) && !forbiddenTrailer(f.Name) {
+		if !hopByHop(f.Name) && !forbiddenTrailer(f.Name) {
 			h.Add("Trailer:"+f.Name, f.Value) // net/http sends names with this prefix as trailers
 		}
 	}

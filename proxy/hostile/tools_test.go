@@ -20,7 +20,7 @@ func TestSlowHTTPTest(t *testing.T) {
 	}
 	tool, err := exec.LookPath("slowhttptest")
 	if err != nil {
-		t.Skip("slowhttptest is not installed; see scripts/deps.sh")
+		t.Fatal("slowhttptest is not installed; see scripts/deps.sh")
 	}
 	for _, c := range []struct {
 		name string
@@ -91,7 +91,7 @@ func TestH2Spec(t *testing.T) {
 	find.Dir = "../.."
 	path, err := find.Output()
 	if err != nil {
-		t.Skipf("h2spec cannot be built: %v", err)
+		t.Fatalf("h2spec cannot be built: %v", err)
 	}
 	f := newFront(t, bounds{})
 	_, port, err := net.SplitHostPort(f.address)
