@@ -1,0 +1,205 @@
+package isolate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	lineFD      = 3 // the file that Command hands over
+	dialTimeout = 10 * time.Second
+	exitBroken  = 125 // the namespace failed, not the service
+)
+
+// inside is the process that holds a namespace open and is the parent of its service.
+type inside struct {
+	conn    *net.UnixConn
+	command []string
+
+	write   sync.Mutex
+	work    sync.WaitGroup
+	service *exec.Cmd
+	ended   chan int // the service's exit code
+}
+
+// Inside is the program's main function within a namespace: it serves the outside until that is gone or the service has
+// ended, and returns the service's exit code.
+func Inside(ctx context.Context, command []string, stderr io.Writer) int {
+	f := os.NewFile(lineFD, "isolate")
+	conn, err := net.FileConn(f)
+	_ = f.Close() // FileConn has its own copy, and the service must not get ours
+	uc, ok := conn.(*net.UnixConn)
+	if err != nil || !ok || len(command) == 0 {
+		fmt.Fprintln(stderr, "palisade: this verb is for palisade itself")
+		return exitBroken
+	}
+	in := &inside{conn: uc, command: command, ended: make(chan int, 1)}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		in.serve(ctx)
+	}()
+	for {
+		select {
+		case s := <-signals:
+			if in.forward(s) {
+				return exitBroken // before the service began
+			}
+		case code := <-in.ended:
+			return code
+		case <-gone:
+			in.kill()
+			return exitBroken
+		}
+	}
+}
+
+// forward hands a signal to the service and reports whether there is none yet.
+func (in *inside) forward(s os.Signal) bool {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if in.service == nil {
+		return true
+	}
+	_ = in.service.Process.Signal(s) // fails only when it has ended
+	return false
+}
+
+// kill ends a service whose way out is gone.
+func (in *inside) kill() {
+	in.write.Lock()
+	defer in.write.Unlock()
+	if in.service != nil {
+		_ = in.service.Process.Kill() // fails only when it has ended
+	}
+}
+
+// serve answers requests until the outside is gone.
+func (in *inside) serve(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer in.work.Wait()
+	defer cancel()
+	b := make([]byte, packet)
+	for {
+		n, err := in.conn.Read(b)
+		if err != nil || n == 0 {
+			return
+		}
+		var r request
+		if err := json.Unmarshal(b[:n], &r); err != nil {
+			return
+		}
+		in.work.Go(func() { in.answer(ctx, &r) })
+	}
+}
+
+func (in *inside) answer(ctx context.Context, r *request) {
+	f, err := in.do(ctx, r)
+	out := reply{ID: r.ID}
+	if err != nil {
+		out.Error = err.Error()
+	}
+	in.write.Lock()
+	defer in.write.Unlock()
+	_ = writeReply(in.conn, out, f) // the outside that is gone ends serve
+	if f != nil {
+		_ = f.Close()
+	}
+}
+
+func (in *inside) do(ctx context.Context, r *request) (*os.File, error) {
+	switch r.Op {
+	case opSetup:
+		return nil, setUp(r.Hosts)
+	case opListen:
+		return listen(ctx, r.Address)
+	case opDial:
+		return dial(ctx, r.Address)
+	case opStart:
+		return nil, in.start()
+	}
+	return nil, fmt.Errorf("unknown request %q", r.Op)
+}
+
+type filer interface{ File() (*os.File, error) }
+
+func fileOf(c io.Closer) (*os.File, error) {
+	defer func() { _ = c.Close() }() // the file is a copy
+	f, ok := c.(filer)
+	if !ok {
+		return nil, errors.New("not a socket")
+	}
+	return f.File()
+}
+
+func listen(ctx context.Context, address string) (*os.File, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return fileOf(ln)
+}
+
+func dial(ctx context.Context, address string) (*os.File, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	d.SetMultipathTCP(false)
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return fileOf(c)
+}
+
+// start runs the service without any right over its namespace.
+func (in *inside) start() error {
+	cmd := exec.Command(in.command[0], in.command[1:]...) //nolint:gosec,noctx // the declared command; it ends with us
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in.write.Lock()
+	defer in.write.Unlock()
+	if in.service != nil {
+		return errors.New("the service runs already")
+	}
+	started := make(chan error)
+	go func() { // on one thread to the end: the service is to die with its parent, which to Linux is a thread
+		err := powerless(cmd.Start)
+		started <- err
+		if err == nil {
+			in.ended <- exitCode(cmd.Wait())
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	in.service = cmd
+	return nil
+}
+
+// exitCode is that of a shell: the service's own, or 128 and the signal that ended it.
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		if err != nil {
+			return exitBroken
+		}
+		return 0
+	}
+	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return exit.ExitCode()
+}

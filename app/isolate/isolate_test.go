@@ -1,0 +1,151 @@
+package isolate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain is also the inside of namespaces and the service in them.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == Verb:
+		os.Exit(Inside(context.Background(), os.Args[2:], os.Stderr))
+	case len(os.Args) > 1 && os.Args[1] == "service":
+		os.Exit(service(os.Args[2]))
+	}
+	os.Exit(m.Run())
+}
+
+// service answers what a service in a namespace can see.
+func service(outside string) int {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/call", func(w http.ResponseWriter, r *http.Request) {
+		resp, err := http.Get(r.FormValue("url"))
+		if err != nil {
+			fmt.Fprint(w, err)
+			return
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(w, resp.Body)
+	})
+	mux.HandleFunc("/outside", func(w http.ResponseWriter, _ *http.Request) {
+		_, err := net.DialTimeout("tcp", outside, time.Second)
+		fmt.Fprint(w, err)
+	})
+	mux.HandleFunc("/rights", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, syscall.Sethostname([]byte("x")), loopbackUp(), syscall.Unshare(syscall.CLONE_NEWNS))
+	})
+	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
+	fmt.Println(http.ListenAndServe("127.0.0.1:8080", mux))
+	return 1
+}
+
+// start runs the service isolated, with one name that leads to a listener of ours.
+func start(t *testing.T, outside string) (*Pod, *exec.Cmd) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, line, err := Command([]string{self, "service", outside})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.ExtraFiles[0].Close()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	at := netip.MustParseAddrPort("127.1.0.1:80")
+	p, err := Open(t.Context(), line, &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	if err := p.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		c, err := p.Dial(t.Context(), "tcp", "127.0.0.1:8080")
+		if err == nil {
+			_ = c.Close()
+			return p, cmd
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func ask(t *testing.T, p *Pod, path string) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DialContext: p.Dial, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:8080"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestPod(t *testing.T) {
+	outside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	p, cmd := start(t, outside.Addr().String())
+	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "through the sidecar to ", r.Host)
+	})}
+	go func() { _ = server.Serve(p.Listeners[0]) }()
+	defer server.Close()
+
+	if got := ask(t, p, "/call?url=http://catalog/"); got != "through the sidecar to catalog" {
+		t.Errorf("a declared name: got %q", got)
+	}
+	if got := ask(t, p, "/outside"); !strings.Contains(got, "connection refused") {
+		t.Errorf("a listener of the host was reached from inside: %s", got)
+	}
+	if got := ask(t, p, "/call?url=http://192.0.2.1/"); !strings.Contains(got, "network is unreachable") {
+		t.Errorf("there is a way out: %s", got)
+	}
+	if got := ask(t, p, "/rights"); strings.Contains(got, "nil") {
+		t.Errorf("the service has rights over its namespace: %s", got)
+	}
+	if c, err := net.Dial("tcp", "127.0.0.1:8080"); err == nil {
+		_ = c.Close()
+		t.Error("the service is reachable from outside")
+	}
+	if _, err := p.Dial(t.Context(), "tcp", "127.0.0.1:9"); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("a closed port: got %v", err)
+	}
+	_ = ask(t, p, "/exit")
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		t.Errorf("got %v, want the service's exit code", err)
+	}
+	if _, err := p.Dial(t.Context(), "tcp", "127.0.0.1:8080"); err == nil {
+		t.Error("dialed into a namespace that is gone")
+	}
+}

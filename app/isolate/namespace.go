@@ -1,0 +1,72 @@
+package isolate
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// setUp brings loopback up and puts the names of the namespace in place of the host's.
+func setUp(hosts string) error {
+	if err := loopbackUp(); err != nil {
+		return err
+	}
+	// What is mounted here must not be seen outside.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	if err := unix.Mount(hosts, "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mounting /etc/hosts: %w", err)
+	}
+	return nil
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("bringing loopback up: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	ifr, err := unix.NewIfreq("lo")
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, ifr)
+	}
+	if err == nil {
+		ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
+		err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+	}
+	if err != nil {
+		return fmt.Errorf("bringing loopback up: %w", err)
+	}
+	return nil
+}
+
+// overNamespaces are the rights with which a process could leave its namespace or change it.
+func overNamespaces() []uintptr {
+	return []uintptr{
+		unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO,
+		unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_MKNOD, unix.CAP_SYS_BOOT,
+	}
+}
+
+// powerless calls f, which starts a process, so that the process has none of the rights over its namespace and cannot
+// get them by running another program. It gives up the thread it runs on.
+func powerless(f func() error) error {
+	runtime.LockOSThread() // and never unlocked: the thread ends with its goroutine
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("giving up rights: %w", err)
+	}
+	if os.Geteuid() == 0 {
+		for _, c := range overNamespaces() {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+				return fmt.Errorf("giving up rights: %w", err)
+			}
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("giving up rights: %w", err)
+	}
+	return f()
+}
