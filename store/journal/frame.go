@@ -40,10 +40,15 @@ func sumFrame(payload uint32, length uint32, seq uint64) uint32 {
 	return crc32.Update(payload, castagnoli, b[:])
 }
 
+// appendFrame sums length and sequence where they lie in dst: an array of its own would be an allocation for
+// every record, under the journal's lock.
 func appendFrame(dst, rec []byte, seq uint64, payload uint32) []byte {
+	at := len(dst)
 	length := uint32(len(rec))
 	dst = binary.LittleEndian.AppendUint32(dst, length)
-	dst = binary.LittleEndian.AppendUint32(dst, sumFrame(payload, length, seq))
+	dst = binary.LittleEndian.AppendUint64(dst, seq)
+	sum := crc32.Update(payload, castagnoli, dst[at:])
+	dst = binary.LittleEndian.AppendUint32(dst[:at+4], sum)
 	dst = binary.LittleEndian.AppendUint64(dst, seq)
 	return append(dst, rec...)
 }
