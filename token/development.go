@@ -1,6 +1,6 @@
-// Package token issues tokens. For now it holds the development issuer behind "palisade token": short-lived
-// access tokens for a laptop, believed only by gateways that "palisade up" started. It verifies nothing; that
-// is proxy/filter/jwt.
+// Package token issues tokens: those of the development issuer behind "palisade token", short-lived access tokens for a
+// laptop, believed only by gateways that "palisade up" started; and the transaction tokens that carry users from the edge
+// through the mesh. It verifies nothing; that is proxy/filter/jwt.
 package token
 
 import (
