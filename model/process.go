@@ -5,7 +5,8 @@ import "slices"
 // Process is a command of a service as "palisade up" starts it.
 type Process struct {
 	Service string
-	Address string // where it will listen: scheme://host:port
+	Address string   // where it will listen: scheme://host:port
+	Build   []string // runs to its end before Command, outside the service's isolated network; empty: nothing
 	Command []string
 	Dir     string           // absolute
 	Env     map[string]Value // references absolute; see Value.Resolve
@@ -22,7 +23,7 @@ func (d *Declared) Processes() []Process {
 	for _, name := range d.startOrder(waits) {
 		s := d.Fleet.Services[name]
 		key := join("services", name) + ".run"
-		p := Process{Service: name, Address: s.Address, Command: slices.Clone(s.Run.Command), Ready: s.Run.Ready, Dir: d.folder(key)}
+		p := Process{Service: name, Address: s.Address, Build: slices.Clone(s.Run.Build), Command: slices.Clone(s.Run.Command), Ready: s.Run.Ready, Dir: d.folder(key)}
 		if s.Run.Dir != "" {
 			if dir, err := d.resolve(key+".dir", s.Run.Dir); err == nil {
 				p.Dir = dir

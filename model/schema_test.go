@@ -19,14 +19,21 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// comments returns the comment of every field ("Fleet.Version") and type ("Fleet") of types.go.
+// comments returns the comment of every field ("Fleet.Version") and type ("Fleet") of the model's types.
 func comments(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "types.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := make(map[string]string)
+	for _, name := range []string{"types.go", "types_mesh.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		typeComments(file, out)
+	}
+	return out
+}
+
+func typeComments(file *ast.File, out map[string]string) {
 	for _, decl := range file.Decls {
 		general, ok := decl.(*ast.GenDecl)
 		if !ok || general.Tok != token.TYPE {
@@ -49,7 +56,6 @@ func comments(t *testing.T) map[string]string {
 			}
 		}
 	}
-	return out
 }
 
 func sentence(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -17,6 +17,8 @@ type Snapshot struct {
 	Redact      []string           `json:"redact,omitempty"` // lower case, sorted: from audit and data classes
 	Telemetry   Telemetry          `json:"telemetry"`
 	Development bool               `json:"development,omitempty"` // compiled for "palisade up": development providers are honoured
+	Mesh        *ResolvedMesh      `json:"mesh,omitempty"`        // nil without one
+	Self        string             `json:"self,omitempty"`        // SPIFFE ID of the proxy whose slice this is; empty for the whole
 }
 
 // ResolvedProvider is a Provider with its name and defaults.
@@ -45,11 +47,52 @@ type ResolvedService struct {
 	CA       []byte   `json:"ca,omitempty"` // content of Upstream.CA
 	Limits   []Limit  `json:"limits,omitempty"`
 	Position Position `json:"position"`
+
+	// What follows is set in a mesh alone.
+	ID        string              `json:"id,omitempty"`        // SPIFFE ID
+	Sidecars  []string            `json:"sidecars,omitempty"`  // host:port; none: found through control
+	Workloads []Workload          `json:"workloads,omitempty"` // any of these is the service
+	Serve     []ResolvedRoute     `json:"serve,omitempty"`     // what other services may ask, sorted by ID; never of a tcp service
+	Egress    []Egress            `json:"egress,omitempty"`    // sorted by host and port
+	Broker    string              `json:"broker,omitempty"`
+	Publish   map[string][]string `json:"publish,omitempty"` // broker to subjects
+	Subscribe map[string][]string `json:"subscribe,omitempty"`
+	Clients   []BrokerClient      `json:"clients,omitempty"` // of a broker, sorted by service
 }
 
-// ResolvedRoute is one exposure with everything that decides about it.
+// BrokerClient is what one service may do at a broker.
+type BrokerClient struct {
+	Service   string   `json:"service"`
+	ID        string   `json:"id"` // SPIFFE ID
+	Publish   []string `json:"publish,omitempty"`
+	Subscribe []string `json:"subscribe,omitempty"`
+}
+
+// ResolvedMesh is a Mesh with its defaults and the content of the files it names.
+type ResolvedMesh struct {
+	SVID        SVID                 `json:"svid"`
+	WorkloadAPI string               `json:"workload_api,omitempty"` // an external issuer; empty: our own authority
+	Chain       []byte               `json:"chain,omitempty"`        // PEM of the upstream authority, the intermediate first; empty: an own root
+	Key         Value                `json:"key,omitzero"`           // reference to the PEM key of the intermediate
+	Keys        string               `json:"keys,omitempty"`         // URL of the keeper; empty: a sealed file
+	Stale       string               `json:"stale"`                  // stop or serve
+	Isolation   string               `json:"isolation"`              // namespace or off
+	Control     string               `json:"control"`                // host:port
+	Federation  []ResolvedFederation `json:"federation,omitempty"`   // sorted by trust domain
+}
+
+// ResolvedFederation is another trust domain with its first bundle.
+type ResolvedFederation struct {
+	TrustDomain string `json:"trust_domain"`
+	URL         string `json:"url"`
+	Profile     string `json:"profile"`               // web or spiffe
+	EndpointID  string `json:"endpoint_id,omitempty"` // for profile spiffe
+	Bundle      []byte `json:"bundle,omitempty"`      // SPIFFE JSON
+}
+
+// ResolvedRoute is one exposure, or one path served to other services, with everything that decides about it.
 type ResolvedRoute struct {
-	ID         string          `json:"id"` // service + " " + host + path template, e.g. "orders shop.localhost/orders/{id}"; unique
+	ID         string          `json:"id"` // service + " " + host + path template, e.g. "orders shop.localhost/orders/{id}"; between services "mesh:orders:/orders/{id}"; unique
 	Service    string          `json:"service"`
 	Host       string          `json:"host"`
 	Path       string          `json:"path"`
@@ -67,6 +110,7 @@ type ResolvedRoute struct {
 	DryRun     []string        `json:"dry_run,omitempty"`
 	Deprecated bool            `json:"deprecated,omitempty"`
 	CORS       []string        `json:"cors,omitempty"`
+	Callers    []string        `json:"callers,omitempty"` // SPIFFE IDs of the workloads that may ask, sorted; none: clients of the edge, without an identity
 	Position   Position        `json:"position"`
 }
 

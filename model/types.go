@@ -16,6 +16,7 @@ type Fleet struct {
 	WAF         WAF                 `yaml:"waf,omitempty" json:"waf,omitzero"`                   // defaults for every route
 	Audit       Audit               `yaml:"audit,omitempty" json:"audit,omitzero"`               // what recording must guarantee
 	Telemetry   Telemetry           `yaml:"telemetry,omitempty" json:"telemetry,omitzero"`       // traces
+	Mesh        *Mesh               `yaml:"mesh,omitempty" json:"mesh,omitzero"`                 // identities and sidecars for the services; {} takes every default
 }
 
 // Edge declares listeners and the bounds every outside request meets.
@@ -117,22 +118,30 @@ type Class struct {
 // Service is one member of the fleet. Exactly one of Address and Run with Address is meaningful: Address is
 // always where it listens, Run says how "palisade up" starts it.
 type Service struct {
-	Description string   `yaml:"description,omitempty" json:"description,omitzero"`
-	Owner       string   `yaml:"owner,omitempty" json:"owner,omitzero"`       // team that answers for it
-	Address     string   `yaml:"address" json:"address"`                      // http://host:port, https://host:port, h2c://host:port (gRPC)
-	Run         *Run     `yaml:"run,omitempty" json:"run,omitzero"`           // started by "palisade up"
-	API         string   `yaml:"api,omitempty" json:"api,omitzero"`           // OpenAPI document, relative to the file that names it
-	Data        []string `yaml:"data,omitempty" json:"data,omitzero"`         // data classes it holds
-	Callers     []string `yaml:"callers,omitempty" json:"callers,omitzero"`   // services that may call it
-	Expose      []Route  `yaml:"expose,omitempty" json:"expose,omitzero"`     // what the edge lets in
-	Limits      []Limit  `yaml:"limits,omitempty" json:"limits,omitzero"`     // for every route of the service
-	Upstream    Upstream `yaml:"upstream,omitempty" json:"upstream,omitzero"` // how the edge talks to it
+	Description string              `yaml:"description,omitempty" json:"description,omitzero"`
+	Owner       string              `yaml:"owner,omitempty" json:"owner,omitzero"`               // team that answers for it
+	Address     string              `yaml:"address" json:"address"`                              // http://host:port, https://host:port, h2c://host:port (gRPC); in a mesh also tcp://host:port
+	Run         *Run                `yaml:"run,omitempty" json:"run,omitzero"`                   // started by "palisade up"
+	API         string              `yaml:"api,omitempty" json:"api,omitzero"`                   // OpenAPI document, relative to the file that names it
+	Data        []string            `yaml:"data,omitempty" json:"data,omitzero"`                 // data classes it holds
+	Callers     []string            `yaml:"callers,omitempty" json:"callers,omitzero"`           // services that may call it; default those that serve names, and clients of a broker
+	Expose      []Route             `yaml:"expose,omitempty" json:"expose,omitzero"`             // what the edge lets in
+	Limits      []Limit             `yaml:"limits,omitempty" json:"limits,omitzero"`             // for every route of the service
+	Upstream    Upstream            `yaml:"upstream,omitempty" json:"upstream,omitzero"`         // how the edge talks to it
+	Sidecar     Sidecar             `yaml:"sidecar,omitempty" json:"sidecar,omitzero"`           // where the sidecars of the service are
+	Workloads   []Workload          `yaml:"workloads,omitempty" json:"workloads,omitzero"`       // what may be this service; any of these
+	Serve       []Serve             `yaml:"serve,omitempty" json:"serve,omitzero"`               // what which callers may ask; default everything
+	Egress      []Egress            `yaml:"egress,omitempty" json:"egress,omitzero"`             // hosts outside the fleet it may reach; default none
+	Publish     map[string][]string `yaml:"publish,omitempty" json:"publish,omitzero"`           // broker to the subjects it may send to: orders.>
+	Subscribe   map[string][]string `yaml:"subscribe,omitempty" json:"subscribe,omitzero"`       // broker to the subjects it may receive
+	Broker      string              `yaml:"broker,omitempty" json:"broker,omitzero" enum:"nats"` // the service is a message broker that asks us what its clients may do: nats
 }
 
 // Run is a process that "palisade up" starts, waits for and stops.
 type Run struct {
 	Command []string         `yaml:"command" json:"command"`
-	Dir     string           `yaml:"dir,omitempty" json:"dir,omitzero"` // relative to the file that names it; default its folder
+	Build   []string         `yaml:"build,omitempty" json:"build,omitzero"` // command that runs to its end before the service starts, outside its isolated network
+	Dir     string           `yaml:"dir,omitempty" json:"dir,omitzero"`     // relative to the file that names it; default its folder
 	Env     map[string]Value `yaml:"env,omitempty" json:"env,omitzero"`
 	Ready   string           `yaml:"ready,omitempty" json:"ready,omitzero"` // path that answers 2xx when ready; default: the port accepts
 	After   []string         `yaml:"after,omitempty" json:"after,omitzero"` // services that must be ready first; callees always are
