@@ -37,4 +37,4 @@ bench: ## end to end, side by side with peers; see docs/performance.md
 	@scripts/bench.sh
 
 golden: ## rewrite golden files after a change that means to
-	$(GO) test ./model -update
+	$(GO) test ./model ./event -update

@@ -34,40 +34,35 @@ func AppendJSON(dst []byte, e *Event) []byte {
 const classification = `"class_uid":4002,"class_name":"HTTP Activity","category_uid":4,"category_name":"Network Activity"`
 
 func (o *object) classification(e *Event, v verdict) {
-	id, name := activity(e.Method)
 	o.raw(classification)
-	o.exact(`"activity_id":`, int64(id))
-	if id == 99 {
-		o.must(`"activity_name":`, e.Method)
+	if known, ok := activity(e.Method); ok {
+		o.raw(known)
 	} else {
-		o.must(`"activity_name":`, name)
+		o.must(`"activity_id":99,"activity_name":"`, e.Method)
+		o.raw(`"type_uid":400299`)
 	}
-	o.exact(`"type_uid":`, int64(classHTTPActivity*100+id))
 	o.exact(`"time":`, e.Time.UnixMilli())
-	o.exact(`"severity_id":`, int64(v.severityID))
-	o.must(`"severity":`, v.severity)
-	status, text := e.succeeded()
-	o.exact(`"status_id":`, int64(status))
-	o.must(`"status":`, text)
-	o.str(`"status_detail":`, e.Problem)
+	o.raw(v.severity)
+	o.raw(status(e))
+	o.str(`"status_detail":"`, e.Problem)
 	o.num(`"duration":`, e.Took.Milliseconds())
 }
 
+const metadata = `"metadata":{"version":"` + SchemaVersion + `","product":{"name":"Palisade","vendor_name":"Palisade"},"profiles":`
+
 func (o *object) metadata(e *Event) {
-	o.nest(`"metadata":`)
-	o.raw(`"version":"` + SchemaVersion + `","product":{"name":"Palisade","vendor_name":"Palisade"}`)
 	if e.TraceID != "" {
-		o.raw(`"profiles":["host","security_control","trace"]`)
+		o.raw(metadata + `["host","security_control","trace"]`)
 	} else {
-		o.raw(`"profiles":["host","security_control"]`)
+		o.raw(metadata + `["host","security_control"]`)
 	}
 	if e.Open { // the closing record takes the plain id
-		o.must(`"uid":`, e.ID)
+		o.must(`"uid":"`, e.ID)
 		o.dst = append(o.dst[:len(o.dst)-len(`",`)], `:open",`...)
 	} else {
-		o.str(`"uid":`, e.ID)
+		o.str(`"uid":"`, e.ID)
 	}
-	o.str(`"correlation_uid":`, e.ID)
+	o.str(`"correlation_uid":"`, e.ID)
 	o.close()
 }
 
@@ -78,8 +73,7 @@ func (o *object) control(e *Event, v verdict) {
 	} else {
 		o.raw(`"action_id":2,"action":"Denied"`)
 	}
-	o.exact(`"disposition_id":`, int64(v.dispositionID))
-	o.must(`"disposition":`, v.disposition)
+	o.raw(v.disposition)
 	o.flag(`"is_alert":`, v.alert)
 	if v.stage == nil {
 		return
@@ -91,8 +85,8 @@ func (o *object) control(e *Event, v verdict) {
 			} else {
 				o.nest(`"policy":`)
 			}
-			o.must(`"uid":`, r.Policy)
-			o.str(`"desc":`, r.Text)
+			o.must(`"uid":"`, r.Policy)
+			o.str(`"desc":"`, r.Text)
 			o.close()
 			return
 		}
@@ -101,26 +95,26 @@ func (o *object) control(e *Event, v verdict) {
 
 func (o *object) request(e *Event) {
 	o.nest(`"http_request":`)
-	o.str(`"uid":`, e.ID)
-	o.str(`"http_method":`, e.Method)
-	o.str(`"version":`, e.Proto)
+	o.str(`"uid":"`, e.ID)
+	o.str(`"http_method":"`, e.Method)
+	o.str(`"version":"`, e.Proto)
 	o.nest(`"url":`)
-	o.str(`"scheme":`, e.Scheme)
+	o.str(`"scheme":"`, e.Scheme)
 	host, port := splitHost(e.Host)
-	o.str(`"hostname":`, host)
+	o.str(`"hostname":"`, host)
 	o.num(`"port":`, int64(port))
-	o.must(`"path":`, e.Path)
-	o.str(`"query_string":`, e.Query)
+	o.must(`"path":"`, e.Path)
+	o.str(`"query_string":"`, e.Query)
 	o.close()
-	o.str(`"user_agent":`, e.UserAgent)
-	o.str(`"referrer":`, e.Referer)
+	o.str(`"user_agent":"`, e.UserAgent)
+	o.str(`"referrer":"`, e.Referer)
 	o.exact(`"body_length":`, e.BytesIn)
 	if len(e.Headers) > 0 {
 		o.list(`"http_headers":`)
 		for _, h := range e.Headers {
 			o.open()
-			o.must(`"name":`, h.Name)
-			o.must(`"value":`, h.Value)
+			o.must(`"name":"`, h.Name)
+			o.must(`"value":"`, h.Value)
 			o.close()
 		}
 		o.endList()
@@ -144,9 +138,9 @@ func (o *object) endpoints(e *Event) {
 	if e.Client != "" {
 		o.nest(`"src_endpoint":`)
 		if _, err := netip.ParseAddr(e.Client); err == nil {
-			o.must(`"ip":`, e.Client)
+			o.must(`"ip":"`, e.Client)
 		} else {
-			o.must(`"name":`, e.Client)
+			o.must(`"name":"`, e.Client)
 		}
 		o.num(`"port":`, int64(e.ClientPort))
 		o.close()
@@ -154,10 +148,10 @@ func (o *object) endpoints(e *Event) {
 	o.nest(`"dst_endpoint":`)
 	host, port := splitHost(e.Host)
 	o.raw(`"name":"palisade"`)
-	o.str(`"hostname":`, host)
+	o.str(`"hostname":"`, host)
 	o.num(`"port":`, int64(port))
-	o.str(`"svc_name":`, e.Service)
-	o.str(`"interface_name":`, e.Listener)
+	o.str(`"svc_name":"`, e.Service)
+	o.str(`"interface_name":"`, e.Listener)
 	o.close()
 	o.nest(`"traffic":`)
 	o.exact(`"bytes_out":`, e.BytesIn)
@@ -166,9 +160,9 @@ func (o *object) endpoints(e *Event) {
 	o.close()
 	if e.TLSVersion != "" || e.TLSCipher != "" || e.TLSServer != "" {
 		o.nest(`"tls":`)
-		o.must(`"version":`, e.TLSVersion)
-		o.str(`"cipher":`, e.TLSCipher)
-		o.str(`"sni":`, e.TLSServer)
+		o.must(`"version":"`, e.TLSVersion)
+		o.str(`"cipher":"`, e.TLSCipher)
+		o.str(`"sni":"`, e.TLSServer)
 		o.close()
 	}
 }
@@ -186,29 +180,29 @@ func (o *object) actor(e *Event) {
 		u := e.User
 		o.nest(`"actor":`)
 		o.nest(`"user":`)
-		o.must(`"uid":`, u.Subject)
+		o.must(`"uid":"`, u.Subject)
 		o.exact(`"type_id":`, userTypePerson)
-		o.str(`"credential_uid":`, u.TokenID)
+		o.str(`"credential_uid":"`, u.TokenID)
 		if len(u.Roles) > 0 {
 			o.list(`"groups":`)
 			for _, r := range u.Roles {
 				o.open()
-				o.must(`"name":`, r)
+				o.must(`"name":"`, r)
 				o.close()
 			}
 			o.endList()
 		}
 		o.close()
 		o.nest(`"idp":`)
-		o.must(`"name":`, u.Provider)
-		o.str(`"issuer":`, u.Issuer)
+		o.must(`"name":"`, u.Provider)
+		o.str(`"issuer":"`, u.Issuer)
 		o.close()
-		o.str(`"app_uid":`, u.ClientID)
+		o.str(`"app_uid":"`, u.ClientID)
 		o.close()
 	case e.Workload != "":
 		o.nest(`"actor":`)
 		o.nest(`"user":`)
-		o.must(`"uid":`, e.Workload)
+		o.must(`"uid":"`, e.Workload)
 		o.exact(`"type_id":`, userTypeService)
 		o.close()
 		o.close()
@@ -220,10 +214,10 @@ func (o *object) trace(e *Event) {
 		return
 	}
 	o.nest(`"trace":`)
-	o.must(`"uid":`, e.TraceID)
+	o.must(`"uid":"`, e.TraceID)
 	if e.SpanID != "" {
 		o.nest(`"span":`)
-		o.must(`"uid":`, e.SpanID)
+		o.must(`"uid":"`, e.SpanID)
 		o.exact(`"start_time":`, e.Time.UnixMilli())
 		o.exact(`"end_time":`, e.Time.Add(e.Took).UnixMilli())
 		o.close()
@@ -236,29 +230,29 @@ func (o *object) unmapped(e *Event) {
 	o.nest(`"unmapped":`)
 	o.num(`"time_ns":`, int64(e.Time.Nanosecond()%int(time.Millisecond)))
 	o.num(`"took_ns":`, int64(e.Took))
-	o.str(`"fleet":`, e.Fleet)
-	o.str(`"snapshot":`, e.Snapshot)
-	o.str(`"route":`, e.Route)
-	o.str(`"template":`, e.Template)
+	o.str(`"fleet":"`, e.Fleet)
+	o.str(`"snapshot":"`, e.Snapshot)
+	o.str(`"route":"`, e.Route)
+	o.str(`"template":"`, e.Template)
 	if strings.Contains(e.Host, ":") {
-		o.must(`"host":`, e.Host)
+		o.must(`"host":"`, e.Host)
 	}
 	if e.Client == "" {
 		o.num(`"client_port":`, int64(e.ClientPort))
 	}
 	if e.TraceID == "" {
-		o.str(`"span":`, e.SpanID)
+		o.str(`"span":"`, e.SpanID)
 	}
-	o.str(`"peer":`, e.Peer)
-	o.str(`"tls_group":`, e.TLSGroup)
-	o.str(`"workload":`, e.Workload)
+	o.str(`"peer":"`, e.Peer)
+	o.str(`"tls_group":"`, e.TLSGroup)
+	o.str(`"workload":"`, e.Workload)
 	o.flag(`"open":`, e.Open)
 	o.flag(`"dry_run":`, e.DryRun)
 	o.flag(`"drift":`, e.Drift)
-	o.str(`"aborted":`, e.Aborted)
+	o.str(`"aborted":"`, e.Aborted)
 	if e.Upstream != "" || e.Attempts != 0 || e.UpstreamStatus != 0 || e.UpstreamTook != 0 || e.UpstreamReused {
 		o.nest(`"upstream":`)
-		o.str(`"address":`, e.Upstream)
+		o.str(`"address":"`, e.Upstream)
 		o.num(`"status":`, int64(e.UpstreamStatus))
 		o.num(`"took_ns":`, int64(e.UpstreamTook))
 		o.flag(`"reused":`, e.UpstreamReused)
@@ -276,8 +270,8 @@ func (o *object) trail(stages []Stage) {
 	for i := range stages {
 		s := &stages[i]
 		o.open()
-		o.must(`"name":`, s.Name)
-		o.must(`"outcome":`, s.Outcome.String())
+		o.must(`"name":"`, s.Name)
+		o.must(`"outcome":"`, s.Outcome.String())
 		o.flag(`"dry_run":`, s.DryRun)
 		o.num(`"took":`, int64(s.Took))
 		if len(s.Reasons) > 0 {
@@ -294,10 +288,10 @@ func (o *object) trail(stages []Stage) {
 
 func (o *object) reason(r *Reason) {
 	o.open()
-	o.must(`"code":`, r.Code)
-	o.str(`"text":`, r.Text)
-	o.str(`"policy":`, r.Policy)
-	o.str(`"position":`, r.Position)
+	o.must(`"code":"`, r.Code)
+	o.str(`"text":"`, r.Text)
+	o.str(`"policy":"`, r.Policy)
+	o.str(`"position":"`, r.Position)
 	if len(r.Data) > 0 {
 		o.nest(`"data":`)
 		var room [16]string // enough for what stages write, so that sorting does not allocate
@@ -308,7 +302,7 @@ func (o *object) reason(r *Reason) {
 		slices.Sort(keys) // the same event is the same bytes
 		for _, k := range keys {
 			o.dst = append(appendString(o.dst, k), ':')
-			o.must("", r.Data[k])
+			o.must(`"`, r.Data[k])
 		}
 		o.close()
 	}

@@ -6,46 +6,58 @@ const SchemaVersion = "1.7.0"
 
 const classHTTPActivity = 4002
 
-// activity returns activity_id and its caption for a method.
-func activity(method string) (int, string) {
+// activity returns what a method is in OCSF, as members of the event; false if there is no word for it.
+func activity(method string) (string, bool) {
 	switch method {
 	case "GET":
-		return 3, "Get"
+		return `"activity_id":3,"activity_name":"Get","type_uid":400203`, true
 	case "POST":
-		return 6, "Post"
+		return `"activity_id":6,"activity_name":"Post","type_uid":400206`, true
 	case "PUT":
-		return 7, "Put"
+		return `"activity_id":7,"activity_name":"Put","type_uid":400207`, true
 	case "PATCH":
-		return 9, "Patch"
+		return `"activity_id":9,"activity_name":"Patch","type_uid":400209`, true
 	case "DELETE":
-		return 2, "Delete"
+		return `"activity_id":2,"activity_name":"Delete","type_uid":400202`, true
 	case "HEAD":
-		return 4, "Head"
+		return `"activity_id":4,"activity_name":"Head","type_uid":400204`, true
 	case "OPTIONS":
-		return 5, "Options"
+		return `"activity_id":5,"activity_name":"Options","type_uid":400205`, true
 	case "CONNECT":
-		return 1, "Connect"
+		return `"activity_id":1,"activity_name":"Connect","type_uid":400201`, true
 	case "TRACE":
-		return 8, "Trace"
+		return `"activity_id":8,"activity_name":"Trace","type_uid":400208`, true
 	case "":
-		return 0, "Unknown"
+		return `"activity_id":0,"activity_name":"Unknown","type_uid":400200`, true
 	}
-	return 99, "Other"
+	return "", false
 }
 
 // verdict is what the decision trail says in OCSF's words.
 type verdict struct {
-	severityID    int
-	severity      string
-	dispositionID int
-	disposition   string
-	alert         bool // the inspection found an attack
-	stage         *Stage
+	severity    string // as members of the event
+	disposition string // as members of the event
+	alert       bool   // the inspection found an attack
+	stage       *Stage
 }
+
+// The severities and dispositions of OCSF, as members of an event.
+const (
+	severityInformational = `"severity_id":1,"severity":"Informational"`
+	severityLow           = `"severity_id":2,"severity":"Low"`
+	severityMedium        = `"severity_id":3,"severity":"Medium"`
+
+	dispositionAllowed      = `"disposition_id":1,"disposition":"Allowed"`
+	dispositionBlocked      = `"disposition_id":2,"disposition":"Blocked"`
+	dispositionDetected     = `"disposition_id":15,"disposition":"Detected"`
+	dispositionRejected     = `"disposition_id":25,"disposition":"Rejected"`
+	dispositionUnauthorized = `"disposition_id":26,"disposition":"Unauthorized"`
+	dispositionError        = `"disposition_id":27,"disposition":"Error"`
+)
 
 // judge finds the stage that refused, or would have but for dry run, and names it.
 func judge(e *Event) verdict {
-	v := verdict{severityID: 1, severity: "Informational", dispositionID: 1, disposition: "Allowed"}
+	v := verdict{severity: severityInformational, disposition: dispositionAllowed}
 	for i := range e.Trail {
 		if s := &e.Trail[i]; s.Outcome == OutcomeDeny || s.Outcome == OutcomeError {
 			if v.stage == nil || v.stage.DryRun && !s.DryRun {
@@ -56,18 +68,18 @@ func judge(e *Event) verdict {
 	}
 	switch {
 	case v.alert:
-		v.severityID, v.severity = 3, "Medium"
+		v.severity = severityMedium
 	case v.stage != nil || !e.Allowed:
-		v.severityID, v.severity = 2, "Low"
+		v.severity = severityLow
 	}
 	switch {
 	case e.Allowed && e.DryRun:
-		v.dispositionID, v.disposition = 15, "Detected"
+		v.disposition = dispositionDetected
 	case e.Allowed:
 	case v.stage == nil:
-		v.dispositionID, v.disposition = 2, "Blocked"
+		v.disposition = dispositionBlocked
 	default:
-		v.dispositionID, v.disposition = refusal(v.stage)
+		v.disposition = refusal(v.stage)
 	}
 	return v
 }
@@ -75,26 +87,26 @@ func judge(e *Event) verdict {
 // inspects reports whether the rules of a firewall speak in s.
 func inspects(s *Stage) bool { return s.Name == StageInspect || s.Name == StageInspectAnswer }
 
-func refusal(s *Stage) (int, string) {
+func refusal(s *Stage) string {
 	if s.Outcome == OutcomeError {
-		return 27, "Error"
+		return dispositionError
 	}
 	switch s.Name {
 	case StageAuthenticate, StageAuthorise:
-		return 26, "Unauthorized"
+		return dispositionUnauthorized
 	case StageCanonicalise, StageRoute, StageValidate:
-		return 25, "Rejected"
+		return dispositionRejected
 	}
-	return 2, "Blocked"
+	return dispositionBlocked
 }
 
-// succeeded says how the exchange as a whole ended.
-func (e *Event) succeeded() (int, string) {
+// status says how the exchange as a whole ended, as members of the event.
+func status(e *Event) string {
 	switch {
 	case e.Open:
-		return 0, "Unknown"
+		return `"status_id":0,"status":"Unknown"`
 	case !e.Allowed || e.Aborted != "" || e.Status >= 500:
-		return 2, "Failure"
+		return `"status_id":2,"status":"Failure"`
 	}
-	return 1, "Success"
+	return `"status_id":1,"status":"Success"`
 }
