@@ -12,8 +12,8 @@ import (
 
 // conn is a connection to the service. It belongs to the pool's idle list or to one exchange.
 type conn struct {
-	net.Conn // TLS or TCP
-	raw      net.Conn
+	net.Conn // TLS over line, or line
+	line     line
 	secure   bool
 	address  string
 	reader   reader
@@ -23,7 +23,6 @@ type conn struct {
 	file   syscall.RawConn
 	probe  func(fd uintptr) bool // built once, so that a check does not allocate
 	silent bool                  // the probe's result
-	abort  func()                // breaks the connection at once, whatever runs on it
 }
 
 // dialer connects to one service.
@@ -58,9 +57,10 @@ func (d *dialer) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, dialError(ctx, "connecting to service", err)
 	}
-	c := &conn{Conn: raw, raw: raw, address: raw.RemoteAddr().String()}
+	c := &conn{line: line{Conn: raw}, address: raw.RemoteAddr().String()}
+	c.Conn = &c.line
 	if d.tls != nil {
-		t := tls.Client(raw, d.tls)
+		t := tls.Client(&c.line, d.tls)
 		if err := t.HandshakeContext(bounded); err != nil {
 			_ = raw.Close()
 			return nil, dialError(ctx, "securing connection to service", err)
@@ -68,7 +68,6 @@ func (d *dialer) dial(ctx context.Context) (*conn, error) {
 		c.Conn, c.secure = t, true
 	}
 	c.reader.src, c.reader.shared = c.Conn, d.buffers
-	c.abort = func() { _ = raw.Close() }
 	c.watch()
 	return c, nil
 }
@@ -92,13 +91,12 @@ func (c *conn) usable() bool {
 	if !c.secure {
 		return true
 	}
-	// The TLS layer may hold a record that it read together with the last answer. A deadline in the past lets
-	// it give that up without a look at the socket.
-	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		return false
-	}
+	// The TLS layer may hold a record that it read together with the last answer, and gives that up without a look
+	// at the socket.
+	c.line.deaf = true
 	var one [1]byte
 	n, err := c.Read(one[:])
+	c.line.deaf = false
 	return n == 0 && isTimeout(err)
 }
 

@@ -58,16 +58,13 @@ func (p *Pool) begin(ctx context.Context, r *Request, fresh bool) (*exchange, bo
 		return nil, false, err
 	}
 	wait := or(r.HeaderTimeout, p.options.Header)
-	c, err := p.get(ctx, fresh, time.Now().Add(wait))
+	c, err := p.get(ctx, fresh, wait)
 	if err != nil {
 		p.leave()
 		return nil, errors.Is(err, ErrDial), err
 	}
 	x := &exchange{pool: p, conn: c, ctx: ctx, request: r, wait: wait}
 	x.response.Reused, x.response.Address = c.reused, c.address
-	if ctx.Done() != nil {
-		x.stop = context.AfterFunc(ctx, c.abort)
-	}
 	return x, false, nil
 }
 

@@ -26,7 +26,6 @@ type exchange struct {
 
 	// The exchange ends with this context, which is why it is kept: Body.Read reports its end.
 	ctx  context.Context //nolint:containedctx // see above
-	stop func() bool     // ends watching ctx
 	wait time.Duration   // for the head
 
 	mu       sync.Mutex // guards answered against the sender
@@ -192,14 +191,14 @@ func (x *exchange) finish(whole bool) {
 	if x.sender != nil && !x.sender.settled(keep) {
 		keep = false
 	}
-	if x.stop != nil && !x.stop() {
+	if !c.line.finish() {
 		keep = false
 	}
 	x.conn = nil
 	if keep {
 		x.pool.put(c)
 	} else {
-		c.abort()
+		c.line.abort()
 		c.reader.release()
 	}
 	x.pool.leave()

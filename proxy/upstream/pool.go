@@ -68,15 +68,17 @@ func (p *Pool) enter(ctx context.Context) error {
 
 func (p *Pool) leave() { <-p.slots }
 
-// get returns a connection whose read and write deadlines are deadline: an idle one unless fresh is asked for.
-func (p *Pool) get(ctx context.Context, fresh bool, deadline time.Time) (*conn, error) {
+// get returns a connection for an exchange that ends with ctx or after wait: an idle one unless fresh is asked for.
+func (p *Pool) get(ctx context.Context, fresh bool, wait time.Duration) (*conn, error) {
+	now := time.Now()
+	deadline := now.Add(wait)
 	for !fresh {
 		c := p.newest()
 		if c == nil {
 			break
 		}
 		// The check needs a deadline that has not passed.
-		if c.SetDeadline(deadline) == nil && c.usable() && (!c.secure || c.SetReadDeadline(deadline) == nil) {
+		if c.line.begin(ctx, now, deadline) == nil && c.usable() {
 			c.reader.reset()
 			return c, nil
 		}
@@ -86,7 +88,7 @@ func (p *Pool) get(ctx context.Context, fresh bool, deadline time.Time) (*conn, 
 	if err != nil {
 		return nil, err
 	}
-	if err := c.SetDeadline(deadline); err != nil {
+	if err := c.line.begin(ctx, time.Now(), deadline); err != nil {
 		c.close()
 		return nil, classify(ctx, "connecting to service", err)
 	}

@@ -6,7 +6,7 @@ import "syscall"
 
 // watch prepares quiet.
 func (c *conn) watch() {
-	s, ok := c.raw.(syscall.Conn)
+	s, ok := c.line.Conn.(syscall.Conn)
 	if !ok {
 		return
 	}

@@ -44,7 +44,8 @@ type result struct {
 func readOwn(t *testing.T, method string, from io.Reader) (result, error) {
 	t.Helper()
 	p := NewPool(Options{Address: "127.0.0.1:1", MaxConns: 1})
-	c := &conn{Conn: canned{Reader: from}, abort: func() {}}
+	c := &conn{line: line{Conn: canned{Reader: from}}}
+	c.Conn = &c.line
 	c.reader.src, c.reader.shared = c.Conn, p.dialer.buffers
 	c.reader.reset()
 	p.slots <- struct{}{}

@@ -43,6 +43,9 @@ type sender struct {
 
 // stream writes the request beside reading the answer.
 func (x *exchange) stream(w *wire) error {
+	if err := x.conn.line.watch(); err != nil {
+		return err
+	}
 	if err := x.conn.SetReadDeadline(time.Time{}); err != nil { // runs from the end of the request
 		return err
 	}
@@ -215,7 +218,7 @@ func (s *sender) ended(err error) {
 	defer x.mu.Unlock()
 	switch {
 	case errors.Is(err, ErrBody), errors.Is(err, ErrRequest):
-		s.conn.abort() // the service must not take what it got for the whole
+		s.conn.line.abort() // the service must not take what it got for the whole
 	case x.answered:
 	case err != nil:
 		_ = s.conn.SetReadDeadline(time.Now().Add(lastWords)) // fails if closed: then the reader knows

@@ -26,7 +26,10 @@ func (p *Pool) Upgrade(ctx context.Context, r *Request) (*Response, io.ReadWrite
 		return nil, nil, err
 	}
 	x.response.Attempts = 1
-	if _, err = x.conn.Write(w.bytes); err == nil {
+	if err = x.conn.line.watch(); err == nil {
+		_, err = x.conn.Write(w.bytes)
+	}
+	if err == nil {
 		err = x.await(protocol)
 	}
 	if err == nil && x.response.Status == 101 {
@@ -39,7 +42,7 @@ func (p *Pool) Upgrade(ctx context.Context, r *Request) (*Response, io.ReadWrite
 	if x.response.Status != 101 {
 		return &x.response, nil, nil
 	}
-	t := &tunnel{conn: x.conn, stop: x.stop}
+	t := &tunnel{conn: x.conn, stop: x.conn.line.stop}
 	t.conn.reader.pause = 0
 	x.response.Body = io.NopCloser(noBody{})
 	x.conn = nil
@@ -81,7 +84,11 @@ func (t *tunnel) SetDeadline(at time.Time) error { return t.conn.SetDeadline(at)
 
 // CloseWrite tells the service that nothing more will come.
 func (t *tunnel) CloseWrite() error {
-	if half, ok := t.conn.Conn.(interface{ CloseWrite() error }); ok {
+	c := t.conn.line.Conn
+	if t.conn.secure {
+		c = t.conn.Conn
+	}
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
