@@ -45,7 +45,7 @@ type shared struct {
 
 // NewCompiler reads the rule set that is linked in. It compiles nothing yet.
 func NewCompiler(o Options) (*Compiler, error) {
-	useReaders()
+	adaptCoraza()
 	rules, err := readRules(o)
 	if err != nil {
 		return nil, fmt.Errorf("reading the core rule set: %w", err)

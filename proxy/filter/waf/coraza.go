@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"sync"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/experimental"
+	"github.com/corazawaf/coraza/v3/experimental/plugins"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types"
 
@@ -35,6 +37,15 @@ type transactor interface {
 	experimental.WAFWithOptions
 	experimental.WAFWithRules
 }
+
+// adaptCoraza puts parts of ours in the place of Coraza's: its reader of multipart bodies writes every uploaded file
+// to the disk, that of XML takes anything for XML, and its @rx searches every value. Coraza keeps them in maps of the
+// whole process that it does not lock, so this happens once, before the first engine is made.
+var adaptCoraza = sync.OnceFunc(func() {
+	plugins.RegisterBodyProcessor("multipart", func() plugintypes.BodyProcessor { return multipartReader{} })
+	plugins.RegisterBodyProcessor("xml", func() plugintypes.BodyProcessor { return xmlReader{} })
+	plugins.RegisterOperator("rx", newRx)
+})
 
 var errEngine = errors.New("coraza lacks an interface that this version needs")
 

@@ -9,20 +9,10 @@ import (
 	"mime/multipart"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/corazawaf/coraza/v3/collection"
-	"github.com/corazawaf/coraza/v3/experimental/plugins"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 )
-
-// useReaders puts our readers of bodies in the place of Coraza's: that of multipart writes every uploaded file
-// to the disk, that of XML takes anything for XML. Coraza keeps its processors in a map of the whole process that it does not lock, so this happens
-// once, before the first engine is made.
-var useReaders = sync.OnceFunc(func() {
-	plugins.RegisterBodyProcessor("multipart", func() plugintypes.BodyProcessor { return multipartReader{} })
-	plugins.RegisterBodyProcessor("xml", func() plugintypes.BodyProcessor { return xmlReader{} })
-})
 
 // multipartReader fills the variables of a multipart body (RFC 7578) without storing the files in it. What
 // readers of multipart bodies disagree about it flags as a strict error, which rule 200003 refuses: repeated
