@@ -29,10 +29,13 @@ func (m *methodCell) candidates(dst []*rule, principal cedar.EntityUID, ancestor
 	return m.own.candidates(m.common.candidates(dst, principal, ancestors), principal, ancestors)
 }
 
+// namesUsers reports whether any rule of the method is about one user by name.
+func (m *methodCell) namesUsers() bool { return m.own.users || m.common.users }
+
 // Decide answers q: denied unless some policy permits, no policy forbids and every policy that applies could
 // be evaluated. It does not retain q.
 func (s *Set) Decide(q *Query) Decision {
-	mc, route := s.find(q)
+	mc, route := s.find(q.Method, q.Route)
 	if mc == nil {
 		return Decision{Errors: true, Undecided: true, Reasons: []event.Reason{{
 			Code: CodeUnknownRoute, Text: "the policies know no such method on such a route",
@@ -41,15 +44,37 @@ func (s *Set) Decide(q *Query) Decision {
 	}
 	var space [24]*rule
 	o := s.run(q, mc, route, space[:0])
-	return o.decision(q)
+	return o.decision(q.Method, q.Route)
 }
 
-func (s *Set) find(q *Query) (*methodCell, *routeCells) {
-	route := s.routes[q.Route]
-	if route == nil {
+// DecideByRoles gives the decision that Decide would give if it depends on nothing but whether somebody signed in
+// and on his roles; else ok is false. Most requests need no more than that, and no Query to be made for them.
+func (s *Set) DecideByRoles(method, route string, signedIn bool, roles []string) (d Decision, ok bool) {
+	mc, _ := s.find(method, route)
+	if mc == nil || mc.namesUsers() {
+		return Decision{}, false
+	}
+	var groups [16]cedar.EntityUID
+	principal, in := anyone, append(groups[:0], anyone)
+	if signedIn {
+		principal = cedar.EntityUID{Type: typeUser} // whom no policy asks for by name
+		in = s.principalIn(groups[:0], principal, roles)
+	}
+	var space [24]*rule
+	candidates := mc.candidates(space[:0], principal, in)
+	if _, some := conditional(candidates); some {
+		return Decision{}, false
+	}
+	o := evaluate(candidates, nil, cedar.Request{})
+	return o.decision(method, route), true
+}
+
+func (s *Set) find(method, route string) (*methodCell, *routeCells) {
+	rc := s.routes[route]
+	if rc == nil {
 		return nil, nil
 	}
-	return route.cells[q.Method], route
+	return rc.cells[method], rc
 }
 
 // run collects the candidates in space and evaluates them.
@@ -88,7 +113,7 @@ func (s *Set) principalIn(dst []cedar.EntityUID, user cedar.EntityUID, roles []s
 }
 
 // decision turns an outcome into an answer.
-func (o *outcome) decision(q *Query) Decision {
+func (o *outcome) decision(method, route string) Decision {
 	switch {
 	case len(o.failed) > 0:
 		reasons := make([]event.Reason, 0, len(o.failed)+o.forbids)
@@ -106,7 +131,7 @@ func (o *outcome) decision(q *Query) Decision {
 	}
 	return Decision{Reasons: []event.Reason{{
 		Code: CodeNoPermit, Text: "no policy permits this",
-		Data: map[string]string{"method": q.Method, "route": q.Route},
+		Data: map[string]string{"method": method, "route": route},
 	}}}
 }
 
@@ -127,7 +152,7 @@ func (o *outcome) of(effect cedar.Effect) []event.Reason {
 // SignInMayHelp reports whether a denied q of somebody who did not sign in could be allowed for some user: a
 // permit is open to users and no forbid stands in the way whoever asks.
 func (s *Set) SignInMayHelp(q *Query) bool {
-	mc, route := s.find(q)
+	mc, route := s.find(q.Method, q.Route)
 	if mc == nil || q.User != nil {
 		return false
 	}

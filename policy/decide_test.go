@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/palisade-security/palisade/model"
 )
 
 func TestGrants(t *testing.T) {
@@ -226,6 +228,42 @@ func TestSignInMayHelp(t *testing.T) {
 			}
 			if s.SignInMayHelp(ask(user("u"), tt.method, tt.route)) {
 				t.Error("helps who signed in already")
+			}
+		})
+	}
+}
+
+func TestDecideByRoles(t *testing.T) {
+	plain := shop()
+	named := shop(`permit (principal == User::"idp|u", action == Action::"GET", resource == Route::"` + orders + `");`)
+	member := shop(`forbid (principal in User::"idp|u", action, resource);`)
+	conditional := shop(`forbid (principal is User, action, resource) when { context.hour > 20 };`)
+	for name, c := range map[string]struct {
+		snap          *model.Snapshot
+		method, route string
+		signedIn      bool
+		roles         []string
+		ok, allow     bool
+	}{
+		"a role permits":                {plain, "GET", orders, true, []string{"customer"}, true, true},
+		"an included role permits":      {plain, "GET", orders, true, []string{"admin"}, true, true},
+		"no role":                       {plain, "GET", orders, true, nil, true, false},
+		"roles of nobody":               {plain, "GET", orders, false, []string{"customer"}, true, false},
+		"anyone":                        {plain, "GET", catalog, false, nil, true, true},
+		"scopes matter":                 {plain, "PUT", orders, true, []string{"support"}, false, false},
+		"scopes of another role matter": {plain, "PUT", orders, true, []string{"customer"}, true, false},
+		"unknown route":                 {plain, "GET", "nowhere", true, nil, false, false},
+		"unknown method":                {plain, "BREW", orders, true, nil, false, false},
+		"a user is named":               {named, "GET", orders, true, []string{"customer"}, false, false},
+		"a user is named elsewhere":     {named, "GET", catalog, true, nil, true, true},
+		"in a user":                     {member, "GET", catalog, true, nil, false, false},
+		"a condition for users":         {conditional, "GET", catalog, true, nil, false, false},
+		"a condition for others":        {conditional, "GET", catalog, false, nil, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, ok := compiled(t, c.snap).DecideByRoles(c.method, c.route, c.signedIn, c.roles)
+			if ok != c.ok || d.Allow != c.allow || (len(d.Reasons) > 0) != ok {
+				t.Errorf("got %+v %v, want allow %v, ok %v", d, ok, c.allow, c.ok)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,13 @@ func compare(t *testing.T, s *Set, q *Query) {
 	}
 	if d.Allow != allow || !slices.Equal(gotReasons, reasons) || !slices.Equal(gotFailed, failed) || d.Errors != (len(failed) > 0) {
 		t.Fatalf("%s %s %+v\ngot  %v %q failed %q\nwant %v %q failed %q", q.Method, q.Route, q.User, d.Allow, gotReasons, gotFailed, allow, reasons, failed)
+	}
+	var roles []string
+	if q.User != nil {
+		roles = q.User.Roles
+	}
+	if quick, ok := s.DecideByRoles(q.Method, q.Route, q.User != nil, roles); ok && !reflect.DeepEqual(quick, d) {
+		t.Fatalf("%s %s %+v\nby roles %+v\nwant     %+v", q.Method, q.Route, q.User, quick, d)
 	}
 	if d.Allow && s.Explain(q) != nil || !d.Allow && len(s.Explain(q)) == 0 {
 		t.Fatalf("allow %v but explained as %v", d.Allow, s.Explain(q))

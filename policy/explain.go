@@ -33,7 +33,7 @@ type candidateFlip struct {
 // what each lacks. It returns nil if q is allowed or the route is not known. It is for people, not for the
 // hot path, and its texts may hold values that policies compare with.
 func (s *Set) Explain(q *Query) []Flip {
-	mc, route := s.find(q)
+	mc, route := s.find(q.Method, q.Route)
 	if mc == nil {
 		return nil
 	}

@@ -93,6 +93,7 @@ type cell struct {
 	byKind map[cedar.EntityType][]*rule
 	byUID  map[cedar.EntityUID][]*rule
 	byIn   map[cedar.EntityUID][]member
+	users  bool // byUID or byIn names a user
 }
 
 // member is a rule for principals in an entity, possibly of one type only.
@@ -115,6 +116,7 @@ func newCell(rules []*rule, action cedar.EntityUID, ancestors []cedar.EntityUID)
 func (c *cell) add(r *rule) {
 	c.all = append(c.all, r)
 	for _, w := range r.who {
+		c.users = c.users || w.is.Type == typeUser || w.in.Type == typeUser
 		switch {
 		case w.in != cedar.EntityUID{}:
 			if c.byIn == nil {

@@ -5,6 +5,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -86,5 +87,19 @@ type Route struct {
 func (r *Request) Note(reason event.Reason) {
 	if n := len(r.Trail); n > 0 {
 		r.Trail[n-1].Reasons = append(r.Trail[n-1].Reasons, reason)
+	}
+}
+
+// NoteShared adds reasons that nobody will ever change to the stage that is running. The first of a stage are
+// taken over as they are, which spares the usual stage a copy.
+func (r *Request) NoteShared(reasons []event.Reason) {
+	n := len(r.Trail)
+	if n == 0 {
+		return
+	}
+	if st := &r.Trail[n-1]; len(st.Reasons) == 0 {
+		st.Reasons = slices.Clip(reasons) // what is noted next copies them
+	} else {
+		st.Reasons = append(st.Reasons, reasons...)
 	}
 }

@@ -53,25 +53,33 @@ func (f *Filter) Filter(_ context.Context, r *proxy.Request) error {
 	if r.Route == nil {
 		return errNoRoute
 	}
-	var user policy.User
-	q := query(r, &user)
-	d := f.set.Decide(&q)
+	d := f.decide(r)
 	if d.Undecided {
 		return fmt.Errorf("%w: %s %q", errUnknownRoute, r.Method, r.Route.ID)
 	}
 	if d.Allow {
-		for _, reason := range d.Reasons {
-			r.Note(reason)
-		}
+		r.NoteShared(d.Reasons)
 		return nil
 	}
-	if r.User == nil && f.set.SignInMayHelp(&q) {
+	if r.User == nil && f.set.SignInMayHelp(Query(r)) {
 		return &proxy.Denial{
 			Kind: proxy.KindUnauthenticated, Detail: "Sign in and send an access token.",
 			Reasons: d.Reasons, Header: f.challenge.Clone(),
 		}
 	}
 	return &proxy.Denial{Kind: proxy.KindForbidden, Detail: detail(d.Reasons), Reasons: d.Reasons}
+}
+
+// decide asks the policies by role first and puts the whole question only where the answer depends on more.
+func (f *Filter) decide(r *proxy.Request) policy.Decision {
+	var roles []string
+	if r.User != nil {
+		roles = r.User.Roles
+	}
+	if d, ok := f.set.DecideByRoles(r.Method, r.Route.ID, r.User != nil, roles); ok {
+		return d
+	}
+	return f.set.Decide(Query(r))
 }
 
 // detail is what any client may know: the sort of refusal, not which policy.
@@ -84,14 +92,7 @@ func detail(reasons []event.Reason) string {
 
 // Query is the question that r puts to the policies. The engine's explanations use it, too.
 func Query(r *proxy.Request) *policy.Query {
-	var user policy.User
-	q := query(r, &user)
-	return &q
-}
-
-// query fills in user if somebody signed in.
-func query(r *proxy.Request, user *policy.User) policy.Query {
-	q := policy.Query{
+	q := &policy.Query{
 		Method: r.Method, Host: r.Host, Path: r.Path, Client: r.Client, Time: r.Received, TLSVersion: r.TLS.Version,
 	}
 	if r.Route != nil {
@@ -107,11 +108,10 @@ func query(r *proxy.Request, user *policy.User) policy.Query {
 		}
 	}
 	if u := r.User; u != nil {
-		*user = policy.User{
+		q.User = &policy.User{
 			Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, Scopes: u.Scopes,
 			Claims: u.Claims, ClientID: u.ClientID, ACR: u.ACR, AMR: u.AMR, AuthTime: u.AuthTime,
 		}
-		q.User = user
 	}
 	return q
 }
