@@ -15,7 +15,7 @@ const maxToken = 8 << 10
 func bearer(header field.List) (token string, found bool, err error) {
 	value := ""
 	for i := range header {
-		if !strings.EqualFold(header[i].Name, "Authorization") {
+		if name := header[i].Name; len(name) != len("Authorization") || !strings.EqualFold(name, "Authorization") {
 			continue
 		}
 		if found {

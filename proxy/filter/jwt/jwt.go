@@ -53,6 +53,7 @@ type Authenticator struct {
 	epoch     atomic.Uint64
 	now       func() time.Time
 
+	anonymous        []event.Reason // of a request without a token where none is needed
 	challengeNone    field.List
 	challengeInvalid field.List
 }
@@ -67,6 +68,7 @@ func New(o Options) (*Authenticator, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	a.anonymous = []event.Reason{{Code: CodeAnonymous, Text: "no token was sent; the route lets anyone in"}}
 	realm := `Bearer realm="` + quote(o.Fleet) + `"`
 	a.challengeNone = field.List{{Name: "Www-Authenticate", Value: realm}}
 	a.challengeInvalid = field.List{{Name: "Www-Authenticate", Value: realm + `, error="invalid_token"`}}
@@ -155,14 +157,14 @@ func (f *filter) Filter(ctx context.Context, r *proxy.Request) error {
 		return f.a.denial(err)
 	}
 	r.User = v.user
-	r.Note(v.provider.accepted)
+	r.NoteShared(v.provider.accepted)
 	return nil
 }
 
 // missing decides about a request without a token.
 func (f *filter) missing(r *proxy.Request) error {
 	if f.anonymous {
-		r.Note(event.Reason{Code: CodeAnonymous, Text: "no token was sent; the route lets anyone in"})
+		r.NoteShared(f.a.anonymous)
 		return nil
 	}
 	return &proxy.Denial{

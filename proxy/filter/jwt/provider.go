@@ -30,7 +30,7 @@ type provider struct {
 	roles        map[string][]string // value of the claim to declared roles with all they include
 	claims       map[string]string   // declared claims by type
 	claimNames   []string            // their names, sorted
-	accepted     event.Reason
+	accepted     []event.Reason
 
 	fixed  *keySet // keys from a file or the development issuer
 	source *source // or from the network
@@ -53,9 +53,9 @@ func newProvider(o *Options, m *model.ResolvedProvider) (*provider, error) {
 		name: m.Name, issuer: m.Issuer, audience: slices.Clone(m.Audience),
 		skew: m.Skew.Std(), rolesClaim: m.RolesClaim,
 		claims: maps.Clone(m.Claims), claimNames: slices.Sorted(maps.Keys(m.Claims)),
-		accepted: event.Reason{
+		accepted: []event.Reason{{
 			Code: CodeVerified, Text: "the token is valid", Data: map[string]string{"provider": m.Name},
-		},
+		}},
 	}
 	if p.skew == 0 {
 		p.skew = defaultSkew
