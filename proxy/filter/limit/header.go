@@ -14,25 +14,29 @@ import (
 type texts [256]atomic.Pointer[text]
 
 type text struct {
-	name             string
+	before, name     string
 	remaining, reset int64
 	value            string
 }
 
 // item returns the RateLimit item of a policy: "name";r=remaining;t=seconds
-// (draft-ietf-httpapi-ratelimit-headers, section 4). Reset is in seconds.
-func (c *texts) item(name string, remaining, reset int64) string {
+// (draft-ietf-httpapi-ratelimit-headers, section 4). Reset is in seconds. If there are items before it, they
+// come back as one list.
+func (c *texts) item(before, name string, remaining, reset int64) string {
 	entry := &c[uint8(remaining*31+reset)]
-	if t := entry.Load(); t != nil && t.remaining == remaining && t.reset == reset && t.name == name {
+	if t := entry.Load(); t != nil && t.remaining == remaining && t.reset == reset && t.name == name && t.before == before {
 		return t.value
 	}
-	b := make([]byte, 0, len(name)+24)
+	b := make([]byte, 0, len(before)+len(name)+26)
+	if before != "" {
+		b = append(append(b, before...), ", "...)
+	}
 	b = append(b, name...)
 	b = append(b, ";r="...)
 	b = strconv.AppendInt(b, remaining, 10)
 	b = append(b, ";t="...)
 	b = strconv.AppendInt(b, reset, 10)
-	t := &text{name, remaining, reset, string(b)}
+	t := &text{before, name, remaining, reset, string(b)}
 	entry.Store(t)
 	return t.value
 }

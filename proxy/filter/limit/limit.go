@@ -39,6 +39,7 @@ type limit struct {
 type stage struct {
 	limits   []limit // by table order, which is the order of locking
 	policies string
+	all      string // the policies of the stage before, if there is one, and these
 	clock    func() time.Time
 	epoch    time.Time
 }
@@ -81,11 +82,23 @@ func Compile(limits []model.Limit, routeID, service string, store *Store, clock 
 			after = append(after, c)
 		}
 	}
-	return newStage(before, store, clock), newStage(after, store, clock)
+	first, second := newStage(before, store, clock), newStage(after, store, clock)
+	if first != nil && second != nil {
+		second.all = first.policies + ", " + second.policies
+	}
+	return filter(first), filter(second)
 }
 
-// newStage returns nil, not a filter around nothing, if there are no limits.
-func newStage(limits []limit, store *Store, clock func() time.Time) proxy.Filter {
+// filter returns nil, not a filter around nothing, if there is no stage.
+func filter(s *stage) proxy.Filter {
+	if s == nil {
+		return nil
+	}
+	return s
+}
+
+// newStage returns nil if there are no limits.
+func newStage(limits []limit, store *Store, clock func() time.Time) *stage {
 	if len(limits) == 0 {
 		return nil
 	}
@@ -158,10 +171,30 @@ func (s *stage) Filter(_ context.Context, r *proxy.Request) error {
 			tightest, left, reset = i, n, t
 		}
 	}
-	l := &s.limits[tightest]
-	r.Answer.Add("Ratelimit-Policy", s.policies)
-	r.Answer.Add("Ratelimit", l.table.texts.item(l.name, left, ceilSeconds(reset)))
+	s.tell(r, &s.limits[tightest], left, ceilSeconds(reset))
 	return nil
+}
+
+const (
+	fieldPolicy = "Ratelimit-Policy"
+	fieldLimit  = "Ratelimit"
+)
+
+// tell adds the fields of a request that passed. Both are lists (RFC 9651, section 3.1), so what the stage before
+// said is continued: two lines cost less than four.
+func (s *stage) tell(r *proxy.Request, l *limit, left, reset int64) {
+	i := -1
+	if s.all != "" {
+		i = slices.IndexFunc(r.Answer, func(f field.Field) bool { return f.Name == fieldPolicy })
+	}
+	if i < 0 {
+		r.Answer.Add(fieldPolicy, s.policies)
+		r.Answer.Add(fieldLimit, l.table.texts.item("", l.name, left, reset))
+		return
+	}
+	r.Answer[i].Value = s.all
+	next := &r.Answer[i+1] // the two are added together
+	next.Value = l.table.texts.item(next.Value, l.name, left, reset)
 }
 
 // deny writes the refusal: a reason for each limit that refuses, and the wait of the longest.
@@ -191,8 +224,8 @@ func (s *stage) deny(claims []claim, worst int) error {
 		Reasons: reasons,
 		Header: field.List{
 			{Name: "Retry-After", Value: seconds},
-			{Name: "Ratelimit-Policy", Value: s.policies},
-			{Name: "Ratelimit", Value: l.table.texts.item(l.name, 0, wait)},
+			{Name: fieldPolicy, Value: s.policies},
+			{Name: fieldLimit, Value: l.table.texts.item("", l.name, 0, wait)},
 		},
 	}
 }

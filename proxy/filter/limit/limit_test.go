@@ -237,13 +237,18 @@ func TestFields(t *testing.T) {
 	if err := principal.Filter(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{`"address";q=100;w=60`, `"user";q=50;w=3600, "a \"b\"";q=10;w=1`}
+	want := []string{`"address";q=100;w=60, "user";q=50;w=3600, "a \"b\"";q=10;w=1`}
 	if got := r.Answer.Values("RateLimit-Policy"); !slices.Equal(got, want) {
 		t.Errorf("RateLimit-Policy %q, want %q", got, want)
 	}
-	want = []string{`"address";r=99;t=1`, `"a \"b\"";r=1;t=1`}
+	want = []string{`"address";r=99;t=1, "a \"b\"";r=1;t=1`}
 	if got := r.Answer.Values("RateLimit"); !slices.Equal(got, want) {
 		t.Errorf("RateLimit %q, want %q", got, want)
+	}
+	alone := user("idp", "other")
+	if err := principal.Filter(t.Context(), alone); err != nil || alone.Answer.Get("RateLimit-Policy") != `"user";q=50;w=3600, "a \"b\"";q=10;w=1` ||
+		alone.Answer.Get("RateLimit") != `"a \"b\"";r=1;t=1` {
+		t.Errorf("without the stage before: %v, %v", err, alone.Answer)
 	}
 	clock.advance(time.Hour)
 	passes(t, f, r, 100)

@@ -159,6 +159,20 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
+// BenchmarkBothStages is a request under a limit by address and one by user.
+func BenchmarkBothStages(b *testing.B) {
+	limits := []model.Limit{{Per: "address", Rate: parseRate("1000000/1s"), Burst: 1 << 40}, {Per: "user", Rate: parseRate("1000000/1s"), Burst: 1 << 40}}
+	before, after := Compile(limits, "r", "s", NewStore(0), nil)
+	r := user("idp", "a")
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Answer = r.Answer[:0]
+		if before.Filter(b.Context(), r) != nil || after.Filter(b.Context(), r) != nil {
+			b.Fatal("refused")
+		}
+	}
+}
+
 func BenchmarkMillionClients(b *testing.B) {
 	f, _ := Compile([]model.Limit{per("address", "100/1m")}, "r", "s", NewStore(million), nil)
 	flood(b, f, 0, million)
