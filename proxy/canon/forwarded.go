@@ -233,30 +233,63 @@ type Hop struct {
 func Rebuild(h *field.List, hop Hop) {
 	h.DelFunc(func(f field.Field) bool { return f.Name == "Forwarded" || strings.HasPrefix(f.Name, "X-Forwarded") })
 	client, peer := plainAddr(hop.Client), plainAddr(hop.Peer)
-	authority, port := hop.Host, "443"
+
+	// All values are parts of one text.
+	b := make([]byte, 0, 256)
+	b = appendAddr(b, client)
+	if peer != client {
+		b = append(b, ", "...)
+		b = appendAddr(b, peer)
+	}
+	chainEnd := len(b)
+	b = append(b, "for="...)
+	b = appendNode(b, client)
+	if peer != client {
+		b = append(b, ", for="...)
+		b = appendNode(b, peer)
+	}
+	b = append(b, `;host="`...)
+	host := len(b)
+	b = append(b, hop.Host...)
+	hostEnd, port := len(b), "443"
 	switch {
 	case hop.Port != 0:
-		port = strconv.Itoa(int(hop.Port))
-		authority += ":" + port
+		b = append(b, ':')
+		b = strconv.AppendUint(b, uint64(hop.Port), 10)
 	case hop.Scheme != "https":
 		port = "80"
 	}
-	chain, element := client.String(), "for="+node(client)
-	if peer != client {
-		chain += ", " + peer.String()
-		element += ", for=" + node(peer)
+	authorityEnd := len(b)
+	b = append(b, `";proto=`...)
+	b = append(b, hop.Scheme...)
+	text := string(b)
+	if hop.Port != 0 {
+		port = text[hostEnd+1 : authorityEnd]
 	}
-	h.Add("Forwarded", element+`;host="`+authority+`";proto=`+hop.Scheme)
-	h.Add("X-Forwarded-For", chain)
-	h.Add("X-Forwarded-Host", authority)
-	h.Add("X-Forwarded-Port", port)
-	h.Add("X-Forwarded-Proto", hop.Scheme)
+
+	*h = append(*h,
+		field.Field{Name: "Forwarded", Value: text[chainEnd:]},
+		field.Field{Name: "X-Forwarded-For", Value: text[:chainEnd]},
+		field.Field{Name: "X-Forwarded-Host", Value: text[host:authorityEnd]},
+		field.Field{Name: "X-Forwarded-Port", Value: port},
+		field.Field{Name: "X-Forwarded-Proto", Value: hop.Scheme},
+	)
 }
 
-// node writes an address as RFC 7239, section 6, wants it.
-func node(a netip.Addr) string {
-	if a.Is6() {
-		return `"[` + a.String() + `]"`
+// appendNode writes an address as RFC 7239, section 6, wants it.
+func appendNode(b []byte, a netip.Addr) []byte {
+	if !a.Is6() {
+		return appendAddr(b, a)
 	}
-	return a.String()
+	b = append(b, `"[`...)
+	b = a.AppendTo(b)
+	return append(b, `]"`...)
+}
+
+// appendAddr writes an address; one that is not known has a name too (RFC 7239, section 6.2).
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if !a.IsValid() {
+		return append(b, "unknown"...)
+	}
+	return a.AppendTo(b)
 }

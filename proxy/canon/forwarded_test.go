@@ -78,6 +78,11 @@ func TestRebuild(t *testing.T) {
 			h("Accept", "*/*", "Forwarded", `for="[2001:db8::7]", for=10.0.0.1;host="[::1]:8080";proto=http`, "X-Forwarded-For", "2001:db8::7, 10.0.0.1",
 				"X-Forwarded-Host", "[::1]:8080", "X-Forwarded-Port", "8080", "X-Forwarded-Proto", "http"),
 		},
+		{
+			canon.Hop{Scheme: "http", Host: "shop.example"},
+			h("Accept", "*/*", "Forwarded", `for=unknown;host="shop.example";proto=http`, "X-Forwarded-For", "unknown",
+				"X-Forwarded-Host", "shop.example", "X-Forwarded-Port", "80", "X-Forwarded-Proto", "http"),
+		},
 	} {
 		got := h("Forwarded", "for=1.2.3.4", "Accept", "*/*", "X-Forwarded-For", "1.2.3.4", "X-Forwarded-Client-Cert", "x")
 		canon.Rebuild(&got, tc.hop)
