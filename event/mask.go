@@ -9,11 +9,10 @@ import (
 // credentials after an HTTP authentication scheme, values after a redacted name (password=x, "password":
 // "x", Cookie: x) and payment card numbers. It returns s itself if there is nothing to redact.
 func (r *Redactor) Text(s string) string {
-	seen, digits := look(s)
-	return r.text(s, seen, digits)
+	return r.text(s, look(s))
 }
 
-func (r *Redactor) text(s string, seen uint8, digits int) string {
+func (r *Redactor) text(s string, seen uint8) string {
 	if seen&dash != 0 {
 		s = maskPEM(s)
 	}
@@ -29,7 +28,7 @@ func (r *Redactor) text(s string, seen uint8, digits int) string {
 	if seen&separator != 0 {
 		s = r.maskNamed(s)
 	}
-	if digits >= minPAN {
+	if seen&digit != 0 && len(s) >= minPAN {
 		s = maskPAN(s)
 	}
 	return s
@@ -145,7 +144,7 @@ func isWordByte(c byte) bool {
 func maskScheme(s string) string {
 	p := splice{src: s}
 	for i := 0; i < len(s); i++ {
-		if s[i] != ' ' && s[i] != '\t' || i == 0 || !isWordByte(s[i-1]) {
+		if traits[s[i]]&blank == 0 || i == 0 || !endsScheme(s[i-1]) {
 			continue
 		}
 		start := i
@@ -171,11 +170,25 @@ func maskScheme(s string) string {
 	return p.String()
 }
 
+// endsScheme reports whether a scheme's name can end with c. Most words of a sentence need no second look.
+func endsScheme(c byte) bool {
+	switch c | 0x20 { // lower case
+	case 'a', 'c', 'e', 'p', 'r', 't':
+		return true
+	}
+	return false
+}
+
 func isScheme(s string) bool {
-	for _, scheme := range []string{"bearer", "basic", "dpop", "negotiate", "digest", "hoba"} {
-		if strings.EqualFold(s, scheme) {
-			return true
-		}
+	switch len(s) {
+	case 4:
+		return strings.EqualFold(s, "dpop") || strings.EqualFold(s, "hoba")
+	case 5:
+		return strings.EqualFold(s, "basic")
+	case 6:
+		return strings.EqualFold(s, "bearer") || strings.EqualFold(s, "digest")
+	case 9:
+		return strings.EqualFold(s, "negotiate")
 	}
 	return false
 }

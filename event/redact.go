@@ -132,13 +132,13 @@ func (r *Redactor) pair(pair string) string {
 
 // encoded redacts text that may be percent-encoded. If the secret shows only when decoded, all of it goes.
 func (r *Redactor) encoded(s string) string {
-	seen, digits := look(s)
+	seen := look(s)
 	if seen&percent != 0 {
 		if plain := unescape(s); r.Text(plain) != plain {
 			return Redacted
 		}
 	}
-	return r.text(s, seen, digits)
+	return r.text(s, seen)
 }
 
 // unescape decodes percent-encoding as far as it goes, up to three times over: the record must be clean

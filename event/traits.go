@@ -33,12 +33,10 @@ func makeTraits() (t [256]uint8) {
 	return t
 }
 
-// look returns the traits of all bytes of s together, and how many digits there are.
-func look(s string) (seen uint8, digits int) {
+// look returns the traits of all bytes of s together.
+func look(s string) (seen uint8) {
 	for i := range len(s) {
-		t := traits[s[i]]
-		seen |= t
-		digits += int(t & digit)
+		seen |= traits[s[i]]
 	}
-	return seen, digits / int(digit)
+	return seen
 }
