@@ -1,9 +1,10 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"io"
+	"math"
+	"slices"
 )
 
 // ErrBodyTooLarge is returned when a body exceeds its bound.
@@ -18,12 +19,13 @@ type Body struct {
 	read     int64
 	buffered []byte
 	whole    bool
-	rest     *bytes.Reader
+	given    int // bytes of buffered that Read has given out
 	err      error
 }
 
 // NewBody bounds src to limit bytes. Length is the declared length, -1 if unknown; 0 means no body.
 func NewBody(src io.Reader, length, limit int64) *Body {
+	limit = min(limit, math.MaxInt64-1) // one byte more than a limit is a number too
 	return &Body{src: src, length: length, limit: limit, whole: length == 0}
 }
 
@@ -59,24 +61,42 @@ func (b *Body) Buffer(limit int64) ([]byte, error) {
 	if b.length > limit {
 		return nil, ErrBodyTooLarge // nothing was read: whoever streams it may go on
 	}
-	var buf bytes.Buffer
-	if b.length > 0 {
-		buf.Grow(int(b.length) + bytes.MinRead)
-	}
-	n, err := buf.ReadFrom(io.LimitReader(b.src, limit+1))
-	b.read += n
+	buf, err := b.readAll(limit)
 	if err != nil {
 		b.err = err
 		return nil, err
 	}
-	if n > limit {
-		b.err = ErrBodyTooLarge
-		return nil, b.err
-	}
-	b.buffered, b.whole = buf.Bytes(), true
-	b.rest = bytes.NewReader(b.buffered)
-	return b.buffered, nil
+	b.buffered, b.whole, b.given = buf, true, 0
+	return buf, nil
 }
+
+// readAll reads what is left of the source, and no more than one byte beyond limit.
+func (b *Body) readAll(limit int64) ([]byte, error) {
+	size := min(minBuffer, limit+1)
+	if b.length > 0 {
+		size = b.length + 1 // room to meet the end
+	}
+	buf := make([]byte, 0, size)
+	for {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, len(buf))
+		}
+		n, err := b.src.Read(buf[len(buf):min(int64(cap(buf)), limit+1)])
+		b.read += int64(n)
+		buf = buf[:len(buf)+n]
+		switch {
+		case err == io.EOF && int64(len(buf)) <= limit: //nolint:errorlint // only the bare value is an ordinary end
+			return buf, nil
+		case err != nil && err != io.EOF: //nolint:errorlint // as above
+			return nil, err
+		case int64(len(buf)) > limit:
+			return nil, ErrBodyTooLarge
+		}
+	}
+}
+
+// minBuffer is room for most bodies whose length is not declared.
+const minBuffer = 4 << 10
 
 // Buffered returns the buffered bytes and whether the body is buffered whole.
 func (b *Body) Buffered() ([]byte, bool) { return b.buffered, b.whole }
@@ -86,7 +106,7 @@ func (b *Body) Rewind() bool {
 	if !b.whole {
 		return false
 	}
-	b.rest = bytes.NewReader(b.buffered)
+	b.given = 0
 	return true
 }
 
@@ -97,10 +117,12 @@ func (b *Body) BytesRead() int64 { return b.read }
 // never taken for what was sent.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.whole {
-		if b.rest == nil {
+		if b.given == len(b.buffered) {
 			return 0, io.EOF
 		}
-		return b.rest.Read(p)
+		n := copy(p, b.buffered[b.given:])
+		b.given += n
+		return n, nil
 	}
 	if b.err != nil {
 		return 0, b.err
