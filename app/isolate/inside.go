@@ -53,9 +53,9 @@ func Inside(ctx context.Context, command []string, stderr io.Writer) int {
 	}()
 	for {
 		select {
-		case s := <-signals:
-			if in.forward(s) {
-				return exitBroken // before the service began
+		case <-signals: // for the whole group, so that the service has it too
+			if !in.running() {
+				return exitBroken
 			}
 		case code := <-in.ended:
 			return code
@@ -66,15 +66,11 @@ func Inside(ctx context.Context, command []string, stderr io.Writer) int {
 	}
 }
 
-// forward hands a signal to the service and reports whether there is none yet.
-func (in *inside) forward(s os.Signal) bool {
+// running reports whether the service has begun.
+func (in *inside) running() bool {
 	in.write.Lock()
 	defer in.write.Unlock()
-	if in.service == nil {
-		return true
-	}
-	_ = in.service.Process.Signal(s) // fails only when it has ended
-	return false
+	return in.service != nil
 }
 
 // kill ends a service whose way out is gone.

@@ -48,7 +48,8 @@ type answer struct {
 }
 
 // Command prepares to run a service isolated. Start the command, then call Open; the service itself starts with
-// Pod.Release. The command's process stays the service's parent, hands signals on and ends with its exit code.
+// Pod.Release. The command's process stays the service's parent and ends with its exit code, as a shell would. Both are
+// in one process group: who signals the service signals the group.
 func Command(command []string) (*exec.Cmd, *net.UnixConn, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -12,8 +12,11 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/palisade-security/palisade/app/isolate"
 )
 
 // Spec is one process to run.
@@ -24,12 +27,19 @@ type Spec struct {
 	Env     []string // NAME=value, complete
 	Address string   // host:port it will listen on
 	Ready   string   // path that answers 2xx when ready; empty: the port accepts
+	Build   []string // run to its end before the command, never isolated; empty: nothing
+
+	Isolate *isolate.Spec // the network it gets of its own; nil: it shares ours
 }
 
 // Events tells what happens to processes. Its functions are called from several goroutines.
 type Events struct {
 	Output func(name, line string)
 	Ready  func(name string, took time.Duration)
+
+	// Isolated is called with the network of a service before the service starts. It takes the network's listeners
+	// over, and the group closes the network.
+	Isolated func(name string, pod *isolate.Pod) error
 }
 
 // Group runs processes that depend on each other.
@@ -44,6 +54,8 @@ type Group struct {
 type proc struct {
 	spec Spec
 	cmd  *exec.Cmd
+	line *net.UnixConn // to the inside of its network, until pod has it
+	pod  *isolate.Pod  // nil: not isolated
 	done chan struct{} // closed when the process and its output have ended
 }
 
@@ -63,22 +75,69 @@ func (g *Group) Start(ctx context.Context) error {
 	g.guard = startGuard()
 	for _, s := range g.specs {
 		began := time.Now()
-		if err := g.free(ctx, s); err != nil {
+		if err := g.start(ctx, s); err != nil {
 			g.Stop()
 			return err
-		}
-		p, err := g.launch(s)
-		if err != nil {
-			g.Stop()
-			return err
-		}
-		g.guard.watch(p.cmd.Process.Pid)
-		g.running = append(g.running, p)
-		if err := p.ready(ctx); err != nil {
-			g.Stop()
-			return fmt.Errorf("waiting for service %q at %s: %w", s.Name, s.Address, err)
 		}
 		g.events.Ready(s.Name, time.Since(began))
+	}
+	return nil
+}
+
+// start starts one process and waits until it is ready.
+func (g *Group) start(ctx context.Context, s Spec) error {
+	if err := g.build(ctx, s); err != nil {
+		return err
+	}
+	if s.Isolate == nil {
+		if err := g.free(ctx, s); err != nil {
+			return err
+		}
+	}
+	p, err := g.launch(s)
+	if err != nil {
+		return err
+	}
+	g.guard.watch(p.cmd.Process.Pid)
+	g.running = append(g.running, p)
+	if s.Isolate != nil {
+		if err := g.isolated(ctx, p); err != nil {
+			return err
+		}
+	}
+	if err := p.ready(ctx); err != nil {
+		return fmt.Errorf("waiting for service %q at %s: %w", s.Name, s.Address, err)
+	}
+	return nil
+}
+
+// build runs what a service needs before it can start.
+func (g *Group) build(ctx context.Context, s Spec) error {
+	if len(s.Build) == 0 {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, s.Build[0], s.Build[1:]...) //nolint:gosec // running what the model declares is the purpose
+	cmd.Dir, cmd.Env = s.Dir, s.Env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		for line := range strings.Lines(string(out)) {
+			g.events.Output(s.Name, strings.TrimRight(line, "\n"))
+		}
+		return fmt.Errorf("building service %q: %w", s.Name, err)
+	}
+	return nil
+}
+
+// isolated sets the network of a started process up and lets the service begin.
+func (g *Group) isolated(ctx context.Context, p *proc) error {
+	var err error
+	if p.pod, err = isolate.Open(ctx, p.line, p.spec.Isolate); err != nil {
+		return fmt.Errorf("isolating service %q: %w", p.spec.Name, err)
+	}
+	if err := g.events.Isolated(p.spec.Name, p.pod); err != nil {
+		return err
+	}
+	if err := p.pod.Release(ctx); err != nil {
+		return fmt.Errorf("service %q: %w", p.spec.Name, err)
 	}
 	return nil
 }
@@ -98,24 +157,39 @@ func (g *Group) free(ctx context.Context, s Spec) error {
 
 func (g *Group) launch(s Spec) (*proc, error) {
 	cmd := exec.Command(s.Command[0], s.Command[1:]...) //nolint:gosec,noctx // running what the model declares is the purpose; Stop ends it in order
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	var line *net.UnixConn
+	if s.Isolate != nil {
+		var err error
+		if cmd, line, err = isolate.Command(s.Command); err != nil {
+			return nil, err
+		}
+		defer cmd.ExtraFiles[0].Close() // the process has its own copy
+	}
 	cmd.Dir, cmd.Env = s.Dir, s.Env
 	// A group of its own, so that stopping reaches what a wrapper such as "go run" started, and so that
 	// Ctrl-C reaches us alone and the order of stopping stays ours.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGTERM
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	cmd.WaitDelay = stopTimeout // what left the group may hold the output open for ever
 	if err := cmd.Start(); err != nil {
+		if line != nil {
+			_ = line.Close()
+		}
 		return nil, fmt.Errorf("starting service %q: %w", s.Name, err)
 	}
-	p := &proc{spec: s, cmd: cmd, done: make(chan struct{})}
+	p := &proc{spec: s, cmd: cmd, line: line, done: make(chan struct{})}
+	told := make(chan struct{})
 	go func() {
 		err := cmd.Wait()
 		_ = in.Close() // never fails
+		<-told
 		g.exited <- fmt.Errorf("service %q ended: %w", s.Name, reasonOf(err))
 		close(p.done)
 	}()
 	go func() {
+		defer close(told)
 		lines := bufio.NewScanner(out)
 		lines.Buffer(make([]byte, 64<<10), 1<<20)
 		for lines.Scan() {
@@ -157,9 +231,12 @@ func (p *proc) ready(ctx context.Context) error {
 func (p *proc) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	dial := new(net.Dialer).DialContext
+	if p.pod != nil {
+		dial = p.pod.Dial
+	}
 	if p.spec.Ready == "" {
-		var d net.Dialer
-		c, err := d.DialContext(ctx, "tcp", p.spec.Address)
+		c, err := dial(ctx, "tcp", p.spec.Address)
 		if err != nil {
 			return false
 		}
@@ -169,7 +246,8 @@ func (p *proc) answers(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	resp, err := client.Do(req)
 	if err != nil {
 		return false
 	}
@@ -191,10 +269,21 @@ func (g *Group) Stop() {
 			<-p.done
 		}
 		p.signal(syscall.SIGKILL) // what outlived its leader in the group
+		p.close()
 	}
 	g.running = nil
 	g.guard.release()
 	g.guard = nil
+}
+
+// close gives up the way into a network that is gone with its process.
+func (p *proc) close() {
+	switch {
+	case p.pod != nil:
+		_ = p.pod.Close()
+	case p.line != nil:
+		_ = p.line.Close()
+	}
 }
 
 func (p *proc) signal(s syscall.Signal) {
