@@ -139,7 +139,7 @@ func grpcCode(status int) int {
 // commonHeader is on every answer, the gateway's own and the services'.
 func (x *exchange) commonHeader(h http.Header) {
 	h["X-Request-Id"] = []string{x.req.ID}
-	if v := x.table.HSTS[listenerOf(x.ctx)]; v != "" && x.hr.TLS != nil {
+	if v := x.table.HSTS[x.conn.listener]; v != "" && x.hr.TLS != nil {
 		h["Strict-Transport-Security"] = []string{v}
 	}
 	for _, f := range x.req.Answer {

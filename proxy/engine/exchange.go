@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/proxy"
@@ -25,6 +22,7 @@ type exchange struct {
 	w      http.ResponseWriter
 	hr     *http.Request
 	rc     *http.ResponseController
+	conn   *connection
 	ctx    context.Context //nolint:containedctx // an exchange is the request's own scope and dies with it
 
 	req   proxy.Request
@@ -43,6 +41,7 @@ type exchange struct {
 	understood bool // canonicalised
 	tunnelled  bool // the connection switched protocols
 	ev         event.Event
+	user       event.User // what ev.User points to
 
 	deadline time.Time // write deadline in force
 	clock    time.Time // when the stage before ended, which is when the next begins
@@ -54,16 +53,10 @@ func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Re
 	r := &x.req
 	r.Received = time.Now()
 	x.clock = r.Received
-	id, err := uuid.NewV7()
-	if err != nil {
-		id = uuid.UUID{} // the zero id stands out; entropy failing is fatal in crypto/rand anyway
-	}
-	r.ID = id.String()
-	x.trace.begin(hr.Header["Traceparent"])
-	r.TraceID = x.trace.traceID()
+	x.identify()
 	r.Proto = hr.Proto
-	r.Peer = peerOf(hr.RemoteAddr)
-	r.Client = r.Peer
+	x.conn = connectionOf(hr)
+	r.Peer, r.Client = x.conn.peer, x.conn.peer
 	r.TLS = handshakeOf(hr)
 	x.body.begin(x)
 	r.Body = proxy.NewBody(&x.body, hr.ContentLength, 0)
@@ -256,15 +249,6 @@ func (x *exchange) match() error {
 }
 
 func (x *exchange) upgradable() bool { return x.route.WebSocket && x.out.Upgrade == "websocket" }
-
-// peerOf parses the address of a connection; what cannot be parsed is the zero address.
-func peerOf(remote string) netip.Addr {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
-}
 
 // isStream reports whether bodies of this exchange have no end to wait for.
 func (x *exchange) isStream() bool { return x.route != nil && x.route.Stream }

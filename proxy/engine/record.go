@@ -37,7 +37,7 @@ func (x *exchange) fill() {
 	e, r := &x.ev, &x.req
 	e.Time, e.ID, e.TraceID, e.SpanID = r.Received, r.ID, r.TraceID, x.trace.spanID()
 	e.Fleet, e.Snapshot = x.table.Fleet, x.table.Version
-	e.Listener = listenerOf(x.ctx)
+	e.Listener = x.conn.listener
 	e.Method, e.Scheme, e.Host, e.Path, e.Query, e.Proto = r.Method, r.Scheme, r.Host, r.Path, r.RawQuery, r.Proto
 	if e.Path == "" && x.refused == nil { // refused before it was understood: what the client sent, as it sent it
 		e.Method, e.Host = x.hr.Method, x.hr.Host
@@ -45,14 +45,15 @@ func (x *exchange) fill() {
 	}
 	e.UserAgent = x.hr.UserAgent()
 	e.Referer = x.hr.Referer()
-	e.Peer = r.Peer.String()
+	e.Peer = x.conn.text
 	e.Client = e.Peer
 	if r.Client != r.Peer {
 		e.Client = r.Client.String()
 	}
 	e.TLSVersion, e.TLSCipher, e.TLSGroup, e.TLSServer = r.TLS.Version, r.TLS.Cipher, r.TLS.Group, r.TLS.Server
 	if u := r.User; u != nil {
-		e.User = &event.User{Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, ClientID: u.ClientID, TokenID: u.TokenID}
+		x.user = event.User{Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, ClientID: u.ClientID, TokenID: u.TokenID}
+		e.User = &x.user
 	}
 	if r.Workload != nil {
 		e.Workload = r.Workload.SPIFFEID
@@ -64,17 +65,4 @@ func (x *exchange) fill() {
 	e.Trail = r.Trail
 	e.BytesIn, e.Took = r.Body.BytesRead()+x.tunnelIn, time.Since(r.Received)
 	e.Redact(x.table.Redactor)
-}
-
-// listenerKey is the key of the listener's name in a connection's context.
-type listenerKey struct{}
-
-// WithListener names the listener that accepted a connection, for the events of its requests.
-func WithListener(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, listenerKey{}, name)
-}
-
-func listenerOf(ctx context.Context) string {
-	s, _ := ctx.Value(listenerKey{}).(string)
-	return s
 }

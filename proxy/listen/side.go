@@ -42,7 +42,7 @@ func newSide(o *Options, addr net.Addr, h http.Handler) *side {
 			WriteByteTimeout:              o.Idle,
 		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			ctx = engine.WithListener(ctx, o.Name)
+			ctx = engine.WithConnection(ctx, o.Name, c.RemoteAddr().String())
 			if w, ok := c.(interface{ wire() *guard }); ok {
 				ctx = withGuard(ctx, w.wire())
 			}
