@@ -22,6 +22,7 @@ deps: ## install what tests need (Debian packages)
 test: deps ## all tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m ./...
 	$(GO) test -timeout 20m -run TestCoreRuleSet ./proxy/filter/waf ./proxy/gate
+	@scripts/pkcs11.sh
 
 lint: ## vet, formatting and static checks
 	$(GO) vet ./...

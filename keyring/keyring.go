@@ -1,7 +1,7 @@
 // Package keyring keeps the keys that sign and the certificates that a listener shows: a local certificate
-// authority for laptops, certificates from files with reload, and the signing key of the development issuer.
-// It is not for keys that verify other people's tokens (see proxy/filter/jwt) and not a vault for secrets.
-// Everything in it is standard library cryptography.
+// authority for laptops, certificates from files with reload, the signing key of the development issuer, and
+// the ring, which seals signing keys and last good state at rest. It is not for keys that verify other people's
+// tokens (see proxy/filter/jwt) and not a vault for secrets. Cryptography is the standard library's and Tink's.
 package keyring
 
 import (
