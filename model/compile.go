@@ -51,6 +51,7 @@ func (d *Declared) Compile(o Options) (*Snapshot, []Finding) {
 		Redact:      redacted(f),
 		Telemetry:   c.telemetry(),
 		Development: o.Development,
+		Mesh:        c.mesh(),
 	}
 	s.Services = c.services(s.Edge)
 	s.Routes = c.routes(s)

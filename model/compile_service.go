@@ -89,7 +89,7 @@ func (c *compiler) services(edge Edge) []ResolvedService {
 		key, s := join("services", name), c.Fleet.Services[name]
 		r := ResolvedService{
 			Name: name, Owner: s.Owner, Address: s.Address,
-			Data: sorted(s.Data), Callers: sorted(s.Callers),
+			Data: sorted(s.Data), Callers: c.Fleet.callersOf(name),
 			Upstream: s.Upstream, Limits: resolveLimits(s.Limits, name+"."),
 			Position: c.keyAt(key),
 		}
@@ -105,6 +105,7 @@ func (c *compiler) services(edge Edge) []ResolvedService {
 			r.CA = c.roots(key+".upstream.ca", s.Upstream.CA)
 			r.Upstream.CA = c.absolute(key+".upstream.ca", s.Upstream.CA)
 		}
+		c.meshed(&r, edge)
 		out = append(out, r)
 	}
 	return out

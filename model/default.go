@@ -49,6 +49,15 @@ const (
 
 	DefaultSample = 0.1
 
+	DefaultSVIDLifetime = Duration(time.Hour)
+	DefaultJWTLifetime  = Duration(5 * time.Minute)
+	DefaultStale        = "stop"
+	DefaultIsolation    = "namespace"
+	DefaultControl      = "127.0.0.1:9950"
+	DefaultProfile      = "web"
+	DefaultEgress       = "tls"
+	DefaultMeshBody     = Size(1 << 30) // of requests between services that nothing has to read whole
+
 	// DevelopmentIssuer signs the tokens of "palisade token" unless the provider names another issuer. The name
 	// is reserved (RFC 2606) and can never be resolved.
 	DevelopmentIssuer = "https://development.palisade.invalid"

@@ -56,7 +56,7 @@ func (d *Declared) waits() map[string][]string {
 		if s.Run != nil {
 			out[name] = append(out[name], s.Run.After...)
 		}
-		for _, caller := range s.Callers {
+		for _, caller := range d.Fleet.callersOf(name) {
 			if caller != name {
 				out[caller] = append(out[caller], name)
 			}

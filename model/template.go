@@ -138,3 +138,44 @@ func (t Template) Shape() string {
 	}
 	return anonymous.String()
 }
+
+// covers tells whether every path that o matches is matched by t too.
+func (t Template) covers(o Template) bool {
+	for i, s := range t {
+		switch {
+		case s.Rest:
+			return true
+		case i >= len(o) || o[i].Rest:
+			return false
+		case s.Param != "":
+			if o[i].Param == "" && o[i].Literal == "" {
+				return false
+			}
+		case o[i].Param != "" || s.Literal != o[i].Literal:
+			return false
+		}
+	}
+	return len(t) == len(o)
+}
+
+// meet returns the template of the paths that both match; not ok means that there is none.
+func (t Template) meet(o Template) (both Template, ok bool) {
+	for i := 0; ; i++ {
+		switch {
+		case i < len(t) && t[i].Rest:
+			return append(both, o[min(i, len(o)):]...), true
+		case i < len(o) && o[i].Rest:
+			return append(both, t[min(i, len(t)):]...), true
+		case i >= len(t) || i >= len(o):
+			return both, len(t) == len(o)
+		}
+		a, b := t[i], o[i]
+		if a.Param != "" {
+			a, b = b, a
+		}
+		if b.Param == "" && a.Literal != b.Literal || b.Param != "" && a.Param == "" && a.Literal == "" {
+			return nil, false
+		}
+		both = append(both, a)
+	}
+}

@@ -11,6 +11,7 @@ import (
 type checker struct {
 	*Declared
 	found []Finding
+	taken map[string]string // host:port by the key that takes it
 }
 
 func (c *checker) fail(code, key, text, hint string) {
@@ -42,16 +43,18 @@ func (c *checker) collide(code, key, other, text, hint string) {
 // validate returns what is wrong with a decoded model by itself, without looking at anything outside of it.
 // Values that the decoder has refused are zero here and are not reported twice.
 func validate(d *Declared) []Finding {
-	c := &checker{Declared: d}
+	c := &checker{Declared: d, taken: map[string]string{}}
 	c.fleet()
 	c.edge()
 	c.providers()
 	c.roles()
 	c.classes()
+	c.mesh()
 	for _, name := range sortedKeys(d.Fleet.Services) {
 		c.service(name, d.Fleet.Services[name])
 	}
 	c.routes()
+	c.ambiguous()
 	c.startCircles()
 	c.inspection("waf", d.Fleet.WAF)
 	c.recording()

@@ -21,12 +21,11 @@ func (c *checker) edge() {
 	if _, written := c.places["edge.listeners"]; written && len(e.Listeners) == 0 {
 		c.fail("missing-value", "edge.listeners", "expected at least one listener, found none", "")
 	}
-	taken := map[string]string{} // host:port to the key that takes it
 	for _, name := range sortedKeys(e.Listeners) {
-		c.listener(join("edge.listeners", name), name, e.Listeners[name], taken)
+		c.listener(join("edge.listeners", name), name, e.Listeners[name])
 	}
 	if e.Admin != "" {
-		c.address("edge.admin", e.Admin, taken)
+		c.address("edge.admin", e.Admin)
 		if _, _, ok := portOf(e.Admin); ok && !loopback(e.Admin) {
 			c.warn("exposed-admin", "edge.admin", quote(e.Admin)+" lets other machines read metrics and health", "write 127.0.0.1:9900, or protect the port otherwise")
 		}
@@ -53,13 +52,13 @@ func (c *checker) edge() {
 	c.limits("edge.limits", e.Limits)
 }
 
-func (c *checker) listener(key, name string, l Listener, taken map[string]string) {
+func (c *checker) listener(key, name string, l Listener) {
 	if !isName(name) {
 		c.failKey("bad-name", key, badName(name), "")
 	}
-	c.address(key+".address", l.Address, taken)
+	c.address(key+".address", l.Address)
 	if l.RedirectFrom != "" {
-		c.address(key+".redirect_from", l.RedirectFrom, taken)
+		c.address(key+".redirect_from", l.RedirectFrom)
 	}
 	_, written := c.places[key+".tls"]
 	_, listed := c.places[key+".tls.certificates"]
@@ -81,7 +80,7 @@ func (c *checker) listener(key, name string, l Listener, taken map[string]string
 }
 
 // address checks host:port of a listener and that no other takes the same.
-func (c *checker) address(key, address string, taken map[string]string) {
+func (c *checker) address(key, address string) {
 	if address == "" {
 		return
 	}
@@ -93,14 +92,14 @@ func (c *checker) address(key, address string, taken map[string]string) {
 	if err != nil || port == "0" {
 		return
 	}
-	for _, key2 := range sortedKeys(taken) {
-		h, p, ok := portOf(taken[key2])
+	for _, key2 := range sortedKeys(c.taken) {
+		h, p, ok := portOf(c.taken[key2])
 		if ok && p == port && (h == host || everywhere(h) || everywhere(host)) {
-			c.collide("duplicate-address", key, key2, fmt.Sprintf("%q is already taken by %s (%q)", address, key2, taken[key2]), "choose another port")
+			c.collide("duplicate-address", key, key2, fmt.Sprintf("%q is already taken by %s (%q)", address, key2, c.taken[key2]), "choose another port")
 			return
 		}
 	}
-	taken[key] = address
+	c.taken[key] = address
 }
 
 // everywhere tells whether a listener on this host takes its port on all addresses.

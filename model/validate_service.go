@@ -22,9 +22,10 @@ func (c *checker) service(name string, s Service) {
 	for i, caller := range s.Callers {
 		c.known("service", index(key+".callers", i), caller, names)
 	}
-	if len(s.Expose) == 0 && len(s.Callers) == 0 {
+	if len(s.Expose) == 0 && len(c.Fleet.callersOf(name)) == 0 {
 		c.atKey(Warning, "unreachable-service", key, "nothing exposes this service and no service calls it", "add expose or callers, or remove it")
 	}
+	c.meshed(key, name, s)
 	if s.Run != nil {
 		c.run(key+".run", name, *s.Run)
 	}
@@ -38,12 +39,19 @@ func (c *checker) service(name string, s Service) {
 // upstreamAddress checks scheme://host:port.
 func (c *checker) upstreamAddress(key, text string) {
 	u, err := url.Parse(text)
-	if err != nil || !slices.Contains([]string{"http", "https", "h2c"}, u.Scheme) {
+	if err != nil || !slices.Contains([]string{"http", "https", "h2c", "tcp"}, u.Scheme) {
 		hint := "write http://host:port, https://host:port, or h2c://host:port for gRPC"
+		if c.Fleet.Mesh != nil {
+			hint += ", or tcp://host:port for what is not HTTP"
+		}
 		if shape, _ := badAddress(text); shape == "" {
 			hint = "did you mean " + quote("http://"+text) + "?"
 		}
 		c.fail("bad-address", key, fmt.Sprintf("%q is not the address of a service", redactURL(text)), hint)
+		return
+	}
+	if u.Scheme == "tcp" && c.Fleet.Mesh == nil {
+		c.fail("needs-mesh", key, "only a mesh carries what is not HTTP, and this fleet has none", "add mesh: {} to the fleet")
 		return
 	}
 	if u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -51,7 +59,11 @@ func (c *checker) upstreamAddress(key, text string) {
 		return
 	}
 	if u.Port() == "" {
-		c.fail("bad-address", key, fmt.Sprintf("%q has no port", text), "write "+quote(text+":80")+" or the port it listens on")
+		hint := "write " + quote(text+":80") + " or the port it listens on"
+		if tcp(text) {
+			hint = "write the port it listens on"
+		}
+		c.fail("bad-address", key, fmt.Sprintf("%q has no port", text), hint)
 		return
 	}
 	if why, hint := badAddress(u.Host); why != "" || u.Hostname() == "" || u.Port() == "0" {
@@ -69,20 +81,8 @@ func (c *checker) upstreamAddress(key, text string) {
 }
 
 func (c *checker) run(key, name string, r Run) {
-	if _, written := c.places[key+".command"]; written && len(r.Command) == 0 && c.at(key+".command").Line > 0 {
-		c.fail("missing-value", key+".command", "expected a command and its arguments, found nothing", `write [go, run, ./cmd/orders]`)
-	}
-	if len(r.Command) > 0 && r.Command[0] == "" {
-		c.fail("missing-value", index(key+".command", 0), "expected a command, found nothing", "")
-	}
-	for i, argument := range r.Command {
-		flag, value, assigned := strings.Cut(argument, "=")
-		if assigned && secretNamed(flag, value) {
-			f := literalSecret(c.at(index(key+".command", i)), index(key+".command", i), "the value of "+quote(flag))
-			f.Hint = "pass it in env: {NAME: {from_env: NAME}}; arguments are seen by every process of the machine"
-			c.found = append(c.found, f)
-		}
-	}
+	c.command(key+".command", r.Command, `write [go, run, ./cmd/orders]`)
+	c.command(key+".build", r.Build, `write [go, build, -o, orders, ./cmd/orders], or remove it`)
 	if r.Ready != "" {
 		if u, err := url.Parse(r.Ready); err != nil || !strings.HasPrefix(r.Ready, "/") || u.Host != "" {
 			c.fail("bad-path", key+".ready", quote(r.Ready)+" is not a path", "write /healthz")
@@ -101,6 +101,24 @@ func (c *checker) run(key, name string, r Run) {
 			c.failKey("bad-name", at, quote(variable)+" is not the name of an environment variable", "")
 		}
 		c.value(at, variable, r.Env[variable])
+	}
+}
+
+// command checks a command and its arguments.
+func (c *checker) command(key string, command []string, hint string) {
+	if _, written := c.places[key]; written && len(command) == 0 && c.at(key).Line > 0 {
+		c.fail("missing-value", key, "expected a command and its arguments, found nothing", hint)
+	}
+	if len(command) > 0 && command[0] == "" {
+		c.fail("missing-value", index(key, 0), "expected a command, found nothing", "")
+	}
+	for i, argument := range command {
+		flag, value, assigned := strings.Cut(argument, "=")
+		if assigned && secretNamed(flag, value) {
+			f := literalSecret(c.at(index(key, i)), index(key, i), "the value of "+quote(flag))
+			f.Hint = "pass it in env: {NAME: {from_env: NAME}}; arguments are seen by every process of the machine"
+			c.found = append(c.found, f)
+		}
 	}
 }
 

@@ -35,6 +35,15 @@ func (d *Declared) Files() []string {
 	for _, name := range sortedKeys(d.Fleet.Telemetry.Headers) {
 		add(join("telemetry.headers", name)+".from_file", d.Fleet.Telemetry.Headers[name].FromFile)
 	}
+	if m := d.Fleet.Mesh; m != nil {
+		if u := m.Issuer.Upstream; u != nil {
+			add("mesh.issuer.upstream.chain", u.Chain)
+			add("mesh.issuer.upstream.key.from_file", u.Key.FromFile)
+		}
+		for _, name := range sortedKeys(m.Federation) {
+			add(join("mesh.federation", name)+".bundle", m.Federation[name].Bundle)
+		}
+	}
 	for i, path := range d.Fleet.Policies {
 		key := index("policies", i)
 		if path == "" {
