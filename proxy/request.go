@@ -18,6 +18,7 @@ type Request struct {
 	ID       string    // UUIDv7, made by the edge
 	TraceID  string    // 32 hex digits (W3C Trace Context)
 	Received time.Time // when the head was complete
+	Began    time.Time // when the running stage began
 
 	Method   string
 	Scheme   string   // "https" as the client used it
@@ -81,6 +82,14 @@ type Route struct {
 	Service  string
 	Host     string
 	Template string // /orders/{id}
+}
+
+// Now is the time for a filter that decides at once: one reading of the clock serves a whole stage.
+func (r *Request) Now() time.Time {
+	if r.Began.IsZero() {
+		return time.Now()
+	}
+	return r.Began
 }
 
 // Note adds a reason to the stage that is running.

@@ -148,7 +148,8 @@ func (x *exchange) stage(name string, f func() error) error {
 
 func (x *exchange) step(s *Step) error {
 	x.req.Trail = append(x.req.Trail, event.Stage{Name: s.Stage, DryRun: s.DryRun})
-	began := time.Now()
+	began := x.clock
+	x.req.Began = began
 	known := len(x.req.Later.Answers)
 	err := s.Filter.Filter(x.ctx, &x.req)
 	for i := range x.req.Later.Answers[known:] {

@@ -209,7 +209,7 @@ func (b *Builder) routes(snap *model.Snapshot, auth Authenticator, policies *pol
 
 // steps is the pipeline of one route, in the order of the house.
 func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, auth Authenticator, authorise proxy.Filter, api *openapi.API) ([]engine.Step, error) {
-	byAddress, byPrincipal := limit.Compile(r.Limits, r.ID, r.Service, b.limits, time.Now)
+	byAddress, byPrincipal := limit.Compile(r.Limits, r.ID, r.Service, b.limits, nil)
 	inspect, err := b.waf.Filter(r, service)
 	if err != nil {
 		return nil, err

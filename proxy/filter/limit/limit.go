@@ -39,14 +39,14 @@ type limit struct {
 type stage struct {
 	limits   []limit // by table order, which is the order of locking
 	policies string
-	all      string // the policies of the stage before, if there is one, and these
-	clock    func() time.Time
+	all      string           // the policies of the stage before, if there is one, and these
+	clock    func() time.Time // nil: the request's
 	epoch    time.Time
 }
 
 // Compile returns the filters of one route's limits: address holds the limits per client address and runs
 // before authentication, principal holds those per user, route and service and runs after it. Either is nil
-// if there is none of its kind. A nil clock means time.Now.
+// if there is none of its kind. A nil clock means the request's.
 //
 // Within a stage a refused request is charged to no limit. A request that passes the address stage stays
 // charged there whatever a later stage decides, for that stage is what protects the later ones.
@@ -55,9 +55,6 @@ type stage struct {
 // routes with different costs; so limits that are meant to be apart need names of their own. A kind of key
 // that is not known counts per service, the strictest.
 func Compile(limits []model.Limit, routeID, service string, store *Store, clock func() time.Time) (address, principal proxy.Filter) {
-	if clock == nil {
-		clock = time.Now
-	}
 	shown := make(map[string]int)
 	var before, after []limit
 	for _, l := range limits {
@@ -130,7 +127,7 @@ type claim struct {
 // Filter charges the request to every limit of the stage, or refuses it and charges none. A pass adds
 // RateLimit-Policy with all policies and RateLimit with the one that leaves least.
 func (s *stage) Filter(_ context.Context, r *proxy.Request) error {
-	now := int64(s.clock().Sub(s.epoch))
+	now := s.now(r)
 	var few [8]claim // keeps the usual number of limits off the heap
 	claims := few[:0]
 	if len(s.limits) > len(few) {
@@ -173,6 +170,14 @@ func (s *stage) Filter(_ context.Context, r *proxy.Request) error {
 	}
 	s.tell(r, &s.limits[tightest], left, ceilSeconds(reset))
 	return nil
+}
+
+// now returns the time in nanoseconds since the store's epoch.
+func (s *stage) now(r *proxy.Request) int64 {
+	if s.clock != nil {
+		return int64(s.clock().Sub(s.epoch))
+	}
+	return int64(r.Now().Sub(s.epoch))
 }
 
 const (
