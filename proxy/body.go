@@ -85,9 +85,9 @@ func (b *Body) readAll(limit int64) ([]byte, error) {
 		b.read += int64(n)
 		buf = buf[:len(buf)+n]
 		switch {
-		case err == io.EOF && int64(len(buf)) <= limit: //nolint:errorlint // only the bare value is an ordinary end
+		case err == io.EOF && int64(len(buf)) <= limit:
 			return buf, nil
-		case err != nil && err != io.EOF: //nolint:errorlint // as above
+		case err != nil && err != io.EOF:
 			return nil, err
 		case int64(len(buf)) > limit:
 			return nil, ErrBodyTooLarge

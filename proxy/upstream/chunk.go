@@ -67,7 +67,7 @@ func (c *chunks) next(b *reader) error {
 	if err != nil {
 		return err
 	}
-	if c.trailer, err = parseFields(text); err != nil {
+	if c.trailer, err = parseFields(text, nil); err != nil {
 		return err
 	}
 	c.trailer.DelFunc(func(f field.Field) bool { return !inTrailer(f.Name) })

@@ -39,6 +39,8 @@ type exchange struct {
 	broken   bool // the request was not sent whole: the connection cannot be used again
 	unsent   bool // not a byte was written
 	timedOut bool
+
+	room [8]field.Field // for the fields of most answers
 }
 
 // await reads heads until the final one. With upgrade, 101 to that protocol is final.
@@ -79,7 +81,7 @@ func (x *exchange) head() (head, error) {
 	if err != nil {
 		return head{}, err
 	}
-	return parseHead(text)
+	return parseHead(text, x.room[:])
 }
 
 // accept makes h the answer, and frees the connection at once if no body follows.

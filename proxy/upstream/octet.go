@@ -1,22 +1,18 @@
 package upstream
 
-// Bit sets of the octets that may stand in a token (RFC 9110, section 5.6.2), below and above 64.
-const (
-	tokenLow = (1<<10-1)<<'0' | 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.'
+import "encoding/binary"
 
-	tokenHigh = (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64) |
-		1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | 1<<('|'-64) | 1<<('~'-64)
-)
+// tokenOctets tells which octets may stand in a token (RFC 9110, section 5.6.2). It is never written after its making.
+var tokenOctets = makeOctets("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~")
 
-func isTokenOctet(c byte) bool {
-	switch {
-	case c < 64:
-		return uint64(tokenLow)>>c&1 == 1
-	case c < 128:
-		return uint64(tokenHigh)>>(c-64)&1 == 1
+func makeOctets(in string) (t [256]bool) {
+	for i := range len(in) {
+		t[in[i]] = true
 	}
-	return false
+	return t
 }
+
+func isTokenOctet(c byte) bool { return tokenOctets[c] }
 
 func isToken(s string) bool {
 	for i := range len(s) {
@@ -29,12 +25,25 @@ func isToken(s string) bool {
 
 // isFieldValue reports whether s holds only visible octets, obs-text, spaces and tabs (RFC 9110, section 5.5).
 func isFieldValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+	b := []byte(s) // not copied: it neither changes nor escapes
+	for i := 0; i < len(b); {
+		if i+8 <= len(b) && isVisible8(binary.LittleEndian.Uint64(b[i:])) {
+			i += 8
+			continue
+		}
+		if c := b[i]; c < ' ' && c != '\t' || c == 0x7f {
 			return false
 		}
+		i++
 	}
 	return true
+}
+
+// isVisible8 reports whether all eight octets of w are visible ASCII or spaces. An octet is something else if it is
+// below 0x20 (then the subtraction borrows), is 0x7f (then the addition carries), or has its highest bit set.
+func isVisible8(w uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	return (w|(w-ones*' ')|(w+ones))&high == 0
 }
 
 func isHexDigit(c byte) bool {

@@ -176,34 +176,33 @@ const (
 
 // ownership decides by length first: it runs for every field of every request.
 func ownership(name string) owner {
-	var names [3]string
+	is := func(n string) bool { return strings.EqualFold(name, n) }
+	always := false
 	switch len(name) {
 	case 2:
-		if strings.EqualFold(name, "TE") {
+		if is("TE") {
 			return ownedTE
 		}
 	case 4:
-		names[0] = "Host"
+		always = is("Host")
 	case 6:
-		names[0] = "Expect"
+		always = is("Expect")
 	case 7:
-		if strings.EqualFold(name, "Trailer") {
+		if is("Trailer") {
 			return ownedTrailer
 		}
-		names[0] = "Upgrade"
+		always = is("Upgrade")
 	case 10:
-		names[0], names[1] = "Connection", "Keep-Alive"
+		always = is("Connection") || is("Keep-Alive")
 	case 14:
-		names[0], names[1] = "Content-Length", "HTTP2-Settings"
+		always = is("Content-Length") || is("HTTP2-Settings")
 	case 16:
-		names[0] = "Proxy-Connection"
+		always = is("Proxy-Connection")
 	case 17:
-		names[0] = "Transfer-Encoding"
+		always = is("Transfer-Encoding")
 	}
-	for _, n := range names {
-		if n != "" && strings.EqualFold(name, n) {
-			return ownedAlways
-		}
+	if always {
+		return ownedAlways
 	}
 	return owned
 }
