@@ -27,7 +27,8 @@ func (c *texts) item(before, name string, remaining, reset int64) string {
 	if t := entry.Load(); t != nil && t.remaining == remaining && t.reset == reset && t.name == name && t.before == before {
 		return t.value
 	}
-	b := make([]byte, 0, len(before)+len(name)+26)
+	var few [128]byte // keeps the usual text off the heap until it is whole
+	b := few[:0]
 	if before != "" {
 		b = append(append(b, before...), ", "...)
 	}
