@@ -2,7 +2,10 @@
 // It is not a general replacement for net/http's Header: it keeps order and duplicates and never rewrites a value.
 package field
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Field is one header or trailer field line (RFC 9110, section 5).
 type Field struct {
@@ -10,13 +13,14 @@ type Field struct {
 	Value string // without surrounding white space
 }
 
-// List is an ordered list of fields. Names compare case-insensitively. A List is not safe for concurrent change.
+// List is an ordered list of fields. Names compare case-insensitively
+// in ASCII. A List is not safe for concurrent change.
 type List []Field
 
 // Get returns the first value of name, or "".
 func (l List) Get(name string) string {
 	for i := range l {
-		if strings.EqualFold(l[i].Name, name) {
+		if same(l[i].Name, name) {
 			return l[i].Value
 		}
 	}
@@ -30,7 +34,7 @@ func (l List) Has(name string) bool { return l.Count(name) > 0 }
 func (l List) Count(name string) int {
 	n := 0
 	for i := range l {
-		if strings.EqualFold(l[i].Name, name) {
+		if same(l[i].Name, name) {
 			n++
 		}
 	}
@@ -41,7 +45,7 @@ func (l List) Count(name string) int {
 func (l List) Values(name string) []string {
 	var out []string
 	for i := range l {
-		if strings.EqualFold(l[i].Name, name) {
+		if same(l[i].Name, name) {
 			out = append(out, l[i].Value)
 		}
 	}
@@ -59,13 +63,17 @@ func (l *List) Set(name, value string) {
 
 // Del removes every field line of name, in place.
 func (l *List) Del(name string) {
-	l.DelFunc(func(f Field) bool { return strings.EqualFold(f.Name, name) })
+	l.DelFunc(func(f Field) bool { return same(f.Name, name) })
 }
 
 // DelFunc removes, in place, every field line for which drop returns true.
 func (l *List) DelFunc(drop func(Field) bool) {
-	kept := (*l)[:0]
-	for _, f := range *l {
+	first := slices.IndexFunc(*l, drop)
+	if first < 0 {
+		return // most often, and then nothing is written
+	}
+	kept := (*l)[:first]
+	for _, f := range (*l)[first+1:] {
 		if !drop(f) {
 			kept = append(kept, f)
 		}
@@ -73,6 +81,9 @@ func (l *List) DelFunc(drop func(Field) bool) {
 	clear((*l)[len(kept):])
 	*l = kept
 }
+
+// same reports whether two names are the same. They are tokens, so that they then have the same length.
+func same(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
 
 // Clone returns a copy that shares nothing with l but the strings.
 func (l List) Clone() List { return append(List(nil), l...) }
