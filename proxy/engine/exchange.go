@@ -31,6 +31,7 @@ type exchange struct {
 	trace trace
 	route *Route
 	body  bodyReader
+	bound proxy.Body // body within its bound; what req.Body points to
 
 	refused  *canon.Refusal // why the connection's guard kept the request from net/http
 	denial   *proxy.Denial
@@ -59,7 +60,8 @@ func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Re
 	r.Peer, r.Client = x.conn.peer, x.conn.peer
 	r.TLS = handshakeOf(hr)
 	x.body.begin(x)
-	r.Body = proxy.NewBody(&x.body, hr.ContentLength, 0)
+	x.bound = *proxy.NewBody(&x.body, hr.ContentLength, 0)
+	r.Body = &x.bound
 }
 
 func (x *exchange) reset() {
@@ -245,7 +247,7 @@ func (x *exchange) match() error {
 	if x.hr.ContentLength > x.route.Body {
 		return fmt.Errorf("declared length: %w", proxy.ErrBodyTooLarge)
 	}
-	r.Body = proxy.NewBody(&x.body, x.hr.ContentLength, x.route.Body)
+	x.bound = *proxy.NewBody(&x.body, x.hr.ContentLength, x.route.Body)
 	return nil
 }
 
