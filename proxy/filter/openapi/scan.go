@@ -50,9 +50,8 @@ type bounds struct {
 
 // fault tells why a text is refused. It never holds a part of the text.
 type fault struct {
-	code   string
-	text   string
-	offset int
+	code string
+	text string
 }
 
 // The limits of a number, so that no later step meets one that a double cannot hold (RFC 7493, section 2.2).
@@ -83,7 +82,7 @@ func (d *document) scan(src []byte, limits bounds) *fault {
 	return nil
 }
 
-func (d *document) fault(code, text string) *fault { return &fault{code, text, d.pos} }
+func (*document) fault(code, text string) *fault { return &fault{code, text} }
 
 func (d *document) syntax(expected string) *fault {
 	return d.fault("json-syntax", "not JSON: expected "+expected)
@@ -122,9 +121,9 @@ func (d *document) close(i int) {
 func (d *document) value(depth int) *fault {
 	switch c := d.peek(); c {
 	case '{':
-		return d.object(depth + 1)
+		return d.list(kindObject, '}', depth+1)
 	case '[':
-		return d.array(depth + 1)
+		return d.list(kindArray, ']', depth+1)
 	case '"':
 		return d.text()
 	case 't':
@@ -151,49 +150,15 @@ func (d *document) word(w string, k kind) *fault {
 	return nil
 }
 
-func (d *document) array(depth int) *fault {
+// list scans an array's items or an object's members, up to end.
+func (d *document) list(k kind, end byte, depth int) *fault {
 	if depth > d.max.depth {
 		return d.fault("json-depth", "nested too deeply")
 	}
-	i := d.open(kindArray)
+	i := d.open(k)
 	d.pos++
 	d.space()
-	if d.peek() == ']' {
-		d.pos++
-		d.close(i)
-		return nil
-	}
-	for {
-		if int(d.tape[i].count) == d.max.items {
-			return d.fault("json-items", "an array has too many items")
-		}
-		d.tape[i].count++
-		d.space()
-		if f := d.value(depth); f != nil {
-			return f
-		}
-		d.space()
-		switch d.peek() {
-		case ',':
-			d.pos++
-		case ']':
-			d.pos++
-			d.close(i)
-			return nil
-		default:
-			return d.syntax(", or ]")
-		}
-	}
-}
-
-func (d *document) object(depth int) *fault {
-	if depth > d.max.depth {
-		return d.fault("json-depth", "nested too deeply")
-	}
-	i := d.open(kindObject)
-	d.pos++
-	d.space()
-	if d.peek() == '}' {
+	if d.peek() == end {
 		d.pos++
 		d.close(i)
 		return nil
@@ -201,21 +166,36 @@ func (d *document) object(depth int) *fault {
 	var names nameSet
 	for {
 		d.space()
-		if f := d.member(i, depth, &names); f != nil {
+		var f *fault
+		if k == kindObject {
+			f = d.member(i, depth, &names)
+		} else {
+			f = d.item(i, depth)
+		}
+		if f != nil {
 			return f
 		}
 		d.space()
 		switch d.peek() {
 		case ',':
 			d.pos++
-		case '}':
+		case end:
 			d.pos++
 			d.close(i)
 			return nil
 		default:
-			return d.syntax(", or }")
+			return d.syntax(", or " + string(rune(end)))
 		}
 	}
+}
+
+// item scans one item of array i.
+func (d *document) item(i, depth int) *fault {
+	if int(d.tape[i].count) == d.max.items {
+		return d.fault("json-items", "an array has too many items")
+	}
+	d.tape[i].count++
+	return d.value(depth)
 }
 
 // member scans one key and its value of object i.
