@@ -62,6 +62,18 @@ func BenchmarkGet(b *testing.B) {
 			}
 		})
 	})
+	b.Run("pool-tls", func(b *testing.B) {
+		addr, conf := serveTLS(b, false, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1024)) })
+		p := newPool(b, upstream.Options{Address: addr, TLS: conf})
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			buf := make([]byte, 4096)
+			for pb.Next() {
+				r, err := p.Do(b.Context(), &upstream.Request{Method: "GET", Target: "/", Host: "h", Header: benchHeader})
+				drain(b, r, err, buf)
+			}
+		})
+	})
 	b.Run("net-http", func(b *testing.B) {
 		t := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 		defer t.CloseIdleConnections()

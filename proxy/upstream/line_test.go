@@ -2,8 +2,11 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -132,6 +135,54 @@ func TestLineKeepsDeadline(t *testing.T) {
 		}
 		if _, err := l.Write([]byte(strings.Repeat("x", 10))); err != nil || l.watched {
 			t.Fatal("the deadline of an earlier exchange", err)
+		}
+	})
+}
+
+// TestLineTLS has a peer read and answer late: the short deadline that is met on the way leaves TLS whole.
+func TestLineTLS(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	certs, roots := server.TLS.Certificates, x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	server.Close()
+	question := strings.Repeat("question", 5_000) // several records
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		var peer sync.WaitGroup
+		peer.Go(func() {
+			c := tls.Server(theirs, &tls.Config{Certificates: certs})
+			got := make([]byte, len(question))
+			for c.Handshake() == nil {
+				time.Sleep(time.Second)
+				if _, err := io.ReadFull(c, got); err != nil || string(got) != question {
+					return
+				}
+				time.Sleep(time.Second)
+				_, _ = c.Write([]byte("answer"))
+			}
+		})
+		defer peer.Wait()
+		defer ours.Close()
+		l := &line{Conn: ours}
+		c := tls.Client(l, &tls.Config{RootCAs: roots, ServerName: "example.com"})
+		if err := c.HandshakeContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			now := time.Now()
+			if err := l.begin(t.Context(), now, now.Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(c, question); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(c, make([]byte, len("answer"))); err != nil {
+				t.Fatal(err)
+			}
+			if !l.watched || !l.finish() {
+				t.Fatal("a slow exchange is not watched, or not whole")
+			}
 		}
 	})
 }
