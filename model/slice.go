@@ -57,7 +57,7 @@ func (c *Slicer) Edge() *Snapshot {
 			Upstream: s.Upstream, CA: s.CA, Position: s.Position, ID: s.ID, Sidecars: s.Sidecars,
 		})
 	}
-	out.Version = sliceVersion(&out, c.policies)
+	out.Version = sliceVersion(out, c.policies)
 	return &out
 }
 
@@ -72,7 +72,7 @@ func (c *Slicer) Service(name string) *Snapshot {
 	}
 	w := c.whole
 	out := &Snapshot{
-		Version: w.Version, Fleet: w.Fleet, TrustDomain: w.TrustDomain, Self: own.ID, Development: w.Development, Mesh: w.Mesh.forProxy(),
+		Fleet: w.Fleet, TrustDomain: w.TrustDomain, Self: own.ID, Development: w.Development, Mesh: w.Mesh.forProxy(),
 		Edge:  Edge{Timeouts: w.Edge.Timeouts, Sizes: w.Edge.Sizes, Concurrency: w.Edge.Concurrency, Dev: w.Edge.Dev},
 		Audit: w.Audit, Redact: w.Redact, Telemetry: w.Telemetry,
 	}
@@ -102,7 +102,7 @@ func (c *Slicer) Service(name string) *Snapshot {
 	if len(out.Policies) == 0 {
 		policies = digestPolicies(nil)
 	}
-	out.Version = sliceVersion(out, policies)
+	out.Version = sliceVersion(*out, policies)
 	return out
 }
 

@@ -194,7 +194,7 @@ services:
 // BenchmarkSlices cuts every slice of fleets of several sizes, each service with four callers. The time per
 // service must not grow with the fleet.
 func BenchmarkSlices(b *testing.B) {
-	for _, n := range []int{100, 1000, 10000} {
+	for _, n := range []int{100, 1000, 3000} {
 		var text strings.Builder
 		text.WriteString("version: 1\nfleet: big\ntrust_domain: big.example\nmesh: {}\n" +
 			"edge: {listeners: {main: {address: \"127.0.0.1:8443\", tls: {local: true}}}}\nservices:\n")
@@ -233,4 +233,36 @@ func BenchmarkSlices(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(n), "µs/slice")
 		})
 	}
+}
+
+// TestSliceKinds makes sure that a version sees every kind of value that a snapshot is made of.
+func TestSliceKinds(t *testing.T) {
+	seen := map[reflect.Type]bool{}
+	var visit func(reflect.Type)
+	visit = func(at reflect.Type) {
+		if seen[at] || at == reflect.TypeFor[Prefix]() {
+			return
+		}
+		seen[at] = true
+		switch at.Kind() {
+		case reflect.Struct:
+			for f := range at.Fields() {
+				if !f.IsExported() {
+					t.Errorf("%s.%s is not exported", at, f.Name)
+				}
+				visit(f.Type)
+			}
+		case reflect.Map:
+			if at.Key().Kind() != reflect.String {
+				t.Errorf("%s has keys other than text", at)
+			}
+			visit(at.Elem())
+		case reflect.Pointer, reflect.Slice:
+			visit(at.Elem())
+		case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64, reflect.Uint8:
+		default:
+			t.Errorf("no version sees %s", at)
+		}
+	}
+	visit(reflect.TypeFor[Snapshot]())
 }

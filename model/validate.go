@@ -10,8 +10,9 @@ import (
 // checker gathers what is wrong with a model.
 type checker struct {
 	*Declared
-	found []Finding
-	taken map[string]string // host:port by the key that takes it
+	found    []Finding
+	taken    map[string]string // host:port by the key that takes it
+	services []string          // names, sorted
 }
 
 func (c *checker) fail(code, key, text, hint string) {
@@ -43,14 +44,14 @@ func (c *checker) collide(code, key, other, text, hint string) {
 // validate returns what is wrong with a decoded model by itself, without looking at anything outside of it.
 // Values that the decoder has refused are zero here and are not reported twice.
 func validate(d *Declared) []Finding {
-	c := &checker{Declared: d, taken: map[string]string{}}
+	c := &checker{Declared: d, taken: map[string]string{}, services: sortedKeys(d.Fleet.Services)}
 	c.fleet()
 	c.edge()
 	c.providers()
 	c.roles()
 	c.classes()
 	c.mesh()
-	for _, name := range sortedKeys(d.Fleet.Services) {
+	for _, name := range c.services {
 		c.service(name, d.Fleet.Services[name])
 	}
 	c.routes()
@@ -107,13 +108,13 @@ func (c *checker) classes() {
 	}
 }
 
-// known reports a name that nothing declares.
+// known reports a name that is not among names, which are sorted.
 func (c *checker) known(kind, key, name string, names []string) {
 	if name == "" {
 		c.fail("missing-value", key, "expected the name of a "+kind+", found nothing", "")
 		return
 	}
-	if slices.Contains(names, name) {
+	if _, ok := slices.BinarySearch(names, name); ok {
 		return
 	}
 	hint := didYouMean(name, names)
@@ -139,7 +140,7 @@ func (c *checker) startCircles() {
 		}
 		return nil
 	}
-	for _, name := range sortedKeys(c.Fleet.Services) {
+	for _, name := range c.services {
 		if circle := findCircle(name, after); circle != nil && name == slices.Min(circle) {
 			c.fail("start-circle", join("services", name)+".run.after", "services wait for each other in a circle: "+strings.Join(append(circle, name), " > "), "remove one of them")
 		}

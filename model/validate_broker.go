@@ -17,14 +17,12 @@ func (c *checker) broker(key, name string, s Service) {
 
 // subjects checks what a service may send to or receive from brokers.
 func (c *checker) subjects(key, name string, byBroker map[string][]string) {
-	names := sortedKeys(c.Fleet.Services)
 	for _, broker := range sortedKeys(byBroker) {
 		at := join(key, broker)
 		b, known := c.Fleet.Services[broker]
 		switch {
 		case !known:
-			hint := didYouMean(broker, names)
-			c.failKey("unknown-service", at, fmt.Sprintf("no service is named %q", broker), hint)
+			c.failKey("unknown-service", at, fmt.Sprintf("no service is named %q", broker), didYouMean(broker, c.services))
 		case b.Broker == "":
 			c.failKey("not-a-broker", at, quote(broker)+" is not declared as a broker", "add broker: nats to "+join("services", broker)+", or name another service")
 		case len(b.Callers) > 0 && !slices.Contains(b.Callers, name):

@@ -14,7 +14,7 @@ func (c *checker) routes() {
 		methods []string
 	}
 	shapes := map[string][]seen{} // by host and shape
-	for _, name := range sortedKeys(c.Fleet.Services) {
+	for _, name := range c.services {
 		s := c.Fleet.Services[name]
 		for i, r := range s.Expose {
 			key := index(join("services", name)+".expose", i)

@@ -60,11 +60,10 @@ func (c *checker) servePath(key string, s Service, e Serve) {
 			c.fail("bad-path", key+".path", err.Error(), "")
 		}
 	}
-	names := sortedKeys(c.Fleet.Services)
 	for i, caller := range e.Callers {
 		at := index(key+".callers", i)
-		c.known("service", at, caller, names)
-		if len(s.Callers) > 0 && slices.Contains(names, caller) && !slices.Contains(s.Callers, caller) {
+		c.known("service", at, caller, c.services)
+		if _, declared := c.Fleet.Services[caller]; declared && len(s.Callers) > 0 && !slices.Contains(s.Callers, caller) {
 			c.fail("not-a-caller", at, quote(caller)+" is not among the callers of the service", "add it to callers, or remove it here")
 		}
 	}

@@ -18,9 +18,8 @@ func (c *checker) service(name string, s Service) {
 	for i, class := range s.Data {
 		c.known("data class", index(key+".data", i), class, sortedKeys(c.Fleet.DataClasses))
 	}
-	names := sortedKeys(c.Fleet.Services)
 	for i, caller := range s.Callers {
-		c.known("service", index(key+".callers", i), caller, names)
+		c.known("service", index(key+".callers", i), caller, c.services)
 	}
 	if len(s.Expose) == 0 && len(c.Fleet.callersOf(name)) == 0 {
 		c.atKey(Warning, "unreachable-service", key, "nothing exposes this service and no service calls it", "add expose or callers, or remove it")
@@ -88,9 +87,8 @@ func (c *checker) run(key, name string, r Run) {
 			c.fail("bad-path", key+".ready", quote(r.Ready)+" is not a path", "write /healthz")
 		}
 	}
-	names := sortedKeys(c.Fleet.Services)
 	for i, other := range r.After {
-		c.known("service", index(key+".after", i), other, names)
+		c.known("service", index(key+".after", i), other, c.services)
 		if o, ok := c.Fleet.Services[other]; ok && o.Run == nil && other != name {
 			c.warn("no-effect", index(key+".after", i), "service "+quote(other)+" has no command, so nothing is waited for", "add run to it, or remove this")
 		}

@@ -104,7 +104,7 @@ type claim struct {
 func (c *checker) ambiguous() {
 	groups := map[string][]claim{}
 	order := 0
-	for _, name := range sortedKeys(c.Fleet.Services) {
+	for _, name := range c.services {
 		for i, w := range c.Fleet.Services[name].Workloads {
 			shows := w.selectors()
 			if len(shows) == 0 {

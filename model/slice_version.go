@@ -1,0 +1,90 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// sliceVersion is the SHA-256 of a slice without places and names of files, hex: what remains is what the proxy
+// does. Paths of files that the proxy itself opens remain too. Policies are given by their digest. Empty fields do
+// not count, so that a key this format gains later changes no version by itself.
+func sliceVersion(s Snapshot, policies []byte) string {
+	s.Version, s.Policies = "", nil
+	sum := sha256.Sum256(appendValue(slices.Clone(policies), reflect.ValueOf(s)))
+	return hex.EncodeToString(sum[:])
+}
+
+// digestPolicies is the SHA-256 of policies by their text and the names of their files without folders.
+func digestPolicies(policies []PolicyFile) []byte {
+	sum := sha256.New()
+	for _, p := range policies {
+		fmt.Fprintf(sum, "%q %q\n", filepath.Base(p.Name), p.Text)
+	}
+	return sum.Sum(nil)
+}
+
+// appendValue appends v in a form of its own in which different values are different bytes.
+func appendValue(b []byte, v reflect.Value) []byte {
+	switch v.Kind() { //nolint:exhaustive // a snapshot is made of no other kinds; a test holds this
+	case reflect.String:
+		return append(binary.AppendUvarint(b, uint64(v.Len())), v.String()...)
+	case reflect.Bool:
+		if v.Bool() {
+			return append(b, 1)
+		}
+		return append(b, 0)
+	case reflect.Int, reflect.Int64:
+		return binary.AppendVarint(b, v.Int())
+	case reflect.Float64:
+		return binary.AppendUvarint(b, math.Float64bits(v.Float()))
+	case reflect.Pointer:
+		return appendValue(b, v.Elem())
+	case reflect.Slice:
+		b = binary.AppendUvarint(b, uint64(v.Len()))
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return append(b, v.Bytes()...)
+		}
+		for i := range v.Len() {
+			b = appendValue(b, v.Index(i))
+		}
+		return b
+	case reflect.Map:
+		b = binary.AppendUvarint(b, uint64(v.Len()))
+		keys := v.MapKeys() // of strings
+		slices.SortFunc(keys, func(x, y reflect.Value) int { return strings.Compare(x.String(), y.String()) })
+		for _, k := range keys {
+			b = appendValue(appendValue(b, k), v.MapIndex(k))
+		}
+		return b
+	default:
+		return appendFields(b, v)
+	}
+}
+
+// appendFields appends the fields of a struct that are not empty, by name.
+func appendFields(b []byte, v reflect.Value) []byte {
+	if p, ok := reflect.TypeAssert[Prefix](v); ok {
+		return append(append(b, p.String()...), 0)
+	}
+	for field, f := range v.Fields() {
+		empty := f.IsZero() || (f.Kind() == reflect.Slice || f.Kind() == reflect.Map) && f.Len() == 0
+		if empty || f.Type() == reflect.TypeFor[Position]() || besideContent(field.Name) && f.Kind() == reflect.String {
+			continue
+		}
+		b = append(append(b, field.Name...), 0)
+		b = appendValue(b, f)
+	}
+	return append(b, 0)
+}
+
+// besideContent tells whether a field names a file whose content stands in another field.
+func besideContent(name string) bool {
+	return slices.Contains([]string{"CA", "JWKSFile", "APIFile"}, name)
+}
