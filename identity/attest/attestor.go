@@ -62,15 +62,8 @@ func (a *Attestor) Prove(ctx context.Context, p *Peer, m *Matcher) ([]Selector, 
 			out = append(out, Selector{Kind: UnixUser, Value: name})
 		}
 	}
-	if m.Needs(UnixPath, UnixSHA256) {
-		more, err := a.executable(ctx, p, m)
-		if err != nil {
-			return nil, fmt.Errorf("attesting process %d: %w", p.PID(), err)
-		}
-		out = append(out, more...)
-	}
-	if m.Needs(ContainerImage, ContainerLabel) {
-		more, err := a.container(ctx, p)
+	if m.Needs(UnixPath, UnixSHA256, ContainerImage, ContainerLabel) {
+		more, err := a.look(ctx, p, m)
 		if err != nil {
 			return nil, fmt.Errorf("attesting process %d: %w", p.PID(), err)
 		}
@@ -95,13 +88,35 @@ func userName(uid uint32) (string, error) {
 	return u.Username, nil
 }
 
-func (a *Attestor) executable(ctx context.Context, p *Peer, m *Matcher) (out []Selector, err error) {
-	file, exe, err := p.executable()
+// look finds out what /proc and the container runtime know of the caller.
+func (a *Attestor) look(ctx context.Context, p *Peer, m *Matcher) (out []Selector, err error) {
+	dir, err := p.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	if m.Needs(UnixPath, UnixSHA256) {
+		if out, err = a.executable(ctx, dir, m); err != nil {
+			return nil, err
+		}
+	}
+	if m.Needs(ContainerImage, ContainerLabel) {
+		more, err := a.container(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+func (a *Attestor) executable(ctx context.Context, dir proc, m *Matcher) (out []Selector, err error) {
+	file, exe, err := dir.executable()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	path, err := p.path(exe)
+	path, err := dir.path(exe)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +134,8 @@ func (a *Attestor) executable(ctx context.Context, p *Peer, m *Matcher) (out []S
 }
 
 // container returns nothing for a process outside of containers.
-func (a *Attestor) container(ctx context.Context, p *Peer) ([]Selector, error) {
-	groups, err := p.cgroup()
+func (a *Attestor) container(ctx context.Context, dir proc) ([]Selector, error) {
+	groups, err := dir.cgroup()
 	if err != nil {
 		return nil, err
 	}

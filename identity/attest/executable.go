@@ -37,8 +37,8 @@ func inodeOf(st *unix.Stat_t) inode {
 }
 
 // executable opens the file that the process runs: the inode, whatever stands at its path by now.
-func (p *Peer) executable() (*os.File, inode, error) {
-	file, err := p.openat("exe")
+func (d proc) executable() (*os.File, inode, error) {
+	file, err := d.open("exe")
 	if err != nil {
 		return nil, inode{}, err
 	}
@@ -55,9 +55,9 @@ func (p *Peer) executable() (*os.File, inode, error) {
 
 // path returns where the executable lies, as this host sees it, or "" if nothing here does: a process in
 // a mount namespace or root of its own sees "/usr/bin/catalog" too, and it is another file.
-func (p *Peer) path(exe inode) (string, error) {
+func (d proc) path(exe inode) (string, error) {
 	var name string
-	err := withFD(p.proc, func(dir int) error {
+	err := withFD(d.File, func(dir int) error {
 		buf := make([]byte, unix.PathMax)
 		n, err := unix.Readlinkat(dir, "exe", buf)
 		if err == nil && n == len(buf) {

@@ -13,18 +13,17 @@ import (
 )
 
 // Peer is the process at the other end of a Unix socket, as it was when it connected. It holds a pidfd, which
-// names that process and no other, and its directory in /proc, which dies with it: a pid that is given out
-// again never passes. A Peer is safe for concurrent use; Close it with the connection.
+// names that process and no other: a pid that is given out again never passes. A Peer is safe for concurrent
+// use; Close it with the connection.
 //
 // Two things are beyond the kernel's word. A process may hand its connection to another, so whoever gets
 // connections from a service is as good as the service. And a process that the same user debugs runs that
 // user's code: a path or hash says something only together with a user or a container.
 type Peer struct {
-	pid  int32
-	uid  uint32
-	gid  uint32
-	fd   *os.File // pidfd
-	proc *os.File // /proc/PID
+	pid int32
+	uid uint32
+	gid uint32
+	fd  *os.File // pidfd
 }
 
 // errGone says that the caller has ended.
@@ -50,37 +49,14 @@ func NewPeer(conn *net.UnixConn) (*Peer, error) {
 		return nil, fmt.Errorf("asking who connected: %w", err)
 	}
 	p := &Peer{pid: cred.Pid, uid: cred.Uid, gid: cred.Gid, fd: os.NewFile(uintptr(pidfd), "pidfd")}
-	if err := p.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("asking who connected: %w", err), p.Close())
+	if p.pid <= 0 {
+		return nil, errors.Join(errors.New("asking who connected: a process of a pid namespace that is not visible from here"), p.Close())
 	}
 	return p, nil
 }
 
-// open takes hold of the process's directory in /proc. As long as the pidfd says that the process lives, its
-// pid cannot be another's; so the directory is its own if it still lives afterwards.
-func (p *Peer) open() error {
-	if p.pid <= 0 {
-		return errors.New("the process is in a pid namespace that is not visible from here")
-	}
-	dir, err := os.OpenFile("/proc/"+strconv.Itoa(int(p.pid)), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return errors.Join(errGone, err)
-	}
-	p.proc = dir
-	return p.Alive()
-}
-
 // Close lets go of the process.
-func (p *Peer) Close() error {
-	return errors.Join(p.fd.Close(), closeIf(p.proc))
-}
-
-func closeIf(f *os.File) error {
-	if f == nil {
-		return nil
-	}
-	return f.Close()
-}
+func (p *Peer) Close() error { return p.fd.Close() }
 
 // PID is the process id in our pid namespace. It is for people: to address the process, the pidfd counts.
 func (p *Peer) PID() int32 { return p.pid }
@@ -111,10 +87,29 @@ func (p *Peer) Alive() error {
 	})
 }
 
-// openat opens a file below /proc/PID for reading.
-func (p *Peer) openat(name string) (*os.File, error) {
+// proc is a process's directory in /proc, which dies with it.
+type proc struct{ *os.File }
+
+// enter opens the process's directory. As long as the pidfd says that the process lives, its pid cannot be
+// another's; so the directory is its own if it still lives afterwards.
+func (p *Peer) enter() (proc, error) {
+	dir, err := os.OpenFile("/proc/"+strconv.Itoa(int(p.pid)), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		err = errGone
+	}
+	if err != nil {
+		return proc{}, fmt.Errorf("opening the process's directory: %w", err)
+	}
+	if err := p.Alive(); err != nil {
+		return proc{}, errors.Join(err, dir.Close())
+	}
+	return proc{dir}, nil
+}
+
+// open opens a file of the process for reading.
+func (d proc) open(name string) (*os.File, error) {
 	var file *os.File
-	err := withFD(p.proc, func(dir int) error {
+	err := withFD(d.File, func(dir int) error {
 		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if errors.Is(err, unix.ESRCH) {
 			return errGone
@@ -129,8 +124,8 @@ func (p *Peer) openat(name string) (*os.File, error) {
 }
 
 // cgroup reads the control groups of the process.
-func (p *Peer) cgroup() (cgroup, error) {
-	file, err := p.openat("cgroup")
+func (d proc) cgroup() (cgroup, error) {
+	file, err := d.open("cgroup")
 	if err != nil {
 		return nil, err
 	}

@@ -179,9 +179,9 @@ func TestReusedPIDProvesNothing(t *testing.T) {
 		if err := p.Alive(); !errors.Is(err, errGone) {
 			t.Errorf("the old process passes with the pid of the new: %v", err)
 		}
-		if file, _, err := p.executable(); err == nil {
-			file.Close()
-			t.Error("the old process's directory shows the new one's executable")
+		if dir, err := p.enter(); err == nil {
+			dir.Close()
+			t.Error("the old process leads into the new one's directory")
 		}
 		return
 	}
