@@ -23,7 +23,7 @@ func (e *edge) serveAdmin() error {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { health(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { health(w, e.ready()) })
 	s, err := listen.Bind(e.ctx, listen.Options{
-		Name: "admin", Address: ed.Admin, Handler: mux,
+		Name: "admin", Address: ed.Admin, HTTP: mux,
 		Header: ed.Timeouts.Header.Std(), Idle: ed.Timeouts.Idle.Std(), Drain: ed.Timeouts.Drain.Std(),
 		HeaderBytes: 16 << 10, Connections: 256, PerAddress: 256,
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/field"
 	"github.com/palisade-security/palisade/proxy/upstream"
 )
 
@@ -46,7 +47,7 @@ func (x *exchange) refuse(d *proxy.Denial) {
 		return
 	}
 	if x.ev.Aborted == "client" {
-		x.broken = true // without an answer net/http would write an empty 200
+		x.broken = true // there is nobody to answer
 		return
 	}
 	if x.table.Strict && !x.ev.Open {
@@ -55,19 +56,14 @@ func (x *exchange) refuse(d *proxy.Denial) {
 			x.setDenial(d)
 		}
 	}
-	h := x.w.Header()
-	x.commonHeader(h)
-	for _, f := range d.Header {
-		h.Add(f.Name, f.Value)
+	x.commonHeader()
+	x.head = append(x.head, d.Header...)
+	x.head.Set("Cache-Control", "no-store")
+	if d.Kind.Status == http.StatusServiceUnavailable && !x.head.Has("Retry-After") {
+		x.head.Add("Retry-After", "1")
 	}
-	h.Set("Cache-Control", "no-store")
-	if d.Kind.Status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
-		h.Set("Retry-After", "1")
-	}
-	x.extendWrite()
-	x.answered = true
 	if x.isGRPC() {
-		x.refuseGRPC(h, d)
+		x.refuseGRPC(d)
 		return
 	}
 	p := Problem{Type: ProblemBase + d.Kind.Slug, Title: d.Kind.Title, Status: d.Kind.Status, Detail: d.Detail, Instance: "urn:uuid:" + x.req.ID, RequestID: x.req.ID}
@@ -78,42 +74,51 @@ func (x *exchange) refuse(d *proxy.Denial) {
 	if err != nil {
 		body = []byte(`{"type":"about:blank"}`)
 	}
+	body = append(body, '\n')
 	if x.malformed() {
-		h.Set("Connection", "close") // what follows on this connection cannot be trusted
+		x.head.Add("Connection", "close") // what follows on this connection cannot be trusted
 	}
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(body)+1))
-	h.Set("X-Content-Type-Options", "nosniff")
-	x.ev.Status = d.Kind.Status
-	x.w.WriteHeader(d.Kind.Status)
-	if x.hr.Method != http.MethodHead {
-		n, _ := x.w.Write(append(body, '\n')) // a client that is gone cannot be told
+	x.head.Add("Content-Type", "application/problem+json")
+	x.head.Add("Content-Length", strconv.Itoa(len(body)))
+	x.head.Set("X-Content-Type-Options", "nosniff")
+	x.begin(d.Kind.Status, int64(len(body)))
+	if x.call.Method != http.MethodHead {
+		n, _ := x.call.Answer.Write(body) // a client that is gone cannot be told
 		x.ev.BytesOut += int64(n)
 	}
 }
 
-// malformed reports whether the request was refused before it was understood.
-func (x *exchange) malformed() bool { return !x.understood && x.hr.ProtoMajor == 1 }
+// begin sends the head of the answer.
+func (x *exchange) begin(status int, length int64) {
+	x.call.Line.WriteWithin(x.table.Write)
+	x.answered = true
+	x.ev.Status = status
+	x.call.Answer.Begin(status, x.head, length)
+}
+
+// malformed reports whether the request was refused before it was understood, or its body before its end.
+func (x *exchange) malformed() bool {
+	return x.call.Proto != "HTTP/2.0" && (!x.understood || x.req.Body.Err() != nil)
+}
 
 // isGRPC reports whether the client reads gRPC's own status. HTTP/1.x has no gRPC: there a refusal must not look
 // like a success to whoever reads the status line.
 func (x *exchange) isGRPC() bool {
-	if x.hr.ProtoMajor != 2 || x.hr.Method != http.MethodPost {
+	if x.call.Proto != "HTTP/2.0" || x.call.Method != http.MethodPost {
 		return false
 	}
-	kind, _, _ := strings.Cut(x.hr.Header.Get("Content-Type"), ";")
+	kind, _, _ := strings.Cut(x.call.Header.Get("Content-Type"), ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	return kind == "application/grpc" || strings.HasPrefix(kind, "application/grpc+")
 }
 
 // refuseGRPC answers with trailers only, as gRPC clients expect
 // (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
-func (x *exchange) refuseGRPC(h http.Header, d *proxy.Denial) {
-	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.Itoa(grpcCode(d.Kind.Status)))
-	h.Set("Grpc-Message", d.Kind.Title+" ("+x.req.ID+")")
-	x.ev.Status = http.StatusOK
-	x.w.WriteHeader(http.StatusOK)
+func (x *exchange) refuseGRPC(d *proxy.Denial) {
+	x.head.Add("Content-Type", "application/grpc")
+	x.head.Add("Grpc-Status", strconv.Itoa(grpcCode(d.Kind.Status)))
+	x.head.Add("Grpc-Message", d.Kind.Title+" ("+x.req.ID+")")
+	x.begin(http.StatusOK, -1)
 }
 
 // grpcCode maps an HTTP status to the gRPC status that says the same
@@ -136,55 +141,66 @@ func grpcCode(status int) int {
 	return 3 // INVALID_ARGUMENT
 }
 
-// commonHeader is on every answer, the gateway's own and the services'.
-func (x *exchange) commonHeader(h http.Header) {
-	h["X-Request-Id"] = []string{x.req.ID}
-	if v := x.table.HSTS[x.conn.listener]; v != "" && x.hr.TLS != nil {
-		h["Strict-Transport-Security"] = []string{v}
+// commonHeader begins the head of every answer, the gateway's own and the services'.
+func (x *exchange) commonHeader() {
+	x.head = append(x.head[:0], field.Field{Name: "X-Request-Id", Value: x.req.ID})
+	if v := x.hsts(); v != "" {
+		x.head.Add("Strict-Transport-Security", v)
 	}
-	for _, f := range x.req.Answer {
-		h[f.Name] = append(h[f.Name], f.Value) // names are canonical
-	}
-	x.allowOrigin(h)
+	x.head = append(x.head, x.req.Answer...)
+	x.allowOrigin()
 }
 
-// answerHeader copies what a service answered, hardened.
-func (x *exchange) answerHeader(h http.Header, resp *upstream.Response) {
-	values := make([]string, 0, len(resp.Header)+4) // one allocation for all
-	set := func(name, v string) {
-		values = append(values, v)
-		h[name] = values[len(values)-1 : len(values) : len(values)]
+// hsts is the value of Strict-Transport-Security that the listener declares, "" if it declares none.
+func (x *exchange) hsts() string {
+	if !x.call.Conn.Secure() {
+		return ""
 	}
-	setDefault := func(name, v string) {
-		if _, ok := h[name]; !ok {
-			set(name, v)
-		}
-	}
+	return x.table.HSTS[x.call.Conn.Listener]
+}
+
+// answerHeader makes the head of what a service answered: its own fields, hardened, behind the gateway's.
+func (x *exchange) answerHeader(resp *upstream.Response) {
+	x.commonHeader()
+	hsts := x.hsts() != ""
+	nominates := resp.Header.Has("Connection")
+	var noSniff, referrer, frames, deprecated bool
 	for _, f := range resp.Header {
-		if hopByHop(f.Name) || f.Name == "Server" || f.Name == "X-Powered-By" || namedInConnection(resp, f.Name) {
+		switch f.Name {
+		case "Date", "Server", "X-Powered-By", "X-Request-Id", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials":
+			continue // the front's to write, nobody's business, or the gateway's to say
+		case "Strict-Transport-Security":
+			if hsts {
+				continue
+			}
+		case "Set-Cookie":
+			f.Value = hardenCookie(f.Value)
+		case "X-Content-Type-Options":
+			noSniff = true
+		case "Referrer-Policy":
+			referrer = true
+		case "Content-Security-Policy", "X-Frame-Options":
+			frames = true
+		case "Deprecation":
+			deprecated = true
+		}
+		if hopByHop(f.Name) || nominates && namedInConnection(resp, f.Name) {
 			continue
 		}
-		v := f.Value
-		if f.Name == "Set-Cookie" {
-			v = hardenCookie(v)
-		}
-		if old, ok := h[f.Name]; ok {
-			h[f.Name] = append(old, v)
-			continue
-		}
-		set(f.Name, v)
+		x.head = append(x.head, f)
 	}
-	setDefault("X-Content-Type-Options", "nosniff")
-	setDefault("Referrer-Policy", "strict-origin-when-cross-origin")
-	if _, ok := h["Content-Security-Policy"]; !ok {
-		setDefault("X-Frame-Options", "DENY")
+	if !noSniff {
+		x.head.Add("X-Content-Type-Options", "nosniff")
 	}
-	delete(h, "Date") // net/http writes it
-	if x.route.Deprecated {
-		setDefault("Deprecation", "@0") // RFC 9745; the date is not declared
+	if !referrer {
+		x.head.Add("Referrer-Policy", "strict-origin-when-cross-origin")
 	}
-	delete(h, "X-Request-Id")
-	x.commonHeader(h)
+	if !frames {
+		x.head.Add("X-Frame-Options", "DENY")
+	}
+	if x.route.Deprecated && !deprecated {
+		x.head.Add("Deprecation", "@0") // RFC 9745; the date is not declared
+	}
 }
 
 // hopByHop reports whether a field concerns one connection only (RFC 9110, section 7.6.1).

@@ -15,9 +15,9 @@ type bodyReader struct {
 
 func (b *bodyReader) begin(x *exchange) { *b = bodyReader{x: x} }
 
-// Read reads from the client. Errors are net/http's own.
+// Read reads from the client. Errors are the front's own.
 func (b *bodyReader) Read(p []byte) (int, error) {
-	src := b.x.hr.Body
+	src := b.x.call.Body
 	if src == nil {
 		return 0, io.EOF
 	}
@@ -31,8 +31,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 			until = b.whole
 		}
 		b.renewed = now
-		// A writer without deadlines (a test recorder) is bounded by its own test.
-		_ = b.x.rc.SetReadDeadline(until)
+		b.x.call.Line.ReadBy(until)
 	}
 	return src.Read(p)
 }

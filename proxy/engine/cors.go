@@ -20,29 +20,23 @@ func (x *exchange) preflight(allow []string) bool {
 		return false
 	}
 	x.route = m.Value
-	h := x.w.Header()
-	x.commonHeader(h)
-	h.Set("Access-Control-Allow-Methods", joinList(allow))
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Traceparent")
-	h.Set("Access-Control-Max-Age", "600")
+	x.commonHeader()
+	x.head.Add("Access-Control-Allow-Methods", joinList(allow))
+	x.head.Add("Access-Control-Allow-Headers", "Authorization, Content-Type, Traceparent")
+	x.head.Add("Access-Control-Max-Age", "600")
 	x.route = nil
-	x.answered = true
-	x.ev.Status = http.StatusNoContent
-	x.w.WriteHeader(http.StatusNoContent)
+	x.begin(http.StatusNoContent, 0)
 	return true
 }
 
 // allowOrigin lets a declared origin read the answer. A service never widens that by itself.
-func (x *exchange) allowOrigin(h http.Header) {
-	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"} {
-		delete(h, name)
-	}
+func (x *exchange) allowOrigin() {
 	if x.route == nil || len(x.route.CORS) == 0 {
 		return
 	}
-	h.Add("Vary", "Origin")
+	x.head.Add("Vary", "Origin")
 	if origin := x.req.Header.Get("Origin"); slices.Contains(x.route.CORS, origin) {
-		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Access-Control-Allow-Credentials", "true")
+		x.head.Add("Access-Control-Allow-Origin", origin)
+		x.head.Add("Access-Control-Allow-Credentials", "true")
 	}
 }

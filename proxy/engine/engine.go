@@ -15,6 +15,7 @@ import (
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/proxy"
 	"github.com/palisade-security/palisade/proxy/canon"
+	"github.com/palisade-security/palisade/proxy/field"
 	"github.com/palisade-security/palisade/proxy/route"
 	"github.com/palisade-security/palisade/proxy/upstream"
 )
@@ -113,19 +114,14 @@ func (e *Engine) Table() *Table { return e.table.Load() }
 // InFlight returns the number of requests being served, tunnels included.
 func (e *Engine) InFlight() int { return int(e.inFlight.Load()) }
 
-// ServeHTTP is the front on net/http.
-func (e *Engine) ServeHTTP(w http.ResponseWriter, hr *http.Request) { e.serve(w, hr, nil) }
-
-func (e *Engine) serve(w http.ResponseWriter, hr *http.Request, refused *canon.Refusal) {
+// Serve answers one request and records it.
+func (e *Engine) Serve(ctx context.Context, c *Call) (whole bool) {
 	t := e.table.Load()
 	if t == nil {
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "not ready", http.StatusServiceUnavailable)
-		return
+		return notReady(c)
 	}
 	x, _ := e.pool.Get().(*exchange)
-	x.begin(e, t, w, hr)
-	x.refused = refused
+	x.start(ctx, e, t, c)
 	n := e.inFlight.Add(1)
 	x.run(int(n) > t.Requests)
 	e.inFlight.Add(-1)
@@ -133,18 +129,25 @@ func (e *Engine) serve(w http.ResponseWriter, hr *http.Request, refused *canon.R
 		e.tunnels.recorded.Done()
 	}
 	if x.broken {
-		// The exchange is left to the collector: after a defect nothing about it can be trusted.
-		panic(http.ErrAbortHandler)
+		return false // the exchange is left to the collector: after a defect nothing about it can be trusted
 	}
 	x.reset()
 	e.pool.Put(x)
+	return true
+}
+
+func notReady(c *Call) (whole bool) {
+	const text = "not ready\n"
+	c.Answer.Begin(http.StatusServiceUnavailable, field.List{{Name: "Retry-After", Value: "1"}, {Name: "Content-Type", Value: "text/plain; charset=utf-8"}}, int64(len(text)))
+	_, err := c.Answer.Write([]byte(text))
+	return err == nil
 }
 
 // Decide runs a request through every stage up to forwarding and returns what was decided, without
 // forwarding, answering or recording anything.
 func (e *Engine) Decide(w http.ResponseWriter, hr *http.Request) *event.Event {
 	x := &exchange{}
-	x.begin(e, e.table.Load(), w, hr)
+	x.start(hr.Context(), e, e.table.Load(), callOf(w, hr))
 	defer x.ended()
 	if err := x.decide(); err != nil {
 		x.setDenial(denialFor(err, &x.req))

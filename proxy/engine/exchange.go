@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -19,10 +18,7 @@ import (
 type exchange struct {
 	engine *Engine
 	table  *Table
-	w      http.ResponseWriter
-	hr     *http.Request
-	rc     *http.ResponseController
-	conn   *connection
+	call   *Call
 	ctx    context.Context //nolint:containedctx // an exchange is the request's own scope and dies with it
 
 	req   proxy.Request
@@ -33,10 +29,10 @@ type exchange struct {
 	body  bodyReader
 	bound proxy.Body // body within its bound; what req.Body points to
 
-	refused  *canon.Refusal // why the connection's guard kept the request from net/http
 	denial   *proxy.Denial
-	answered bool // the head of an answer is out
-	broken   bool // the connection must not be used again
+	head     field.List // of the answer
+	answered bool       // the head of an answer is out
+	broken   bool       // the connection must not be used again
 	tunnelIn int64
 
 	understood bool // canonicalised
@@ -44,39 +40,43 @@ type exchange struct {
 	ev         event.Event
 	user       event.User // what ev.User points to
 
-	deadline time.Time // write deadline in force
-	clock    time.Time // when the stage before ended, which is when the next begins
+	clock time.Time // when the stage before ended, which is when the next begins
 }
 
-func (x *exchange) begin(e *Engine, t *Table, w http.ResponseWriter, hr *http.Request) {
-	x.engine, x.table, x.w, x.hr, x.ctx = e, t, w, hr, hr.Context()
-	x.rc = http.NewResponseController(w)
+func (x *exchange) start(ctx context.Context, e *Engine, t *Table, c *Call) {
+	x.engine, x.table, x.call, x.ctx = e, t, c, ctx
 	r := &x.req
 	r.Received = time.Now()
 	x.clock = r.Received
 	x.identify()
-	r.Proto = hr.Proto
-	x.conn = connectionOf(hr)
-	r.Peer, r.Client = x.conn.peer, x.conn.peer
-	r.TLS = handshakeOf(hr)
+	r.Proto = c.Proto
+	r.Peer, r.Client, r.TLS = c.Conn.Peer, c.Conn.Peer, c.Conn.TLS
 	x.body.begin(x)
-	x.bound = *proxy.NewBody(&x.body, hr.ContentLength, 0)
+	x.bound = *proxy.NewBody(&x.body, c.Length, 0)
 	r.Body = &x.bound
+}
+
+// only returns the value of the one field line of that name, "" if there is none or more than one.
+func only(h field.List, name string) string {
+	if h.Count(name) != 1 {
+		return ""
+	}
+	return h.Get(name)
 }
 
 func (x *exchange) reset() {
 	trail, params, query, segments, answer := x.req.Trail[:0], x.req.Params[:0], x.out.Query[:0], x.out.Segments[:0], x.req.Answer[:0]
-	in, out, hop := x.in.Header[:0], x.out.Header[:0], x.out.Hop[:0]
+	head, out, hop := x.head[:0], x.out.Header[:0], x.out.Hop[:0]
 	if cap(x.req.Header) > cap(out) {
 		out = x.req.Header[:0] // what was added outgrew it
 	}
 	clear(trail[:cap(trail)])
-	clear(in[:cap(in)])
+	clear(head[:cap(head)])
 	clear(out[:cap(out)])
 	clear(hop[:cap(hop)])
 	*x = exchange{}
 	x.req.Trail, x.req.Params, x.req.Answer = trail, params, answer
-	x.out.Query, x.out.Segments, x.out.Header, x.out.Hop, x.in.Header = query, segments, out, hop, in
+	x.out.Query, x.out.Segments, x.out.Header, x.out.Hop, x.head = query, segments, out, hop, head
 }
 
 // run serves the request and records it, whatever happens.
@@ -180,27 +180,22 @@ func (x *exchange) settle(err error, began time.Time) {
 
 // canonicalise is the one parse of what the client sent.
 func (x *exchange) canonicalise() error {
-	if x.refused != nil {
-		return x.refused
+	r, c, t := &x.req, x.call, x.table
+	if c.Refused != nil {
+		return c.Refused
 	}
-	r, hr, t := &x.req, x.hr, x.table
 	in := &x.in
-	in.Method, in.Target, in.Host, in.Proto = hr.Method, hr.RequestURI, hr.Host, hr.Proto
-	in.TLS, in.SNI = hr.TLS != nil, r.TLS.Server
-	in.ContentLength, in.TransferEncoding = hr.ContentLength, hr.TransferEncoding
+	in.Method, in.Target, in.Host, in.Proto, in.Header = c.Method, c.Target, c.Host, c.Proto, c.Header
+	in.TLS, in.SNI = c.Conn.Secure(), r.TLS.Server
+	in.ContentLength = c.Length
 	in.Limits = t.Limits
-	for name, values := range hr.Header {
-		for _, v := range values {
-			in.Header = append(in.Header, field.Field{Name: name, Value: v})
-		}
-	}
 	if client, err := canon.Client(r.Peer, t.Trusted, in.Header); err == nil {
 		r.Client = client
 	} else {
 		return err
 	}
 	r.Scheme = "http"
-	if hr.TLS != nil {
+	if in.TLS {
 		r.Scheme = "https"
 	}
 	if err := canon.Canonicalise(in, &x.out); err != nil {
@@ -244,10 +239,10 @@ func (x *exchange) match() error {
 	if x.out.Upgrade != "" && !x.upgradable() {
 		return &proxy.Denial{Kind: proxy.KindMalformed, Reasons: []event.Reason{{Code: "upgrade-not-declared", Text: "the route does not declare this protocol switch"}}}
 	}
-	if x.hr.ContentLength > x.route.Body {
+	if x.call.Length > x.route.Body {
 		return fmt.Errorf("declared length: %w", proxy.ErrBodyTooLarge)
 	}
-	x.bound = *proxy.NewBody(&x.body, x.hr.ContentLength, x.route.Body)
+	x.bound = *proxy.NewBody(&x.body, x.call.Length, x.route.Body)
 	return nil
 }
 

@@ -107,7 +107,7 @@ func fieldValue(s string) string {
 }
 
 // interrupt wakes a read of the client's body that nobody needs any more.
-func (x *exchange) interrupt() { _ = x.rc.SetReadDeadline(time.Unix(1, 0)) }
+func (x *exchange) interrupt() { x.call.Line.ReadBy(time.Unix(1, 0)) }
 
 func (x *exchange) noteUpstream(resp *upstream.Response) {
 	x.ev.UpstreamStatus, x.ev.UpstreamReused, x.ev.Attempts = resp.Status, resp.Reused, resp.Attempts
@@ -163,23 +163,28 @@ func (x *exchange) relay(resp *upstream.Response) {
 		x.refuse(d)
 		return
 	}
-	h := x.w.Header()
-	x.answerHeader(h, resp)
-	x.extendWrite()
-	x.answered = true
-	x.ev.Status = resp.Status
-	x.w.WriteHeader(resp.Status)
+	x.answerHeader(resp)
+	x.begin(resp.Status, resp.Length)
 	if !x.copyBody(resp) {
 		x.abort()
 		return
 	}
+	x.trailer(resp)
+}
+
+// trailer sends on the fields behind the answer's content that may stand there.
+func (x *exchange) trailer(resp *upstream.Response) {
 	if resp.Trailer == nil {
 		return
 	}
+	x.head = x.head[:0]
 	for _, f := range resp.Trailer() {
 		if !hopByHop(f.Name) && !forbiddenTrailer(f.Name) {
-			h.Add("Trailer:"+f.Name, f.Value) // net/http sends names with this prefix as trailers
+			x.head = append(x.head, f)
 		}
+	}
+	if len(x.head) > 0 {
+		x.call.Answer.Trailer(x.head)
 	}
 }
 
@@ -191,15 +196,15 @@ func (x *exchange) copyBody(resp *upstream.Response) bool {
 	for {
 		n, err := resp.Body.Read(*buf)
 		if n > 0 {
-			x.extendWrite()
-			m, werr := x.w.Write((*buf)[:n])
+			x.call.Line.WriteWithin(x.table.Write)
+			m, werr := x.call.Answer.Write((*buf)[:n])
 			x.ev.BytesOut += int64(m)
 			if werr != nil {
 				x.ev.Aborted = "client"
 				return false
 			}
 			if flush && err == nil {
-				if werr = x.rc.Flush(); werr != nil {
+				if werr = x.call.Answer.Flush(); werr != nil {
 					x.ev.Aborted = "client"
 					return false
 				}
@@ -215,17 +220,6 @@ func (x *exchange) copyBody(resp *upstream.Response) bool {
 			}
 			return false
 		}
-	}
-}
-
-// extendWrite gives the client its time to take the next bytes. The deadline moves at most every second,
-// since moving it costs a timer.
-func (x *exchange) extendWrite() {
-	now := time.Now()
-	if until := now.Add(x.table.Write); until.Sub(x.deadline) > time.Second {
-		x.deadline = until
-		// A writer without deadlines (a test recorder) is bounded by its own test.
-		_ = x.rc.SetWriteDeadline(until)
 	}
 }
 

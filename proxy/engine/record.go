@@ -37,15 +37,15 @@ func (x *exchange) fill() {
 	e, r := &x.ev, &x.req
 	e.Time, e.ID, e.TraceID, e.SpanID = r.Received, r.ID, r.TraceID, x.trace.spanID()
 	e.Fleet, e.Snapshot = x.table.Fleet, x.table.Version
-	e.Listener = x.conn.listener
+	e.Listener = x.call.Conn.Listener
 	e.Method, e.Scheme, e.Host, e.Path, e.Query, e.Proto = r.Method, r.Scheme, r.Host, r.Path, r.RawQuery, r.Proto
-	if e.Path == "" && x.refused == nil { // refused before it was understood: what the client sent, as it sent it
-		e.Method, e.Host = x.hr.Method, x.hr.Host
-		e.Path, e.Query, _ = strings.Cut(x.hr.RequestURI, "?")
+	if e.Path == "" && x.call.Refused == nil { // refused before it was understood: what the client sent, as it sent it
+		e.Method, e.Host = x.call.Method, x.call.Host
+		e.Path, e.Query, _ = strings.Cut(x.call.Target, "?")
 	}
-	e.UserAgent = x.hr.UserAgent()
-	e.Referer = x.hr.Referer()
-	e.Peer = x.conn.text
+	e.UserAgent = x.call.Header.Get("User-Agent")
+	e.Referer = x.call.Header.Get("Referer")
+	e.Peer = x.call.Conn.text
 	e.Client = e.Peer
 	if r.Client != r.Peer {
 		e.Client = r.Client.String()

@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/proxy/field"
 )
 
 // blank is a recorder that keeps nothing.
@@ -16,10 +16,10 @@ func (blank) Observe(*event.Event)                        {}
 
 // BenchmarkFill is what the engine itself does for the record of a request: its ids, the event, redaction.
 func BenchmarkFill(b *testing.B) {
-	hr := httptest.NewRequestWithContext(WithConnection(b.Context(), "public", "203.0.113.7:51234"), "GET", "https://shop.example/items/7", nil)
-	hr.Header.Set("User-Agent", "curl/8.5.0")
 	x := &exchange{}
-	x.begin(New(blank{}), &Table{Version: "v1", Fleet: "shop", Redactor: event.NewRedactor(nil)}, httptest.NewRecorder(), hr)
+	x.start(b.Context(), New(blank{}), &Table{Version: "v1", Fleet: "shop", Redactor: event.NewRedactor(nil)}, &Call{
+		Conn: NewConn("public", "203.0.113.7:51234", nil), Method: "GET", Target: "/items/7", Proto: "HTTP/1.1", Header: field.List{{Name: "User-Agent", Value: "curl/8.5.0"}},
+	})
 	r := &x.req
 	r.Method, r.Scheme, r.Host, r.Path = "GET", "https", "shop.example", "/items/7"
 	r.Trail = []event.Stage{

@@ -2,17 +2,12 @@ package engine
 
 import (
 	"crypto/tls"
-	"net/http"
 
 	"github.com/palisade-security/palisade/proxy"
 )
 
-// handshakeOf names what the handshake settled.
-func handshakeOf(hr *http.Request) proxy.TLS {
-	s := hr.TLS
-	if s == nil {
-		return proxy.TLS{}
-	}
+// handshake names what a handshake settled.
+func handshake(s *tls.ConnectionState) proxy.TLS {
 	version := "1.3"
 	if s.Version == tls.VersionTLS12 {
 		version = "1.2"

@@ -21,7 +21,7 @@ func (x *exchange) identify() {
 	var text [idLength + traceLength]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
 	putID(text[:idLength], x.req.Received, raw[:8])
-	x.trace.sampled = putTrace(text[idLength:], x.hr.Header["Traceparent"], raw[8:])
+	x.trace.sampled = putTrace(text[idLength:], only(x.call.Header, "Traceparent"), raw[8:])
 	s := string(text[:])
 	x.req.ID, x.trace.text = s[:idLength], s[idLength:]
 	x.req.TraceID = x.trace.traceID()
@@ -53,16 +53,16 @@ type trace struct {
 
 const traceZero = "00000000000000000000000000000000"
 
-// putTrace writes a traceparent and reports whether the trace is sampled.
-func putTrace(dst []byte, in []string, random []byte) (sampled bool) {
+// putTrace writes a traceparent, which continues in if that is one, and reports whether the trace is sampled.
+func putTrace(dst []byte, in string, random []byte) (sampled bool) {
 	copy(dst, "00-")
 	dst[35], dst[52] = '-', '-'
 	hex.Encode(dst[3:35], random[:16])
 	hex.Encode(dst[36:52], random[16:])
 	dst[53], dst[54] = '0', '0'
-	if len(in) == 1 && validTraceparent(in[0]) {
-		copy(dst[3:35], in[0][3:35])
-		if in[0][54]&1 == 1 {
+	if validTraceparent(in) {
+		copy(dst[3:35], in[3:35])
+		if in[54]&1 == 1 {
 			sampled = true
 			dst[54] = '1'
 		}

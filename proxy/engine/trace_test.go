@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -23,11 +22,10 @@ func TestIdentify(t *testing.T) {
 		{"short", parent[:54], false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			hr := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+			x := &exchange{call: &Call{}}
 			if c.in != "" {
-				hr.Header.Set("Traceparent", c.in)
+				x.call.Header.Add("Traceparent", c.in)
 			}
-			x := &exchange{hr: hr}
 			x.req.Received = time.Now()
 			x.identify()
 			sampled := c.continued && strings.HasSuffix(c.in, "1")
@@ -49,7 +47,7 @@ func TestIdentify(t *testing.T) {
 func TestRequestIDs(t *testing.T) {
 	began := time.Now()
 	seen := make(map[string]bool)
-	x := &exchange{hr: httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)}
+	x := &exchange{call: &Call{}}
 	for i := range 1000 {
 		x.req.Received = began.Add(time.Duration(i) * 999 * time.Microsecond / 1000)
 		x.identify()

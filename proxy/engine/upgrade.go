@@ -68,41 +68,41 @@ func (x *exchange) tunnel(out *upstream.Request, began time.Time) {
 	x.join(resp, service)
 }
 
+// join answers 101 and makes a tunnel of the two connections.
 func (x *exchange) join(resp *upstream.Response, service io.ReadWriteCloser) {
-	if !maySwitch(x.ctx) {
-		d := &proxy.Denial{Kind: proxy.KindMalformed, Reasons: []event.Reason{{Code: "upgrade-pipelined", Text: "the client sent more before the protocol was switched"}}}
+	x.answerHeader(resp)
+	x.head.Add("Connection", "Upgrade")
+	x.head.Add("Upgrade", resp.Header.Get("Upgrade"))
+	x.call.Line.WriteWithin(x.table.Write)
+	conn, err := x.call.Line.Switch(x.head)
+	if errors.Is(err, ErrEarly) {
+		d := &proxy.Denial{Kind: proxy.KindMalformed, Reasons: []event.Reason{{Code: "upgrade-pipelined", Text: ErrEarly.Error()}}}
 		d.Header.Set("Connection", "close")
 		x.refuse(d)
 		return
 	}
 	x.ended() // nobody looks into a tunnel
-	h := x.w.Header()
-	x.answerHeader(h, resp)
-	h.Set("Connection", "Upgrade")
-	h.Set("Upgrade", resp.Header.Get("Upgrade"))
 	x.answered = true
 	x.ev.Status = http.StatusSwitchingProtocols
-	x.w.WriteHeader(http.StatusSwitchingProtocols)
-	conn, buffered, err := x.rc.Hijack()
 	if err != nil {
 		x.ev.Aborted = "client"
+		x.broken = true
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Time{}) // fails only on a closed connection, which the copy finds out
 	n := &tunnel{client: conn, service: service}
 	x.tunnelled = true
 	x.engine.tunnels.recorded.Add(1)
 	x.engine.tunnels.add(n)
 	defer x.engine.tunnels.remove(n)
-	x.copyTunnel(conn, buffered.Reader, service)
+	x.copyTunnel(conn, service)
 }
 
 // copyTunnel copies both ways until one side ends, then ends the other.
-func (x *exchange) copyTunnel(conn net.Conn, fromClient io.Reader, service io.ReadWriteCloser) {
+func (x *exchange) copyTunnel(conn net.Conn, service io.ReadWriteCloser) {
 	done := make(chan int64, 1)
 	go func() {
-		n, err := io.Copy(service, fromClient)
+		n, err := io.Copy(service, conn)
 		if err != nil && !errors.Is(err, net.ErrClosed) {
 			_ = service.Close() // wakes the other direction
 		} else if half, ok := service.(interface{ CloseWrite() error }); ok {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/palisade-security/palisade/proxy/engine"
 )
 
 // accept takes connections until ctx ends, and lets each become a connection of HTTP/1.x or HTTP/2 on its
@@ -45,20 +47,40 @@ func isTemporary(err error) bool {
 
 // sort hands a connection to the server of its protocol.
 func (s *Server) sort(ctx context.Context, c net.Conn) {
-	if s.o.TLS == nil {
-		s.h1.push(s.guards.guard(c))
+	switch {
+	case s.o.HTTP != nil:
+		s.side.push(c)
+		return
+	case s.o.TLS == nil:
+		s.h1.Take(ctx, c, s.facts(c, nil))
 		return
 	}
 	conn := tls.Server(c, s.o.TLS)
-	ctx, cancel := context.WithTimeout(ctx, s.o.Header)
+	shaking, cancel := context.WithTimeout(ctx, s.o.Header)
 	defer cancel()
-	if conn.HandshakeContext(ctx) != nil {
+	if conn.HandshakeContext(shaking) != nil {
 		_ = c.Close() // who fails the handshake has been told by an alert, if it speaks TLS at all
 		return
 	}
-	if conn.ConnectionState().NegotiatedProtocol == "h2" {
-		s.h2.push(conn)
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol == "h2" {
+		s.side.push(conn)
 		return
 	}
-	s.h1.push(&secureGuard{guard: s.guards.guard(conn), tls: conn})
+	s.h1.Take(ctx, conn, s.facts(c, &state))
+}
+
+// facts are what is known about a connection once it may send requests; state is what the handshake settled, if any.
+func (s *Server) facts(c net.Conn, state *tls.ConnectionState) *engine.Conn {
+	return engine.NewConn(s.o.Name, c.RemoteAddr().String(), state)
+}
+
+// factsOfTLS is facts of a connection whose handshake is over.
+func (s *Server) factsOfTLS(c net.Conn) *engine.Conn {
+	secure, ok := c.(*tls.Conn)
+	if !ok {
+		return s.facts(c, nil)
+	}
+	state := secure.ConnectionState()
+	return s.facts(c, &state)
 }

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -100,4 +101,12 @@ func (c *boundConn) Close() error {
 	err := c.Conn.Close()
 	c.free()
 	return err
+}
+
+// CloseWrite tells the client that no more follows.
+func (c *boundConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }

@@ -1,6 +1,5 @@
-// Package listen holds the front's sockets: TLS and redirecting listeners on net/http with bounds on
-// connections, slow clients and drains, and a guard that looks at the bytes of HTTP/1.x before net/http mends
-// them. It decides nothing about requests that can be read in one way only.
+// Package listen holds the front's sockets: TLS and redirecting listeners with bounds on connections, slow
+// clients and drains. HTTP/1.x is served by package h1, HTTP/2 by net/http. It decides nothing about requests.
 package listen
 
 import (
@@ -12,13 +11,17 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/palisade-security/palisade/proxy/engine"
+	"github.com/palisade-security/palisade/proxy/listen/h1"
 )
 
 // Options describe one listener. Zero bounds are not allowed; the model fills them.
 type Options struct {
 	Name        string
 	Address     string // host:port
-	Handler     http.Handler
+	Handler     engine.Handler
+	HTTP        http.Handler  // served by net/http in place of Handler, in the clear: for the admin listener, whose clients are friends
 	TLS         *tls.Config   // nil: plain HTTP/1.x, for redirects and the admin listener
 	Header      time.Duration // for the handshake, and for each request's head
 	Idle        time.Duration
@@ -35,9 +38,8 @@ type Server struct {
 	tcp    *net.TCPListener
 	ln     *bounded      // tcp
 	retire chan struct{} // closed when a successor accepts
-	guards guards
-	h1     *side
-	h2     *side // nil without TLS
+	h1     *h1.Server
+	side   *side // of HTTP/2, or of Options.HTTP; nil: neither
 }
 
 // Bind opens the socket, so that a wrong address is known before anything is replaced.
@@ -48,13 +50,16 @@ func Bind(ctx context.Context, o Options) (*Server, error) {
 	}
 	tcp, _ := ln.(*net.TCPListener)
 	o.Inherit = nil
-	s := &Server{o: o, tcp: tcp, retire: make(chan struct{}), ln: newBounded(ln, o.Connections, o.PerAddress), guards: guards{limit: o.HeaderBytes, header: o.Header}}
-	s.h1 = newSide(&o, ln.Addr(), guarded(o.Handler))
-	s.h1.http.Protocols.SetHTTP1(true)
-	if o.TLS != nil {
-		s.h2 = newSide(&o, ln.Addr(), o.Handler)
-		s.h2.http.TLSConfig = o.TLS.Clone() // which the server changes
-		s.h2.http.Protocols.SetHTTP2(true)
+	s := &Server{o: o, tcp: tcp, retire: make(chan struct{}), ln: newBounded(ln, o.Connections, o.PerAddress)}
+	s.h1 = h1.New(h1.Options{Handler: o.Handler, HeaderBytes: o.HeaderBytes, Header: o.Header, Idle: o.Idle})
+	switch {
+	case o.HTTP != nil:
+		s.side = newSide(&o, ln.Addr(), o.HTTP, func(c net.Conn) *engine.Conn { return s.facts(c, nil) })
+		s.side.http.Protocols.SetHTTP1(true)
+	case o.TLS != nil:
+		s.side = newSide(&o, ln.Addr(), engine.HTTP(o.Handler), s.factsOfTLS)
+		s.side.http.TLSConfig = o.TLS.Clone() // which the server changes
+		s.side.http.Protocols.SetHTTP2(true)
 	}
 	return s, nil
 }
@@ -81,9 +86,9 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 // within the drain time.
 func (s *Server) Run(ctx context.Context) error {
 	var serving sync.WaitGroup
-	failed := make(chan error, 3)
-	for _, side := range s.sides() {
-		serving.Go(func() { failed <- side.http.Serve(side) })
+	failed := make(chan error, 2)
+	if s.side != nil {
+		serving.Go(func() { failed <- s.side.http.Serve(s.side) })
 	}
 	hands, cut := context.WithCancel(context.WithoutCancel(ctx)) // handshakes outlive ctx until the drain ends
 	defer cut()
@@ -121,26 +126,12 @@ func (s *Server) drain(ctx context.Context, shaking *sync.WaitGroup, cut func())
 	release := context.AfterFunc(ctx, cut)
 	shaking.Wait() // before the servers end, so that they take who has just arrived
 	release()
-	heard := make(chan struct{})
-	go func() { s.guards.silent.Wait(); close(heard) }()
-	defer func() { <-heard }() // at the latest when all connections are closed
-	select {
-	case <-heard: // a server that ends drops a first request that it has not begun to serve
-	case <-ctx.Done():
-	}
-	defer context.AfterFunc(ctx, func() { s.guards.cutting.Store(true) })()
 	var ending sync.WaitGroup
-	for _, side := range s.sides() {
-		ending.Go(func() { side.shutdown(ctx) })
+	ending.Go(func() { s.h1.Drain(ctx) })
+	if s.side != nil {
+		ending.Go(func() { s.side.shutdown(ctx) })
 	}
 	ending.Wait()
-}
-
-func (s *Server) sides() []*side {
-	if s.h2 == nil {
-		return []*side{s.h1}
-	}
-	return []*side{s.h1, s.h2}
 }
 
 // Close gives the socket up without having served.

@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/listen"
 )
 
 const hang = time.Minute
 
 // options are those of a listener on a free port.
-func options(h http.Handler) listen.Options {
+func options(h engine.Handler) listen.Options {
 	return listen.Options{
 		Name: "public", Address: "127.0.0.1:0", Handler: h, Header: hang, Idle: hang, Drain: hang,
 		HeaderBytes: 16 << 10, Connections: 64, PerAddress: 64,
@@ -108,13 +109,23 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// saying answers what f returns.
+func saying(f func(c *engine.Call) (int, string)) engine.Handler {
+	return engine.HandlerFunc(func(_ context.Context, c *engine.Call) bool {
+		status, text := f(c)
+		c.Answer.Begin(status, nil, int64(len(text)))
+		_, err := c.Answer.Write([]byte(text))
+		return err == nil
+	})
+}
+
 // protocols are what a handler saw.
-func protocols() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS == nil {
-			w.WriteHeader(http.StatusInternalServerError)
+func protocols() engine.Handler {
+	return saying(func(c *engine.Call) (int, string) {
+		if c.Conn.TLS.Version != "1.3" || c.Conn.Listener != "public" || !c.Conn.Peer.IsLoopback() {
+			return http.StatusInternalServerError, ""
 		}
-		_, _ = io.WriteString(w, r.Proto)
+		return http.StatusOK, c.Proto
 	})
 }
 
@@ -147,12 +158,12 @@ func TestProtocols(t *testing.T) {
 // TestDrain holds that a handshake and a request that have begun end well, while nobody new gets in.
 func TestDrain(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
-	s, stop := run(t, secure(t, options(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
+	s, stop := run(t, secure(t, options(saying(func(c *engine.Call) (int, string) {
+		if c.Target == "/slow" {
 			close(entered)
 			<-leave
 		}
-		_, _ = io.WriteString(w, "served")
+		return http.StatusOK, "served"
 	}))))
 	config := &tls.Config{InsecureSkipVerify: true}
 	slow := tls.Client(dial(t, s), config)
@@ -183,9 +194,9 @@ func TestDrain(t *testing.T) {
 
 // TestInherit holds that a successor takes over the socket before its predecessor gives it up.
 func TestInherit(t *testing.T) {
-	first := options(http.NotFoundHandler())
+	first := options(saying(func(*engine.Call) (int, string) { return http.StatusNotFound, "" }))
 	s, stop := run(t, first)
-	second := options(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	second := options(saying(func(*engine.Call) (int, string) { return http.StatusTeapot, "" }))
 	// The address must be the declared one, as it is when a listener is changed.
 	second.Address, second.Inherit = first.Address, s
 	heir, _ := run(t, second)
@@ -196,4 +207,15 @@ func TestInherit(t *testing.T) {
 	if status, _ := ask(t, dial(t, heir), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); status != http.StatusTeapot {
 		t.Errorf("got %d", status)
 	}
+}
+
+// TestAdmin holds that net/http serves what is given to it, within the same bounds.
+func TestAdmin(t *testing.T) {
+	o := options(nil)
+	o.HTTP = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	s, stop := run(t, o)
+	if status, _ := ask(t, dial(t, s), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); status != http.StatusTeapot {
+		t.Errorf("got %d", status)
+	}
+	stop()
 }

@@ -8,11 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/palisade-security/palisade/proxy/canon"
 	"github.com/palisade-security/palisade/proxy/engine"
 )
 
-// side is the server of one version of HTTP, and the listener it takes its connections from.
+// side is a server of net/http, and the listener it takes its connections from.
 type side struct {
 	http  *http.Server
 	addr  net.Addr
@@ -21,7 +20,7 @@ type side struct {
 	close func()
 }
 
-func newSide(o *Options, addr net.Addr, h http.Handler) *side {
+func newSide(o *Options, addr net.Addr, h http.Handler, facts func(net.Conn) *engine.Conn) *side {
 	s := &side{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
 	s.close = sync.OnceFunc(func() { close(s.done) })
 	s.http = &http.Server{
@@ -42,11 +41,7 @@ func newSide(o *Options, addr net.Addr, h http.Handler) *side {
 			WriteByteTimeout:              o.Idle,
 		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			ctx = engine.WithConnection(ctx, o.Name, c.RemoteAddr().String())
-			if w, ok := c.(interface{ wire() *guard }); ok {
-				ctx = withGuard(ctx, w.wire())
-			}
-			return ctx
+			return engine.WithConn(ctx, facts(c))
 		},
 	}
 	return s
@@ -82,30 +77,4 @@ func (s *side) shutdown(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close() // closing what is given up has nothing to tell
 	}
-}
-
-// refuser answers requests that the guard refused. The engine is one.
-type refuser interface {
-	ServeRefused(w http.ResponseWriter, r *http.Request, why *canon.Refusal)
-}
-
-// guarded returns h behind the guards' verdicts: what they refuse reaches ServeRefused instead, or a plain
-// answer if h has no such method.
-func guarded(h http.Handler) http.Handler {
-	refuse := func(w http.ResponseWriter, _ *http.Request, why *canon.Refusal) {
-		w.Header().Set("Connection", "close")
-		http.Error(w, why.Kind.Title, why.Kind.Status)
-	}
-	if r, ok := h.(refuser); ok {
-		refuse = r.ServeRefused
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g := guardOf(r.Context()); g != nil {
-			if why := g.next(); why != nil {
-				refuse(w, r, why)
-				return
-			}
-		}
-		h.ServeHTTP(w, r)
-	})
 }

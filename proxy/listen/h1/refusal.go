@@ -1,4 +1,4 @@
-package listen
+package h1
 
 import (
 	"github.com/palisade-security/palisade/proxy"

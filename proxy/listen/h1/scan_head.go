@@ -1,4 +1,4 @@
-package listen
+package h1
 
 import (
 	"bytes"
@@ -9,23 +9,36 @@ import (
 	"github.com/palisade-security/palisade/proxy/canon"
 )
 
-// head is what the lines of a request's head said so far about framing and about who is asked.
+// head is what the lines of a request's head said so far: where its parts stand, about framing, and who is asked.
 type head struct {
+	method, target span
+	fields         []fieldLine
+
 	old       bool   // HTTP/1.0
 	bare      bool   // HEAD, the answer to which has no content
 	authority string // of a target in absolute form
-	host      string // only kept to be compared with authority
+	named     string // the Host field, only kept to be compared with authority
 	hosts     int    // Host lines
 	lengths   int    // Content-Length lines
 	codings   int    // Transfer-Encoding lines
 	length    int64
 	chunked   bool
-	keepAlive bool // HTTP/1.0 with Connection: keep-alive
+	keepAlive bool // Connection: keep-alive
+	closes    bool // Connection: close
+	expects   bool // Expect: 100-continue
 	framing   bool // a Trailer field announces a field that frames the message
 }
 
-// requestLine takes the first line (RFC 9112, section 3).
-func (h *head) requestLine(line []byte) *canon.Refusal {
+// span is a part of what is scanned.
+type span struct{ from, to int }
+
+func (s span) of(text string) string { return text[s.from:s.to] }
+
+// fieldLine is where a field line stands; its name ends at the colon.
+type fieldLine struct{ from, colon, to int }
+
+// requestLine takes the first line (RFC 9112, section 3), which stands at at.
+func (h *head) requestLine(line []byte, at int) *canon.Refusal {
 	i := 0
 	for i < len(line) && isToken[line[i]] {
 		i++
@@ -40,6 +53,7 @@ func (h *head) requestLine(line []byte) *canon.Refusal {
 		return refuse(CodeRequestLine, "the request line is not a method, a target and a version")
 	}
 	target := rest[:end]
+	h.method, h.target = span{at, at + i}, span{at + i + 1, at + i + 1 + end}
 	switch string(rest[end+1:]) {
 	case "HTTP/1.1":
 	case "HTTP/1.0":
@@ -50,11 +64,11 @@ func (h *head) requestLine(line []byte) *canon.Refusal {
 	if !clean(target) || bytes.IndexByte(target, '\t') >= 0 {
 		return refuse(canon.CodeTargetByte, "the request target has a control character")
 	}
-	return h.target(method, target)
+	return h.takeTarget(method, target)
 }
 
-// target refuses what net/http would refuse by itself, which is all but a path of well-formed escapes.
-func (h *head) target(method, target []byte) *canon.Refusal {
+// takeTarget refuses what net/http would refuse by itself, which is all but a path of well-formed escapes.
+func (h *head) takeTarget(method, target []byte) *canon.Refusal {
 	if target[0] == '/' {
 		if i := bytes.IndexByte(target, '?'); i >= 0 {
 			target = target[:i]
@@ -82,36 +96,32 @@ func (h *head) target(method, target []byte) *canon.Refusal {
 	return nil
 }
 
-// field takes one field line (RFC 9112, section 5).
-func (h *head) field(line []byte) *canon.Refusal {
-	if line[0] == ' ' || line[0] == '\t' {
+// field takes one field line (RFC 9112, section 5), which stands at at.
+func (h *head) field(b []byte, at int) *canon.Refusal {
+	if b[0] == ' ' || b[0] == '\t' {
 		return refuse(CodeFolding, "a line of the head begins with white space")
 	}
 	i := 0
-	for ; i < len(line) && line[i] != ':'; i++ {
-		if !isToken[line[i]] {
+	for ; i < len(b) && b[i] != ':'; i++ {
+		if !isToken[b[i]] {
 			return refuse(canon.CodeHeaderName, "a header field's name is not a token")
 		}
 	}
-	if i == 0 || i == len(line) {
+	if i == 0 || i == len(b) {
 		return refuse(canon.CodeHeaderName, "a header line does not begin with a token and a colon")
 	}
-	if !clean(line[i+1:]) {
+	if !clean(b[i+1:]) {
 		return refuse(canon.CodeHeaderValue, "a header value has a control character")
 	}
+	h.fields = append(h.fields, fieldLine{at, at + i, at + len(b)})
 	switch i {
-	case 10:
-		if !h.old { // what Connection says matters in HTTP/1.0 alone
-			return nil
-		}
-		fallthrough
-	case 4, 6, 7, 14, 17:
-		return h.known(line[:i], bytes.Trim(line[i+1:], " \t"))
+	case 4, 6, 7, 10, 14, 17:
+		return h.known(b[:i], bytes.Trim(b[i+1:], " \t"))
 	}
 	return nil
 }
 
-// known takes the fields that decide about framing, or about which net/http would write answers of its own.
+// known takes the fields that decide about framing, about the connection and about who is asked.
 func (h *head) known(name, value []byte) *canon.Refusal {
 	switch {
 	case is(name, "Host"):
@@ -127,8 +137,10 @@ func (h *head) known(name, value []byte) *canon.Refusal {
 		if !is(value, "100-continue") {
 			return refuse(canon.CodeExpect, "the expectation is not 100-continue")
 		}
+		h.expects = true
 	case is(name, "Connection"):
 		h.keepAlive = h.keepAlive || hasWord(value, "keep-alive")
+		h.closes = h.closes || hasWord(value, "close")
 	case is(name, "Trailer"):
 		h.framing = h.framing || hasWord(value, "content-length") || hasWord(value, "transfer-encoding") || hasWord(value, "trailer")
 	}
@@ -142,7 +154,7 @@ func (h *head) takeHost(value []byte) *canon.Refusal {
 		}
 	}
 	if h.hosts++; h.authority != "" {
-		h.host = string(value)
+		h.named = string(value)
 	}
 	return nil
 }
@@ -169,7 +181,7 @@ func (h *head) check() *canon.Refusal {
 	switch {
 	case h.hosts > 1 || h.hosts == 0 && !h.old:
 		return refuse(canon.CodeHostInvalid, "the request does not have one Host header")
-	case h.authority != "" && h.hosts == 1 && !strings.EqualFold(h.authority, h.host):
+	case h.authority != "" && h.hosts == 1 && !strings.EqualFold(h.authority, h.named):
 		return refuse(canon.CodeHostConflict, "the request target names another host than the Host header")
 	case h.codings > 0 && h.lengths > 0:
 		return refuse(canon.CodeLengthConflict, "the request has both Content-Length and Transfer-Encoding")

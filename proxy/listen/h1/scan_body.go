@@ -1,4 +1,4 @@
-package listen
+package h1
 
 import "github.com/palisade-security/palisade/proxy/canon"
 
@@ -7,30 +7,77 @@ const (
 	trailerBytes = 2 << 10 // of a trailer section, names, values and line ends together
 )
 
-// body takes what it can of b, which lies within a body. Chunk extensions, white space around sizes and
-// line ends other than CRLF are refused (RFC 9112, section 7.1): nobody needs them, and servers read them
-// differently.
-func (s *scanner) body(b []byte) (int, *canon.Refusal) {
+// part is where in a body a framing stands.
+type part uint8
+
+const (
+	ended     part = iota
+	inLength       // left bytes of the body remain
+	inSize         // the digits of a chunk's size
+	inSizeEnd      // the LF after them
+	inData         // left bytes of the chunk remain
+	inDataCR       // the CR after them
+	inDataLF
+	inTrailer // at the start of a trailer line
+	inTrailerName
+	inTrailerValue
+	inTrailerLF
+	inEndLF // the LF that ends a chunked body
+)
+
+// framing follows a request's body. Chunk extensions, white space around sizes and line ends other than CRLF
+// are refused (RFC 9112, section 7.1): nobody needs them, and servers read them differently.
+type framing struct {
+	part  part
+	left  int64 // bytes of body or chunk to come
+	count int   // digits of a chunk's size, or bytes of the trailer section
+}
+
+// framingOf returns the framing of the body that follows h.
+func framingOf(h *head) framing {
+	switch {
+	case h.chunked:
+		return framing{part: inSize}
+	case h.length > 0:
+		return framing{part: inLength, left: h.length}
+	}
+	return framing{}
+}
+
+// data returns how many bytes of content come next; 0 means that take must go on.
+func (s *framing) data() int64 {
+	if s.part == inLength || s.part == inData {
+		return s.left
+	}
+	return 0
+}
+
+// gave notes that n bytes of content were read.
+func (s *framing) gave(n int) {
+	if s.left -= int64(n); s.left > 0 {
+		return
+	}
+	if s.part == inLength {
+		s.part = ended
+	} else {
+		s.part = inDataCR
+	}
+}
+
+// take takes what it can of b that is not content, and returns how much.
+func (s *framing) take(b []byte) (int, *canon.Refusal) {
 	switch s.part {
-	case inLength, inData:
-		n := min(s.left, int64(len(b)))
-		if s.left -= n; s.left == 0 {
-			if s.part == inLength {
-				s.part = inHead
-			} else {
-				s.part = inDataCR
-			}
-		}
-		return int(n), nil
 	case inSize, inSizeEnd, inDataCR, inDataLF:
 		return s.chunk(b)
-	case inTrailer, inTrailerName, inTrailerValue, inTrailerLF, inEndLF, inHead:
+	case inTrailer, inTrailerName, inTrailerValue, inTrailerLF, inEndLF:
+		return s.trailer(b)
+	case ended, inLength, inData:
 	}
-	return s.trailer(b)
+	return 0, nil
 }
 
 // chunk takes the bytes between chunks.
-func (s *scanner) chunk(b []byte) (int, *canon.Refusal) {
+func (s *framing) chunk(b []byte) (int, *canon.Refusal) {
 	for i, c := range b {
 		switch s.part {
 		case inSize:
@@ -63,7 +110,7 @@ func (s *scanner) chunk(b []byte) (int, *canon.Refusal) {
 }
 
 // sizeByte takes one byte of a chunk-size line.
-func (s *scanner) sizeByte(c byte) *canon.Refusal {
+func (s *framing) sizeByte(c byte) *canon.Refusal {
 	var digit byte
 	switch {
 	case c >= '0' && c <= '9':
@@ -88,7 +135,7 @@ func (s *scanner) sizeByte(c byte) *canon.Refusal {
 }
 
 // trailer takes the trailer section, up to the end of the body.
-func (s *scanner) trailer(b []byte) (int, *canon.Refusal) {
+func (s *framing) trailer(b []byte) (int, *canon.Refusal) {
 	for i, c := range b {
 		if s.count++; s.count > trailerBytes {
 			return i, refuse(CodeTrailer, "the trailer section is too long")
@@ -98,7 +145,7 @@ func (s *scanner) trailer(b []byte) (int, *canon.Refusal) {
 			return i, refuse(CodeTrailer, "the trailer section is malformed")
 		}
 		if s.part == inEndLF {
-			s.part = inHead
+			s.part = ended
 			return i + 1, nil
 		}
 		s.part = next
@@ -107,7 +154,7 @@ func (s *scanner) trailer(b []byte) (int, *canon.Refusal) {
 }
 
 // trailerByte returns where c leads and whether it may stand there.
-func (s *scanner) trailerByte(c byte) (part, bool) {
+func (s *framing) trailerByte(c byte) (part, bool) {
 	switch s.part {
 	case inTrailer:
 		if c == '\r' {

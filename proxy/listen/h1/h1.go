@@ -1,0 +1,99 @@
+// Package h1 is the front for HTTP/1.0 and HTTP/1.1 (RFC 9112): it reads requests from connections, hands them
+// to the engine and writes the answers. It takes only what every server reads alike, and refuses the rest in the
+// place where all refusals are made. It knows no routes, no TLS handshakes and no HTTP/2, and decides nothing
+// about requests that can be read in one way only.
+package h1
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/palisade-security/palisade/proxy/engine"
+)
+
+// Options describe what the connections of one listener have in common.
+type Options struct {
+	Handler     engine.Handler
+	HeaderBytes int           // of a head, request line included
+	Header      time.Duration // until a connection's first head is complete, or a later one that has begun
+	Idle        time.Duration // between requests; a connection may be closed an eighth earlier
+}
+
+// Server serves connections.
+type Server struct {
+	o     Options
+	outs  sync.Pool // of *[]byte of outSize: what is to be written
+	reads sync.Pool // of *[]byte of readSize: heads that are too long for a connection's own room
+	date  date
+
+	draining atomic.Bool
+	mu       sync.Mutex
+	open     map[*conn]struct{} // but those that switched protocols
+	none     chan struct{}      // nil until someone waits; closed once no connection is open
+}
+
+// New returns a server. Drain ends it.
+func New(o Options) *Server {
+	s := &Server{o: o, open: make(map[*conn]struct{})}
+	s.outs.New = func() any { b := make([]byte, 0, outSize); return &b }
+	s.reads.New = func() any { b := make([]byte, readSize); return &b }
+	return s
+}
+
+// Take serves c, which is its own from now on, until either side ends it. The values of ctx are those of its
+// requests; the end of ctx is not looked at.
+func (s *Server) Take(ctx context.Context, c net.Conn, facts *engine.Conn) {
+	k := newConn(s, c, facts)
+	k.ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.mu.Lock()
+	s.open[k] = struct{}{}
+	s.mu.Unlock()
+	go k.serve()
+}
+
+// forget leaves k to itself.
+func (s *Server) forget(k *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, k)
+	if len(s.open) == 0 && s.none != nil {
+		close(s.none)
+		s.none = nil
+	}
+}
+
+// Drain ends connections between two requests at once and all others with their next answer, waits for that
+// until ctx ends, and then cuts them. No connection may be taken any more.
+func (s *Server) Drain(ctx context.Context) {
+	s.draining.Store(true)
+	none := make(chan struct{})
+	s.mu.Lock()
+	if len(s.open) == 0 {
+		close(none)
+	} else {
+		s.none = none
+	}
+	s.mu.Unlock()
+	s.each((*conn).endIdle)
+	select {
+	case <-none:
+	case <-ctx.Done():
+		s.each((*conn).cut)
+		<-none
+	}
+}
+
+func (s *Server) each(f func(*conn)) {
+	s.mu.Lock()
+	all := make([]*conn, 0, len(s.open))
+	for k := range s.open {
+		all = append(all, k)
+	}
+	s.mu.Unlock()
+	for _, k := range all {
+		f(k)
+	}
+}
