@@ -182,11 +182,10 @@ func (d *Docker) state(ctx context.Context, id string) (*inspection, error) {
 
 // images returns the names by content of an image: its id and its digests in registries.
 func (d *Docker) images(ctx context.Context, id string) ([]Selector, error) {
-	own := Selector{Kind: ContainerImage, Value: id}
-	if own.check() != nil {
-		return nil, nil // made from no image that has a content address
+	if !isContent(id) {
+		return nil, nil // older than content addresses
 	}
-	out := []Selector{own}
+	out := []Selector{{Kind: ContainerImage, Value: id}}
 	text, err := d.get(ctx, "/images/"+id+"/json")
 	if err != nil || text == nil { // an image may be removed under its container
 		return out, err
@@ -197,7 +196,7 @@ func (d *Docker) images(ctx context.Context, id string) ([]Selector, error) {
 	}
 	for _, digest := range digests {
 		s := Selector{Kind: ContainerImage, Value: digest}
-		if s.check() == nil && !slices.Contains(out, s) {
+		if isContent(digest) && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

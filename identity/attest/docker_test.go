@@ -149,7 +149,7 @@ func dockerd(t *testing.T) (docker func(args ...string) string, socket string) {
 			t.Skip("needs dockerd and root")
 		}
 	}
-	dir, err := os.MkdirTemp("", "d")
+	dir, err := os.MkdirTemp("", "d") //nolint:usetesting // t.TempDir's names are too long for the daemon's sockets
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,8 @@ func (d proc) path(exe inode) (string, error) {
 		return "", err
 	}
 	var st unix.Stat_t
-	if unix.Stat(name, &st) != nil || st.Dev != exe.dev || st.Ino != exe.ino {
+	missing := unix.Stat(name, &st) != nil
+	if missing || st.Dev != exe.dev || st.Ino != exe.ino {
 		return "", nil // deleted, replaced or elsewhere
 	}
 	return name, nil

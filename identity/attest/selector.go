@@ -70,7 +70,7 @@ func (s Selector) check() error {
 			return errors.New("not 64 lower-case hex digits")
 		}
 	case ContainerImage:
-		if digest, ok := strings.CutPrefix(s.Value, "sha256:"); !ok || !isSHA256(digest) {
+		if !isContent(s.Value) {
 			return errors.New(`not "sha256:" and 64 lower-case hex digits`)
 		}
 	case ContainerLabel:
@@ -78,6 +78,12 @@ func (s Selector) check() error {
 		return fmt.Errorf("unknown kind %q", s.Kind)
 	}
 	return nil
+}
+
+// isContent tells whether s names an image by its content: "sha256:" and hex.
+func isContent(s string) bool {
+	digest, ok := strings.CutPrefix(s, "sha256:")
+	return ok && isSHA256(digest)
 }
 
 // isSHA256 tells whether s is 32 bytes in lower-case hex. Container ids have the same form.

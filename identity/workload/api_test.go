@@ -356,5 +356,8 @@ func TestMain(m *testing.M) {
 	if address := os.Getenv("WORKLOAD_TEST_CHILD"); address != "" {
 		os.Exit(child(address))
 	}
+	if path := os.Getenv("WORKLOAD_TEST_STORM"); path != "" {
+		os.Exit(storm(path, os.Getenv("WORKLOAD_TEST_STORM_SIZE")))
+	}
 	os.Exit(m.Run())
 }

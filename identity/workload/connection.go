@@ -50,11 +50,11 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := h.connections.take(caller); err != nil {
+	if err := h.connections.take(caller.PID(), caller.UID()); err != nil {
 		return nil, nil, errors.Join(err, caller.Close())
 	}
 	done := func() error {
-		h.connections.give(caller)
+		h.connections.give(caller.PID(), caller.UID())
 		return caller.Close()
 	}
 	return &pinned{Conn: conn, done: done}, authInfo{

@@ -3,8 +3,6 @@ package workload
 import (
 	"errors"
 	"sync"
-
-	"github.com/palisade-security/palisade/identity/attest"
 )
 
 // errBusy says that a caller, its user or everybody together has as much as we give.
@@ -26,24 +24,24 @@ func newQuota(process, whole int) *quota {
 }
 
 // take returns errBusy if there is no more for this caller. Who took must give back, with the same pid and user.
-func (q *quota) take(p *attest.Peer) error {
+func (q *quota) take(pid int32, uid uint32) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.held >= q.whole || q.byPID[p.PID()] >= q.process || q.byUser[p.UID()] >= max(q.whole/2, 1) {
+	if q.held >= q.whole || q.byPID[pid] >= q.process || q.byUser[uid] >= max(q.whole/2, 1) {
 		return errBusy
 	}
 	q.held++
-	q.byPID[p.PID()]++
-	q.byUser[p.UID()]++
+	q.byPID[pid]++
+	q.byUser[uid]++
 	return nil
 }
 
-func (q *quota) give(p *attest.Peer) {
+func (q *quota) give(pid int32, uid uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.held--
-	less(q.byPID, p.PID())
-	less(q.byUser, p.UID())
+	less(q.byPID, pid)
+	less(q.byUser, uid)
 }
 
 // less counts down and forgets at zero, so that the maps hold present callers only.

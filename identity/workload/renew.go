@@ -331,5 +331,6 @@ func (r *Renewer) forget(e *entry) bool {
 
 // jitter spreads d by a tenth to both sides.
 func jitter(d time.Duration) time.Duration {
+	//nolint:gosec // nobody gains from guessing when a certificate is renewed
 	return d + time.Duration((mathrand.Float64()-0.5)*0.2*float64(d))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"slices"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -64,9 +65,7 @@ func (d *sds) subscribe(ctx context.Context, sub *subscription, req *discoveryv3
 	}
 	if sub.first {
 		sub.first, sub.newer = false, newer(req.Node)
-		for name, version := range req.InitialResourceVersions {
-			sub.has[name] = version
-		}
+		maps.Copy(sub.has, req.InitialResourceVersions)
 	}
 	if req.ErrorDetail != nil {
 		d.rejected(ctx, req.ErrorDetail.Message)

@@ -67,7 +67,7 @@ func New(cfg Config) (*Server, error) {
 		grpc.MaxConcurrentStreams(uint32(cfg.StreamsPerProcess)),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(maxHandshake), grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle}),
-		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer),
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
 	)
 	workloadpb.RegisterSpiffeWorkloadAPIServer(s.grpc, &api{s: s})
@@ -118,8 +118,8 @@ func (s *Server) admit(ctx context.Context, method string) (release func(), err 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.streams.take(caller); err != nil {
+	if err := s.streams.take(caller.PID(), caller.UID()); err != nil {
 		return nil, status.Error(codes.Unavailable, "too many streams")
 	}
-	return func() { s.streams.give(caller) }, nil
+	return func() { s.streams.give(caller.PID(), caller.UID()) }, nil
 }
