@@ -43,7 +43,7 @@ func main() {
 }
 
 func run(listen, backend, cert, key string) error {
-	debug.SetGCPercent(200) // as Palisade does
+	debug.SetGCPercent(200) // less CPU for memory, which nobody bounds here
 	waf, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives))
 	if err != nil {
 		return fmt.Errorf("loading the rule set: %w", err)

@@ -56,8 +56,11 @@ func (c *benchCase) request() *proxy.Request {
 // same rule set and settings. Run it without tests (-run '^$'): Coraza is as it comes only in an engine made before
 // the first of ours.
 func BenchmarkInspect(b *testing.B) {
-	plain, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).
-		WithDirectives(directives(withDefaults(model.WAF{}, 0), Options{})).WithRequestBodyAccess())
+	var all strings.Builder
+	all.WriteString(baseDirectives)
+	writeSetup(&all, withDefaults(model.WAF{}, 0))
+	all.WriteString("Include @owasp_crs/*.conf\n")
+	plain, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(all.String()).WithRequestBodyAccess())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -98,7 +101,7 @@ func BenchmarkCompile(b *testing.B) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for b.Loop() {
-		e, err := newCoraza(w, directives(w, Options{}), c.rules, nil)
+		e, err := newCoraza(w, c.rules.directives(w, Options{}), c.rules, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

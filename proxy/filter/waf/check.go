@@ -122,7 +122,7 @@ func (c *Compiler) checkTag(tag string) (model.Finding, bool) {
 	return f, true
 }
 
-// expected returns how many rules an engine with w's exclusions must hold.
+// expected returns how many rules an engine with w's settings must hold.
 func (x *ruleIndex) expected(w model.WAF) int {
 	removed := map[int]bool{}
 	for _, e := range w.Exclude {
@@ -136,5 +136,20 @@ func (x *ruleIndex) expected(w model.WAF) int {
 			removed[id] = true
 		}
 	}
-	return len(x.byID) + x.markers - len(removed)
+	for _, tag := range idleTags(w) {
+		for _, id := range x.byTag[tag] {
+			removed[id] = true
+		}
+	}
+	answers := inspectsAnswers(w)
+	count := x.markers
+	if !answers {
+		count -= x.answerMarkers
+	}
+	for id, info := range x.byID {
+		if !removed[id] && (answers || !info.answer) {
+			count++
+		}
+	}
+	return count
 }

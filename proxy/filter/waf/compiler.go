@@ -15,7 +15,7 @@ import (
 // Options change what engines do beyond the settings of routes. The zero value is what a gateway uses.
 type Options struct {
 	// Setup is SecLang read after the settings and before the rule set. It is for test suites that expect
-	// settings of their own; a gateway's own settings stand in its model.
+	// settings of their own; a gateway's own settings stand in its model. It cannot raise the paranoia level.
 	Setup string
 	// NoCanaries makes SelfTest prove only that the rule set is whole, for a Setup that changes verdicts.
 	NoCanaries bool
@@ -129,7 +129,7 @@ func (c *Compiler) compiled() []*corazaEngine {
 }
 
 func (c *Compiler) engine(w model.WAF) (*corazaEngine, error) {
-	directives := directives(w, c.options)
+	directives := c.rules.directives(w, c.options)
 	c.mu.Lock()
 	s := c.engines[directives]
 	if s == nil {

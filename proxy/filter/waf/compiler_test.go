@@ -18,6 +18,7 @@ const (
 	wantVersion = "OWASP_CRS/4.25.0"
 	wantRules   = 639 // with the recommended configuration's and our own set-up
 	wantMarkers = 30
+	wantAtOne   = 360 // rules and markers of an engine at paranoia 1 that inspects no answers
 )
 
 func TestSelfTest(t *testing.T) {
@@ -28,9 +29,12 @@ func TestSelfTest(t *testing.T) {
 	if c.rules.version != wantVersion || len(c.rules.byID) != wantRules || c.rules.markers != wantMarkers {
 		t.Errorf("linked: %s with %d rules and %d markers", c.rules.version, len(c.rules.byID), c.rules.markers)
 	}
-	e := filter(t, model.WAF{}).engine.(*corazaEngine)
+	e := filter(t, model.WAF{Paranoia: 4, Answers: new(true)}).engine.(*corazaEngine)
 	if e.count != wantRules+wantMarkers {
-		t.Errorf("the engine counts %d rules, want %d", e.count, wantRules+wantMarkers)
+		t.Errorf("the whole engine counts %d rules, want %d", e.count, wantRules+wantMarkers)
+	}
+	if e := filter(t, model.WAF{}).engine.(*corazaEngine); e.count != wantAtOne {
+		t.Errorf("the default engine counts %d rules, want %d", e.count, wantAtOne)
 	}
 }
 
@@ -38,8 +42,8 @@ func TestSelfTest(t *testing.T) {
 func TestIndexIsWhatIsCompiled(t *testing.T) {
 	x := compiler(t).rules
 	seen := map[int]bool{}
-	config := experimental.WAFConfigWithRuleObserver(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).
-		WithDirectives(directives(withDefaults(model.WAF{}, 0), Options{})), func(r types.RuleMetadata) {
+	config := experimental.WAFConfigWithRuleObserver(coraza.NewWAFConfig().WithRootFS(ruleFiles{coreruleset.FS}).
+		WithDirectives(x.directives(model.WAF{Paranoia: 4, Answers: new(true)}, Options{})), func(r types.RuleMetadata) {
 		if r.ID() == 0 {
 			return
 		}

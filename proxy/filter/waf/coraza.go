@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"strconv"
 	"sync"
@@ -50,8 +51,12 @@ var adaptCoraza = sync.OnceFunc(func() {
 var errEngine = errors.New("coraza lacks an interface that this version needs")
 
 func newCoraza(w model.WAF, directives string, rules *ruleIndex, trace func(id, line string)) (*corazaEngine, error) {
+	var files fs.FS = ruleFiles{coreruleset.FS}
+	if trace != nil {
+		files = coreruleset.FS // a line holds the text of its match
+	}
 	config := coraza.NewWAFConfig().
-		WithRootFS(coreruleset.FS).
+		WithRootFS(files).
 		WithDirectives(directives).
 		WithRequestBodyAccess().
 		WithRequestBodyLimit(bodyLimit).

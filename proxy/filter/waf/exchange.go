@@ -19,8 +19,8 @@ type Exchange struct {
 	broken bool // after a panic the transaction is in an unknown state and never goes back to the engine's pool
 }
 
-// Open inspects a request as Filter does and keeps the inspection open for the answer. With an error there is
-// no Exchange.
+// Open inspects a request as Filter does and keeps the inspection open for the answer, for which there are rules
+// only if the route inspects answers. With an error there is no Exchange.
 func (f *Filter) Open(ctx context.Context, r *proxy.Request, body []byte) (*Exchange, Verdict, error) {
 	e, ok := f.engine.(*corazaEngine)
 	if !ok {

@@ -18,14 +18,16 @@ type ruleInfo struct {
 	id      int
 	message string // without macros
 	tags    []string
+	answer  bool // it looks at answers
 }
 
 // ruleIndex knows the rules of the linked rule set by id and tag. It is immutable.
 type ruleIndex struct {
-	version string // "OWASP_CRS/4.25.0"
-	byID    map[int]ruleInfo
-	byTag   map[string][]int // sorted ids
-	markers int              // SecMarker lines, which the engine counts as rules
+	version       string // "OWASP_CRS/4.25.0"
+	byID          map[int]ruleInfo
+	byTag         map[string][]int // sorted ids
+	markers       int              // SecMarker lines, which the engine counts as rules
+	answerMarkers int              // those of them among the rules for answers
 }
 
 // detection reports whether a rule looks for something, rather than setting up or adding up. Only such rules
@@ -35,24 +37,26 @@ func detection(id int) bool { return id >= 911000 && id < 949000 || id >= 950000
 // readRules reads id, message and tags of every rule from the texts that the engine will compile. That the
 // engine then holds exactly these is what SelfTest proves.
 func readRules(o Options) (*ruleIndex, error) {
-	names, err := fs.Glob(coreruleset.FS, "@owasp_crs/*.conf")
-	if err != nil {
-		return nil, err
-	}
 	x := &ruleIndex{byID: map[int]ruleInfo{}, byTag: map[string][]int{}}
-	for _, name := range append(names, "@coraza.conf-recommended", "@crs-setup.conf.example") {
-		text, err := fs.ReadFile(coreruleset.FS, name)
+	for _, pattern := range [...]string{requestRuleFiles, answerRuleFiles, "@coraza.conf-recommended", "@crs-setup.conf.example"} {
+		names, err := fs.Glob(ruleFiles{coreruleset.FS}, pattern)
 		if err != nil {
 			return nil, err
 		}
-		if err := x.add(string(text)); err != nil {
-			return nil, fmt.Errorf("reading %q: %w", name, err)
+		for _, name := range names {
+			text, err := fs.ReadFile(ruleFiles{coreruleset.FS}, name)
+			if err != nil {
+				return nil, err
+			}
+			if err := x.add(string(text), pattern == answerRuleFiles); err != nil {
+				return nil, fmt.Errorf("reading %q: %w", name, err)
+			}
 		}
 	}
 	var b strings.Builder
 	b.WriteString(baseDirectives)
 	writeSetup(&b, model.WAF{})
-	if err := x.add(b.String() + o.Setup); err != nil {
+	if err := x.add(b.String()+o.Setup, false); err != nil {
 		return nil, err
 	}
 	for _, ids := range x.byTag {
@@ -61,13 +65,16 @@ func readRules(o Options) (*ruleIndex, error) {
 	return x, nil
 }
 
-func (x *ruleIndex) add(text string) error {
+func (x *ruleIndex) add(text string, answer bool) error {
 	for directive := range logicalLines(text) {
 		if v, ok := strings.CutPrefix(directive, "SecComponentSignature "); ok {
 			x.version = strings.Trim(v, `" `)
 		}
 		if strings.HasPrefix(directive, "SecMarker ") {
 			x.markers++
+			if answer {
+				x.answerMarkers++
+			}
 		}
 		if !strings.HasPrefix(directive, "SecRule ") && !strings.HasPrefix(directive, "SecAction ") {
 			continue
@@ -82,6 +89,7 @@ func (x *ruleIndex) add(text string) error {
 		if _, twice := x.byID[info.id]; twice {
 			return fmt.Errorf("rule %d stands twice", info.id)
 		}
+		info.answer = answer
 		x.byID[info.id] = info
 		for _, tag := range info.tags {
 			x.byTag[tag] = append(x.byTag[tag], info.id)

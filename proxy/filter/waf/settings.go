@@ -43,17 +43,26 @@ func inspectsAnswers(w model.WAF) bool { return w.Answers != nil && *w.Answers }
 
 // directives returns the SecLang text for w. It is the key by which engines are shared, so it holds all that
 // an engine depends on and nothing else: neither mode nor body bound, which belong to the filter.
-func directives(w model.WAF, o Options) string {
+func (x *ruleIndex) directives(w model.WAF, o Options) string {
 	var b strings.Builder
 	b.WriteString(baseDirectives)
 	writeSetup(&b, w)
-	if inspectsAnswers(w) {
+	answers := inspectsAnswers(w)
+	if answers {
 		b.WriteString(answerDirectives)
 	}
 	b.WriteString(o.Setup)
-	b.WriteString("Include @owasp_crs/*.conf\n")
-	for _, x := range w.Exclude {
-		b.WriteString(exclusionDirective(x))
+	b.WriteString("Include " + requestRuleFiles + "\n")
+	if answers {
+		b.WriteString("Include " + answerRuleFiles + "\n")
+	}
+	for _, e := range w.Exclude {
+		if answers || !x.byID[e.Rule].answer {
+			b.WriteString(exclusionDirective(e))
+		}
+	}
+	for _, tag := range idleTags(w) {
+		b.WriteString("SecRuleRemoveByTag \"" + tag + "\"\n")
 	}
 	return b.String()
 }
