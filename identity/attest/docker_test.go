@@ -89,8 +89,10 @@ func TestContainerByRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Selector{
-		{Kind: ContainerImage, Value: "sha256:" + hexA}, {Kind: ContainerImage, Value: "sha256:" + hexB},
-		{ContainerLabel, "a=b", "c"}, {ContainerLabel, "app", "catalog"},
+		{Kind: ContainerImage, Value: "sha256:" + hexA},
+		{Kind: ContainerImage, Value: "sha256:" + hexB},
+		{ContainerLabel, "a=b", "c"},
+		{ContainerLabel, "app", "catalog"},
 	}
 	if !slices.Equal(c.selectors, want) {
 		t.Errorf("selectors %v, want %v", c.selectors, want)

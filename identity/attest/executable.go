@@ -73,11 +73,10 @@ func (d proc) path(exe inode) (string, error) {
 		return "", err
 	}
 	var st unix.Stat_t
-	missing := unix.Stat(name, &st) != nil
-	if missing || st.Dev != exe.dev || st.Ino != exe.ino {
-		return "", nil // deleted, replaced or elsewhere
+	if unix.Stat(name, &st) == nil && st.Dev == exe.dev && st.Ino == exe.ino {
+		return name, nil
 	}
-	return name, nil
+	return "", nil // deleted, replaced or elsewhere
 }
 
 // hashes remembers the SHA-256 of executables. Safe for concurrent use.

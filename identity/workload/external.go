@@ -24,9 +24,10 @@ type External struct {
 	x509    *workloadapi.X509Context
 	jwt     *jwtbundle.Set
 	denied  bool // the other gives us no SVID, and says so
+	noJWT   bool // the same of JWT bundles
 	svids   map[ID]*SVID
 	bundles *Bundles
-	err     error // why there is nothing; nil if there is
+	err     error // why there is nothing; nil once both kinds have been answered
 	changed chan struct{}
 }
 
@@ -72,13 +73,13 @@ type jwtWatcher struct{ *External }
 
 // OnJWTBundlesUpdate takes what the other gives.
 func (w jwtWatcher) OnJWTBundlesUpdate(set *jwtbundle.Set) {
-	w.update(func() { w.jwt = set })
+	w.update(func() { w.jwt, w.noJWT = set, false })
 }
 
 // OnJWTBundlesWatchError takes note when the other gives nothing more.
 func (w jwtWatcher) OnJWTBundlesWatchError(err error) {
-	if status.Code(err) == codes.PermissionDenied {
-		w.update(func() { w.jwt = nil })
+	if code := status.Code(err); code == codes.PermissionDenied || code == codes.Unimplemented {
+		w.update(func() { w.jwt, w.noJWT = nil, true })
 	}
 }
 
@@ -91,7 +92,7 @@ func (e *External) update(change func()) {
 	switch {
 	case e.denied:
 		e.err = ErrDenied
-	case e.x509 != nil && len(e.x509.SVIDs) > 0:
+	case e.x509 != nil && len(e.x509.SVIDs) > 0 && (e.jwt != nil || e.noJWT):
 		e.err = nil
 		for _, svid := range e.x509.SVIDs {
 			if e.svids[svid.ID] == nil {
