@@ -2,6 +2,7 @@ package h1
 
 import (
 	"errors"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -70,12 +71,13 @@ func (w *watch) run() {
 }
 
 // overhear reads ahead until its room is full or the read deadline passes, and reports whether the client is there.
+// One that has sent more requests before it closed its half waits for their answers.
 func (c *conn) overhear() bool {
 	for c.w < len(c.buf) {
 		n, err := c.nc.Read(c.buf[c.w:])
 		c.w += n
 		if err != nil {
-			return errors.Is(err, os.ErrDeadlineExceeded)
+			return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) && c.r < c.w
 		}
 	}
 	return true
