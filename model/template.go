@@ -139,8 +139,8 @@ func (t Template) Shape() string {
 	return anonymous.String()
 }
 
-// covers tells whether every path that o matches is matched by t too.
-func (t Template) covers(o Template) bool {
+// Covers tells whether every path that o matches is matched by t too.
+func (t Template) Covers(o Template) bool {
 	for i, s := range t {
 		switch {
 		case s.Rest:
@@ -158,8 +158,8 @@ func (t Template) covers(o Template) bool {
 	return len(t) == len(o)
 }
 
-// meet returns the template of the paths that both match; not ok means that there is none.
-func (t Template) meet(o Template) (both Template, ok bool) {
+// Meet returns the template of the paths that both match; not ok means that there is none.
+func (t Template) Meet(o Template) (both Template, ok bool) {
 	for i := 0; ; i++ {
 		switch {
 		case i < len(t) && t[i].Rest:

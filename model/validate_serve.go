@@ -101,10 +101,10 @@ func (c *checker) serveBoth(all []served, a, b served) {
 		}
 		return
 	}
-	if a.template.covers(b.template) || b.template.covers(a.template) {
+	if a.template.Covers(b.template) || b.template.Covers(a.template) {
 		return
 	}
-	both, ok := a.template.meet(b.template)
+	both, ok := a.template.Meet(b.template)
 	if !ok || sameLeave(a, b) || slices.ContainsFunc(all, func(e served) bool { return e.template.Shape() == both.Shape() }) {
 		return
 	}
@@ -126,7 +126,7 @@ func (c *checker) serveShadow(all []served, e served) {
 			methods = append(methods, o.methods...)
 			continue
 		}
-		if o.template.covers(e.template) && (wider < 0 || all[wider].template.covers(o.template)) {
+		if o.template.Covers(e.template) && (wider < 0 || all[wider].template.Covers(o.template)) {
 			wider = i
 		}
 	}
@@ -136,7 +136,7 @@ func (c *checker) serveShadow(all []served, e served) {
 	w := all[wider]
 	// Where others meet here with w, this entry decides between them.
 	between := slices.ContainsFunc(all, func(o served) bool {
-		return o.template.covers(e.template) && !e.template.covers(o.template) && !o.template.covers(w.template) && !sameLeave(o, w)
+		return o.template.Covers(e.template) && !e.template.Covers(o.template) && !o.template.Covers(w.template) && !sameLeave(o, w)
 	})
 	plain := e.Serve
 	plain.Path, plain.Methods, plain.Callers, plain.Users = "", nil, nil, nil

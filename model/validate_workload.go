@@ -66,8 +66,8 @@ func isSHA256(s string) bool {
 	return len(s) == 64 && !strings.ContainsFunc(s, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
 }
 
-// selectors is what a workload must show, by kind and name: "unix.path" to its value.
-func (w Workload) selectors() map[string]string {
+// Selectors is what a workload must show, by kind and name: "unix.path" to its value.
+func (w Workload) Selectors() map[string]string {
 	all := map[string]string{}
 	add := func(name, value string) {
 		if value != "" {
@@ -106,7 +106,7 @@ func (c *checker) ambiguous() {
 	order := 0
 	for _, name := range c.services {
 		for i, w := range c.Fleet.Services[name].Workloads {
-			shows := w.selectors()
+			shows := w.Selectors()
 			if len(shows) == 0 {
 				continue
 			}
