@@ -84,3 +84,74 @@ func FuzzParseTemplate(f *testing.F) {
 		}
 	})
 }
+
+// TestTemplatesCompare compares templates with what they match, over all short paths of a small alphabet.
+func TestTemplatesCompare(t *testing.T) {
+	var templates []Template
+	parts := []string{"a", "b", "{x}"}
+	tails := []string{"", "/", "/**"}
+	for _, one := range parts {
+		for _, tail := range tails {
+			templates = append(templates, parse(t, "/"+one+tail))
+			for _, two := range parts {
+				templates = append(templates, parse(t, "/"+one+"/"+strings.Replace(two, "x", "y", 1)+tail))
+			}
+		}
+	}
+	templates = append(templates, parse(t, "/"), parse(t, "/**"))
+	var paths [][]string
+	words := []string{"", "a", "b", "c"}
+	for _, one := range words {
+		paths = append(paths, []string{one})
+		for _, two := range words {
+			paths = append(paths, []string{one, two})
+			for _, three := range words {
+				paths = append(paths, []string{one, two, three})
+			}
+		}
+	}
+	for _, a := range templates {
+		for _, b := range templates {
+			covers := true
+			for _, p := range paths {
+				covers = covers && (!matches(b, p) || matches(a, p))
+			}
+			if got := a.Covers(b); got != covers {
+				t.Errorf("%s covers %s: %t", a, b, got)
+			}
+			both, ok := a.Meet(b)
+			for _, p := range paths {
+				if want := matches(a, p) && matches(b, p); want != (ok && matches(both, p)) {
+					t.Errorf("%s and %s meet in %s, %t: wrong about %q", a, b, both, ok, p)
+				}
+			}
+		}
+	}
+}
+
+func parse(t *testing.T, path string) Template {
+	t.Helper()
+	template, err := ParseTemplate(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return template
+}
+
+// matches is too simple to be wrong. Paths have no empty segment but the last, which the canonicaliser ensures.
+func matches(t Template, path []string) bool {
+	for i, s := range path {
+		if s == "" && i < len(path)-1 {
+			return false
+		}
+	}
+	for i, s := range t {
+		switch {
+		case s.Rest:
+			return len(path) >= i
+		case i >= len(path) || s.Param != "" && path[i] == "" || s.Param == "" && s.Literal != path[i]:
+			return false
+		}
+	}
+	return len(t) == len(path)
+}
