@@ -45,8 +45,12 @@ func BenchmarkServe(b *testing.B) {
 		"Accept: application/json, text/plain, */*\r\nAccept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n" +
 		"Connection: keep-alive\r\nReferer: https://shop.localhost/\r\nCookie: sid=0123456789abcdef\r\nSec-Fetch-Dest: empty\r\nSec-Fetch-Mode: cors\r\n\r\n"
 	header := field.List{
-		{Name: "Content-Type", Value: "application/json"}, {Name: "Cache-Control", Value: "no-store"}, {Name: "X-Request-Id", Value: "01999999-9999-7999-8999-999999999999"},
-		{Name: "X-Content-Type-Options", Value: "nosniff"}, {Name: "Referrer-Policy", Value: "strict-origin-when-cross-origin"}, {Name: "X-Frame-Options", Value: "DENY"},
+		{Name: "Content-Type", Value: "application/json"},
+		{Name: "Cache-Control", Value: "no-store"},
+		{Name: "X-Request-Id", Value: "01999999-9999-7999-8999-999999999999"},
+		{Name: "X-Content-Type-Options", Value: "nosniff"},
+		{Name: "Referrer-Policy", Value: "strict-origin-when-cross-origin"},
+		{Name: "X-Frame-Options", Value: "DENY"},
 	}
 	body := make([]byte, 1<<10)
 	s := New(Options{HeaderBytes: 32 << 10, Header: time.Minute, Idle: time.Minute, Handler: engine.HandlerFunc(func(_ context.Context, c *engine.Call) bool {
