@@ -159,7 +159,7 @@ func (c *compiler) route(service *ResolvedService, n int, edge Edge) ResolvedRou
 		Body:      body,
 		Timeout:   or(route.Timeout, service.Upstream.Timeout),
 		Upgrade:   sorted(route.Upgrade), Stream: route.Stream, DryRun: sorted(route.DryRun),
-		Deprecated: route.Deprecated, CORS: sorted(route.CORS), Position: c.at(key),
+		Deprecated: route.Deprecated, CORS: sorted(route.CORS), ForwardToken: route.ForwardToken, Position: c.at(key),
 	}
 	for i, g := range route.Allow {
 		at := index(key+".allow", i)

@@ -97,6 +97,7 @@ func (c *Slicer) Service(name string) *Snapshot {
 		out.Policies = w.Policies
 		out.Roles = rolesOf(w, out.Routes)
 		out.Providers = claimsOf(w)
+		out.Callers = callersSeen(w, own)
 	}
 	policies := c.policies
 	if len(out.Policies) == 0 {
@@ -118,7 +119,7 @@ func (m *ResolvedMesh) forProxy() *ResolvedMesh {
 // inspected and validated. Who the user is says the edge's transaction token, not a token from outside.
 func fromEdge(r ResolvedRoute, trustDomain string) ResolvedRoute {
 	r.Callers = []string{EdgeID(trustDomain)}
-	r.Providers, r.Limits, r.CORS, r.Deprecated = nil, nil, nil, false
+	r.Providers, r.Limits, r.CORS, r.Deprecated, r.ForwardToken = nil, nil, nil, false, false
 	r.WAF, r.Validate = WAF{Mode: "off"}, Validate{Off: true}
 	return r
 }
@@ -141,6 +142,20 @@ func callee(s *ResolvedService, caller string) ResolvedService {
 			WAF:   WAF{Mode: "off"}, Validate: Validate{Off: true}, Body: r.Body, Timeout: r.Timeout, Upgrade: r.Upgrade,
 			Stream: r.Stream, Callers: []string{caller}, Position: r.Position,
 		})
+	}
+	return out
+}
+
+// callersSeen returns who may call a service as far as policies speak of them.
+func callersSeen(s *Snapshot, service *ResolvedService) []Caller {
+	if len(s.Policies) == 0 {
+		return nil
+	}
+	var out []Caller
+	for _, name := range service.Callers {
+		if c := s.ServiceByName(name); c != nil {
+			out = append(out, Caller{Name: name, ID: c.ID, Owner: c.Owner, Data: c.Data})
+		}
 	}
 	return out
 }

@@ -266,3 +266,19 @@ func TestSliceKinds(t *testing.T) {
 	}
 	visit(reflect.TypeFor[Snapshot]())
 }
+
+// TestSliceCallers holds that a slice tells of who may call what policies may ask about them, where there are policies.
+func TestSliceCallers(t *testing.T) {
+	s := meshModel(t, "    address: http://127.0.0.1:7001\n", "    address: http://127.0.0.1:7001\n    owner: team-web\n")
+	if got := s.ForService("catalog").Callers; got != nil {
+		t.Errorf("without policies: %+v", got)
+	}
+	s.Policies = []PolicyFile{{Name: "p.cedar"}}
+	want := []Caller{{Name: "web", ID: "spiffe://shop.example/service/web", Owner: "team-web"}}
+	if got := s.ForService("catalog").Callers; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+	if got := s.ForEdge().Callers; got != nil {
+		t.Errorf("the edge is told of %+v", got)
+	}
+}

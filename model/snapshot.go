@@ -19,6 +19,7 @@ type Snapshot struct {
 	Development bool               `json:"development,omitempty"` // compiled for "palisade up": development providers are honoured
 	Mesh        *ResolvedMesh      `json:"mesh,omitempty"`        // nil without one
 	Self        string             `json:"self,omitempty"`        // SPIFFE ID of the proxy whose slice this is; empty for the whole
+	Callers     []Caller           `json:"callers,omitempty"`     // of a service's slice with policies: who may call it, sorted by name
 }
 
 // ResolvedProvider is a Provider with its name and defaults.
@@ -60,6 +61,14 @@ type ResolvedService struct {
 	Clients   []BrokerClient      `json:"clients,omitempty"` // of a broker, sorted by service
 }
 
+// Caller is a service that may call another, as policies of the other see it.
+type Caller struct {
+	Name  string   `json:"name"`
+	ID    string   `json:"id"` // SPIFFE ID
+	Owner string   `json:"owner,omitempty"`
+	Data  []string `json:"data,omitempty"`
+}
+
 // BrokerClient is what one service may do at a broker.
 type BrokerClient struct {
 	Service   string   `json:"service"`
@@ -92,26 +101,27 @@ type ResolvedFederation struct {
 
 // ResolvedRoute is one exposure, or one path served to other services, with everything that decides about it.
 type ResolvedRoute struct {
-	ID         string          `json:"id"` // service + " " + host + path template, e.g. "orders shop.localhost/orders/{id}"; between services "mesh:orders:/orders/{id}"; unique
-	Service    string          `json:"service"`
-	Host       string          `json:"host"`
-	Path       string          `json:"path"`
-	Methods    []string        `json:"methods"` // sorted
-	Allow      []ResolvedGrant `json:"allow,omitempty"`
-	Providers  []string        `json:"providers,omitempty"`
-	Anonymous  bool            `json:"anonymous,omitempty"` // some grant names anyone: a missing token is not a 401 by itself
-	Limits     []Limit         `json:"limits,omitempty"`    // route, then service, then edge
-	WAF        WAF             `json:"waf"`
-	Validate   Validate        `json:"validate"` // Off when the service has no document
-	Body       Size            `json:"body"`
-	Timeout    Duration        `json:"timeout"`
-	Upgrade    []string        `json:"upgrade,omitempty"`
-	Stream     bool            `json:"stream,omitempty"`
-	DryRun     []string        `json:"dry_run,omitempty"`
-	Deprecated bool            `json:"deprecated,omitempty"`
-	CORS       []string        `json:"cors,omitempty"`
-	Callers    []string        `json:"callers,omitempty"` // SPIFFE IDs of the workloads that may ask, sorted; none: clients of the edge, without an identity
-	Position   Position        `json:"position"`
+	ID           string          `json:"id"` // service + " " + host + path template, e.g. "orders shop.localhost/orders/{id}"; between services "mesh:orders:/orders/{id}"; unique
+	Service      string          `json:"service"`
+	Host         string          `json:"host"`
+	Path         string          `json:"path"`
+	Methods      []string        `json:"methods"` // sorted
+	Allow        []ResolvedGrant `json:"allow,omitempty"`
+	Providers    []string        `json:"providers,omitempty"`
+	Anonymous    bool            `json:"anonymous,omitempty"` // some grant names anyone: a missing token is not a 401 by itself
+	Limits       []Limit         `json:"limits,omitempty"`    // route, then service, then edge
+	WAF          WAF             `json:"waf"`
+	Validate     Validate        `json:"validate"` // Off when the service has no document
+	Body         Size            `json:"body"`
+	Timeout      Duration        `json:"timeout"`
+	Upgrade      []string        `json:"upgrade,omitempty"`
+	Stream       bool            `json:"stream,omitempty"`
+	DryRun       []string        `json:"dry_run,omitempty"`
+	Deprecated   bool            `json:"deprecated,omitempty"`
+	CORS         []string        `json:"cors,omitempty"`
+	ForwardToken bool            `json:"forward_token,omitempty"` // the outside access token goes on into the mesh
+	Callers      []string        `json:"callers,omitempty"`       // SPIFFE IDs of the workloads that may ask, sorted; none: clients of the edge, without an identity
+	Position     Position        `json:"position"`
 }
 
 // ResolvedGrant is a Grant with the place where it stands.

@@ -165,21 +165,22 @@ type Upstream struct {
 
 // Route is one exposure of a service by host and path.
 type Route struct {
-	Host       string    `yaml:"host" json:"host"`                                                                               // exact name, or *.example.com for one label
-	Path       string    `yaml:"path" json:"path"`                                                                               // template: /orders/{id}, or a subtree: /assets/**
-	Methods    []string  `yaml:"methods,omitempty" json:"methods,omitzero" enum:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"`        // default GET, HEAD, POST, PUT, PATCH, DELETE as far as grants name them
-	Allow      []Grant   `yaml:"allow,omitempty" json:"allow,omitzero"`                                                          // short form of policies; none: only policies/*.cedar can permit
-	Providers  []string  `yaml:"providers,omitempty" json:"providers,omitzero"`                                                  // accepted here; default all
-	Limits     []Limit   `yaml:"limits,omitempty" json:"limits,omitzero"`                                                        // for this route
-	WAF        WAF       `yaml:"waf,omitempty" json:"waf,omitzero"`                                                              // overrides the fleet's
-	Validate   *Validate `yaml:"validate,omitempty" json:"validate,omitzero"`                                                    // overrides the default
-	Body       Size      `yaml:"body,omitempty" json:"body,omitzero"`                                                            // overrides edge.sizes.body
-	Timeout    Duration  `yaml:"timeout,omitempty" json:"timeout,omitzero"`                                                      // overrides the service's
-	Upgrade    []string  `yaml:"upgrade,omitempty" json:"upgrade,omitzero" enum:"websocket"`                                     // protocols a client may switch to: websocket
-	Stream     bool      `yaml:"stream,omitempty" json:"stream,omitzero"`                                                        // bodies without end (SSE, gRPC streams): no body timeout, only a pause timeout
-	DryRun     []string  `yaml:"dry_run,omitempty" json:"dry_run,omitzero" enum:"authenticate,authorise,limit,inspect,validate"` // stages that decide and record, but do not refuse: authenticate, authorise, limit, inspect, validate
-	Deprecated bool      `yaml:"deprecated,omitempty" json:"deprecated,omitzero"`                                                // answered with a Deprecation header (RFC 9745)
-	CORS       []string  `yaml:"cors,omitempty" json:"cors,omitzero"`                                                            // origins that may read answers; default none
+	Host         string    `yaml:"host" json:"host"`                                                                               // exact name, or *.example.com for one label
+	Path         string    `yaml:"path" json:"path"`                                                                               // template: /orders/{id}, or a subtree: /assets/**
+	Methods      []string  `yaml:"methods,omitempty" json:"methods,omitzero" enum:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"`        // default GET, HEAD, POST, PUT, PATCH, DELETE as far as grants name them
+	Allow        []Grant   `yaml:"allow,omitempty" json:"allow,omitzero"`                                                          // short form of policies; none: only policies/*.cedar can permit
+	Providers    []string  `yaml:"providers,omitempty" json:"providers,omitzero"`                                                  // accepted here; default all
+	Limits       []Limit   `yaml:"limits,omitempty" json:"limits,omitzero"`                                                        // for this route
+	WAF          WAF       `yaml:"waf,omitempty" json:"waf,omitzero"`                                                              // overrides the fleet's
+	Validate     *Validate `yaml:"validate,omitempty" json:"validate,omitzero"`                                                    // overrides the default
+	Body         Size      `yaml:"body,omitempty" json:"body,omitzero"`                                                            // overrides edge.sizes.body
+	Timeout      Duration  `yaml:"timeout,omitempty" json:"timeout,omitzero"`                                                      // overrides the service's
+	Upgrade      []string  `yaml:"upgrade,omitempty" json:"upgrade,omitzero" enum:"websocket"`                                     // protocols a client may switch to: websocket
+	Stream       bool      `yaml:"stream,omitempty" json:"stream,omitzero"`                                                        // bodies without end (SSE, gRPC streams): no body timeout, only a pause timeout
+	DryRun       []string  `yaml:"dry_run,omitempty" json:"dry_run,omitzero" enum:"authenticate,authorise,limit,inspect,validate"` // stages that decide and record, but do not refuse: authenticate, authorise, limit, inspect, validate
+	Deprecated   bool      `yaml:"deprecated,omitempty" json:"deprecated,omitzero"`                                                // answered with a Deprecation header (RFC 9745)
+	CORS         []string  `yaml:"cors,omitempty" json:"cors,omitzero"`                                                            // origins that may read answers; default none
+	ForwardToken bool      `yaml:"forward_token,omitempty" json:"forward_token,omitzero"`                                          // in a mesh: the service also gets the access token that the client sent, beside the transaction token; default false
 }
 
 // Grant permits a group of users some methods on a route.

@@ -66,10 +66,23 @@ func (c *checker) exposure(key string, s Service, r Route) (Template, bool) {
 	if r.Validate != nil && !r.Validate.Off && s.API == "" {
 		c.warn("no-effect", key+".validate", "the service has no API document to validate against", "add api to the service")
 	}
+	c.forwardToken(key+".forward_token", r)
 	for i, origin := range r.CORS {
 		c.origin(index(key+".cors", i), origin)
 	}
 	return template, sound
+}
+
+// forwardToken warns where forward_token changes nothing: without a mesh tokens go on anyway, and who asks a route that
+// is for anyone alone brings none.
+func (c *checker) forwardToken(key string, r Route) {
+	switch {
+	case !r.ForwardToken:
+	case c.Fleet.Mesh == nil:
+		c.warn("no-effect", key, "without a mesh the service gets the access token anyway", "remove it")
+	case len(r.Allow) > 0 && len(c.Fleet.Policies) == 0 && !slices.ContainsFunc(r.Allow, func(g Grant) bool { return !g.Anyone }):
+		c.warn("no-effect", key, "the route is for anyone, so no access token is asked for", "remove it, or grant the route to users")
+	}
 }
 
 // origin checks scheme://host[:port] as browsers send it (RFC 6454, section 6.1).

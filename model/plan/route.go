@@ -228,6 +228,7 @@ func (d *differ) checks(key, path string, was, is *model.ResolvedRoute) {
 	d.set(key+".upgrade", path+" may switch to", path+" may no longer switch to", was.Upgrade, is.Upgrade)
 	d.flag(key+".stream", was.Stream, is.Stream, path+" takes bodies without end", path+" takes no bodies without end")
 	d.set(key+".dry_run", path+" no longer refuses, but only records, at", path+" refuses again at", was.DryRun, is.DryRun)
+	d.flag(key+".forward_token", was.ForwardToken, is.ForwardToken, path+" hands the access token on to the service", path+" keeps the access token from the service")
 	d.set(key+".cors", path+" may be read by pages of", path+" may no longer be read by pages of", was.CORS, is.CORS)
 	if was.Deprecated != is.Deprecated {
 		d.add(Changes, key+".deprecated", path+" is deprecated, or no longer")
