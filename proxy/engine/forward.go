@@ -143,6 +143,8 @@ func (x *exchange) upstreamDenial(err error) *proxy.Denial {
 	switch {
 	case errors.Is(err, upstream.ErrBusy):
 		kind, code = proxy.KindOverloaded, "upstream-busy"
+	case errors.Is(err, upstream.ErrOpen):
+		kind, code = proxy.KindOverloaded, "circuit-open"
 	case errors.Is(err, upstream.ErrDial):
 		code = "upstream-unreachable"
 	case errors.Is(err, upstream.ErrTimeout) || isTimeout(err):

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,6 +21,7 @@ type conn struct {
 	reader   reader
 	reused   bool
 	since    time.Time // idle since
+	renewal  uint64    // of the certificate it was made with
 
 	file   syscall.RawConn
 	probe  func(fd uintptr) bool // built once, so that a check does not allocate
@@ -27,23 +30,36 @@ type conn struct {
 
 // dialer connects to one service.
 type dialer struct {
-	address string
-	tls     *tls.Config
-	timeout time.Duration
-	net     net.Dialer
-	buffers *sync.Pool
+	network, address string
+	connect          func(ctx context.Context, network, address string) (net.Conn, error)
+	tls              *tls.Config // nil: plain
+	trust            *Trust
+	sessions         atomic.Pointer[sessionConfig]
+	timeout          time.Duration
+	buffers          *sync.Pool
 }
 
 func newDialer(o Options, protocols ...string) *dialer {
-	d := &dialer{address: o.Address, timeout: o.Dial, buffers: new(sync.Pool)}
-	d.net.SetMultipathTCP(false) // MPTCP sockets pass sockmap and sk_lookup by
-	if o.TLS != nil {
-		d.tls = o.TLS.Clone()
-		d.tls.NextProtos = protocols
-		if d.tls.ServerName == "" {
-			if host, _, err := net.SplitHostPort(o.Address); err == nil {
-				d.tls.ServerName = host
-			}
+	d := &dialer{network: "tcp", address: o.Address, connect: o.DialContext, trust: o.Trust, timeout: o.Dial, buffers: new(sync.Pool)}
+	if path, ok := strings.CutPrefix(o.Address, "unix://"); ok {
+		d.network, d.address = "unix", path
+	}
+	if d.connect == nil {
+		system := new(net.Dialer)
+		system.SetMultipathTCP(false) // MPTCP sockets pass sockmap and sk_lookup by
+		d.connect = system.DialContext
+	}
+	if o.TLS == nil {
+		return d
+	}
+	d.tls = o.TLS.Clone()
+	d.tls.NextProtos = protocols
+	if d.tls.VerifyConnection == nil {
+		d.tls.ClientSessionCache = nil
+	}
+	if d.tls.ServerName == "" {
+		if host, _, err := net.SplitHostPort(o.Address); err == nil {
+			d.tls.ServerName = host
 		}
 	}
 	return d
@@ -53,23 +69,48 @@ func newDialer(o Options, protocols ...string) *dialer {
 func (d *dialer) dial(ctx context.Context) (*conn, error) {
 	bounded, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	raw, err := d.net.DialContext(bounded, "tcp", d.address)
+	raw, err := d.plain(ctx, bounded)
 	if err != nil {
-		return nil, dialError(ctx, "connecting to service", err)
+		return nil, err
 	}
-	c := &conn{line: line{Conn: raw}, address: raw.RemoteAddr().String()}
+	c := &conn{line: line{Conn: raw}, address: raw.RemoteAddr().String(), renewal: d.trust.renewal()}
 	c.Conn = &c.line
 	if d.tls != nil {
-		t := tls.Client(&c.line, d.tls)
-		if err := t.HandshakeContext(bounded); err != nil {
-			_ = raw.Close()
-			return nil, dialError(ctx, "securing connection to service", err)
+		watched := d.trust.guard(raw)
+		c.line.Conn = watched
+		t, err := d.secure(ctx, bounded, &c.line, watched, c.renewal)
+		if err != nil {
+			return nil, err
 		}
 		c.Conn, c.secure = t, true
 	}
 	c.reader.src, c.reader.shared = c.Conn, d.buffers
 	c.watch()
 	return c, nil
+}
+
+// plain connects. Bounded is ctx with the time for it.
+func (d *dialer) plain(ctx, bounded context.Context) (net.Conn, error) {
+	raw, err := d.connect(bounded, d.network, d.address)
+	if err != nil {
+		return nil, dialError(ctx, "connecting to service", err)
+	}
+	return raw, nil
+}
+
+// secure shakes hands over c, which is bottom or lies on it.
+func (d *dialer) secure(ctx, bounded context.Context, c, bottom net.Conn, renewal uint64) (*tls.Conn, error) {
+	t := tls.Client(c, d.config(renewal))
+	checks := d.trust.begun()
+	err := t.HandshakeContext(bounded)
+	if err == nil {
+		err = d.trust.admit(bottom, t, d.tls.VerifyConnection, checks)
+	}
+	if err != nil {
+		_ = bottom.Close()
+		return nil, dialError(ctx, "securing connection to service", err)
+	}
+	return t, nil
 }
 
 func dialError(ctx context.Context, doing string, err error) error {

@@ -6,6 +6,15 @@ import (
 	"time"
 )
 
+// again tells whether a request that failed may be sent once more.
+type again uint8
+
+const (
+	never     again = iota
+	elsewhere       // nothing was sent, but connecting took too long: to another address only
+	anywhere
+)
+
 // Do sends r and returns the answer's head and streaming body.
 //
 // A request is sent again, on a fresh connection and at most Options.Retries times, if the service can not have
@@ -20,23 +29,37 @@ func (p *Pool) Do(ctx context.Context, r *Request) (*Response, error) {
 	defer w.free(&p.wires)
 	fresh := false
 	for n := 1; ; n++ {
-		x, again, err := p.attempt(ctx, r, w, fresh)
+		x, more, err := p.attempt(ctx, r, w, fresh)
 		if err == nil {
 			x.response.Attempts = n
 			return &x.response, nil
 		}
-		if !again || n > p.options.Retries || ctx.Err() != nil {
+		if more != anywhere || n > p.options.Retries || ctx.Err() != nil {
 			return nil, err
 		}
 		fresh = true
 	}
 }
 
-// attempt sends r once. Again tells whether it may be sent once more after an error.
-func (p *Pool) attempt(ctx context.Context, r *Request, w *wire, fresh bool) (x *exchange, again bool, err error) {
-	x, again, err = p.begin(ctx, r, fresh)
+// try is Do without sending again: it tells whether its caller may, elsewhere or here on a fresh connection.
+func (p *Pool) try(ctx context.Context, r *Request, fresh bool) (*Response, again, error) {
+	w, err := newWire(&p.wires, r, "")
 	if err != nil {
-		return nil, again, err
+		return nil, never, err
+	}
+	defer w.free(&p.wires)
+	x, more, err := p.attempt(ctx, r, w, fresh)
+	if err != nil {
+		return nil, more, err
+	}
+	return &x.response, never, nil
+}
+
+// attempt sends r once, and tells whether it may be sent again after an error.
+func (p *Pool) attempt(ctx context.Context, r *Request, w *wire, fresh bool) (*exchange, again, error) {
+	x, more, err := p.begin(ctx, r, fresh)
+	if err != nil {
+		return nil, more, err
 	}
 	if w.stream {
 		err = x.stream(w)
@@ -47,25 +70,39 @@ func (p *Pool) attempt(ctx context.Context, r *Request, w *wire, fresh bool) (x 
 		err = x.await("")
 	}
 	if err == nil {
-		return x, false, nil
+		return x, never, nil
 	}
-	return nil, x.fail(), x.fault(err)
+	if x.fail() {
+		more = anywhere
+	}
+	return nil, more, x.fault(err)
 }
 
-// begin takes a connection for r.
-func (p *Pool) begin(ctx context.Context, r *Request, fresh bool) (*exchange, bool, error) {
+// begin takes a connection for r. Nothing has been sent after an error.
+func (p *Pool) begin(ctx context.Context, r *Request, fresh bool) (*exchange, again, error) {
 	if err := p.enter(ctx); err != nil {
-		return nil, false, err
+		return nil, never, err
 	}
 	wait := or(r.HeaderTimeout, p.options.Header)
 	c, err := p.get(ctx, fresh, wait)
 	if err != nil {
 		p.leave()
-		return nil, errors.Is(err, ErrDial), err
+		return nil, unreached(ctx, err), err
 	}
 	x := &exchange{pool: p, conn: c, ctx: ctx, request: r, wait: wait}
 	x.response.Reused, x.response.Address = c.reused, c.address
-	return x, false, nil
+	return x, never, nil
+}
+
+// unreached tells whether a request may be sent again for which there was no connection.
+func unreached(ctx context.Context, err error) again {
+	switch {
+	case ctx.Err() != nil:
+		return never
+	case errors.Is(err, ErrDial):
+		return anywhere
+	}
+	return elsewhere
 }
 
 // send writes a request that is whole.

@@ -19,6 +19,7 @@ var (
 	ErrTimeout      = errors.New("the service did not answer in time")
 	ErrMalformed    = errors.New("the service's answer is malformed")
 	ErrDisconnected = errors.New("the service broke the connection")
+	ErrOpen         = errors.New("the circuit is open: too many requests to the service failed")
 )
 
 var errBodyClosed = errors.New("body is closed")

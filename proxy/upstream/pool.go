@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type Pool struct {
 	options Options
 	dialer  *dialer
 	slots   chan struct{} // one per connection in use
+	tunnels atomic.Int64  // connections that have switched protocols
 	wires   sync.Pool
 	chunks  sync.Pool // *[]byte of streamSize
 
@@ -68,6 +70,8 @@ func (p *Pool) enter(ctx context.Context) error {
 
 func (p *Pool) leave() { <-p.slots }
 
+func (p *Pool) inFlight() int { return len(p.slots) + int(p.tunnels.Load()) }
+
 // get returns a connection for an exchange that ends with ctx or after wait: an idle one unless fresh is asked for.
 func (p *Pool) get(ctx context.Context, fresh bool, wait time.Duration) (*conn, error) {
 	now := time.Now()
@@ -78,7 +82,7 @@ func (p *Pool) get(ctx context.Context, fresh bool, wait time.Duration) (*conn, 
 			break
 		}
 		// The check needs a deadline that has not passed.
-		if c.line.begin(ctx, now, deadline) == nil && c.usable() {
+		if c.renewal == p.options.Trust.renewal() && c.line.begin(ctx, now, deadline) == nil && c.usable() {
 			c.reader.reset()
 			return c, nil
 		}
@@ -116,7 +120,7 @@ func (p *Pool) put(c *conn) {
 	c.reused = true
 	c.since = time.Now()
 	p.mu.Lock()
-	if p.closed || len(p.idle) >= p.options.MaxIdle {
+	if p.closed || len(p.idle) >= p.options.MaxIdle || c.renewal != p.options.Trust.renewal() {
 		p.mu.Unlock()
 		c.close()
 		return

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/palisade-security/palisade/proxy/field"
 )
@@ -20,73 +21,65 @@ import (
 // Standard is a Transport over HTTP/2 (RFC 9113), for gRPC above all, on the standard library's transport. It
 // does not fall back to HTTP/1.1 and cannot switch protocols.
 type Standard struct {
-	options   Options
-	scheme    string
-	slots     chan struct{} // one per exchange
-	transport *http.Transport
+	options Options
+	scheme  string
+	dialer  *dialer
+	slots   chan struct{} // one per exchange
+
+	current atomic.Pointer[standardLife]
+	mu      sync.Mutex // held while current is replaced
 }
 
 // NewStandard returns a Standard for one service: over TLS, or with h2c over plain TCP with prior knowledge.
 // Options.MaxConns bounds the requests in flight; MaxIdle and Retries are left to the standard transport.
 func NewStandard(o Options, h2c bool) *Standard {
 	o = o.resolved()
-	d := newDialer(o, "h2")
-	t := &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			bounded, cancel := context.WithTimeout(ctx, o.Dial)
-			defer cancel()
-			c, err := d.net.DialContext(bounded, network, o.Address)
-			if err != nil {
-				return nil, dialError(ctx, "connecting to service", err)
-			}
-			return c, nil
-		},
-		TLSClientConfig:        d.tls,
-		TLSHandshakeTimeout:    o.Dial,
-		DisableCompression:     true,
-		IdleConnTimeout:        o.Idle,
-		ExpectContinueTimeout:  continueAfter,
-		MaxResponseHeaderBytes: int64(o.MaxHeaderBytes),
-		Protocols:              new(http.Protocols),
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: o.Idle / 4, PingTimeout: o.Idle / 4},
+	s := &Standard{options: o, scheme: "https", slots: make(chan struct{}, o.MaxConns)}
+	switch {
+	case h2c:
+		s.scheme, o.TLS = "http", nil
+	case o.TLS == nil:
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	s := &Standard{options: o, scheme: "https", slots: make(chan struct{}, o.MaxConns), transport: t}
-	if h2c {
-		s.scheme = "http"
-		t.Protocols.SetUnencryptedHTTP2(true)
-	} else {
-		if t.TLSClientConfig == nil {
-			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
-		t.Protocols.SetHTTP2(true)
-	}
+	s.dialer = newDialer(o, "h2")
+	s.current.Store(s.life(s.dialer.trust.renewal()))
 	return s
 }
 
 // Close closes idle connections. Exchanges in flight go on, and requests that began before a new transport took
 // over may still come: theirs are kept for Options.Idle at most.
-func (s *Standard) Close() { s.transport.CloseIdleConnections() }
+func (s *Standard) Close() { s.current.Load().transport.CloseIdleConnections() }
 
 // Do sends r and returns the answer's head and streaming body. Request trailers must be announced in r.Header.
 func (s *Standard) Do(ctx context.Context, r *Request) (*Response, error) {
+	resp, _, err := s.try(ctx, r, false)
+	return resp, err
+}
+
+// try is Do that also tells whether r may be sent again after an error, which only its caller does. The standard
+// transport chooses connections itself.
+func (s *Standard) try(ctx context.Context, r *Request, _ bool) (*Response, again, error) {
 	select {
 	case s.slots <- struct{}{}:
 	default:
-		return nil, fmt.Errorf("waiting for a stream: %w", ErrBusy)
+		return nil, never, fmt.Errorf("waiting for a stream: %w", ErrBusy)
 	}
-	x := &standardExchange{owner: s, request: r, parent: ctx}
+	x := &standardExchange{owner: s, request: r, parent: ctx, life: s.enter()}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
 	resp, err := x.do()
 	if err != nil {
 		x.end()
-		return nil, err
+		return nil, x.again(err), err
 	}
-	return resp, nil
+	return resp, never, nil
 }
+
+func (s *Standard) inFlight() int { return len(s.slots) }
 
 // standardExchange is one request and its answer. It is the answer's Body too.
 type standardExchange struct {
 	owner    *Standard
+	life     *standardLife
 	request  *Request
 	response Response
 	parent   context.Context //nolint:containedctx // Body.Read reports its end
@@ -97,6 +90,7 @@ type standardExchange struct {
 	body     io.ReadCloser
 	over     error
 	ended    bool
+	informed atomic.Bool // an interim answer came
 }
 
 func (x *standardExchange) do() (*Response, error) {
@@ -121,7 +115,7 @@ func (x *standardExchange) do() (*Response, error) {
 	if x.source == nil {
 		x.clock.start(wait)
 	}
-	resp, err := x.owner.transport.RoundTrip(req) //nolint:bodyclose // the exchange closes it
+	resp, err := x.life.transport.RoundTrip(req) //nolint:bodyclose // the exchange closes it
 	x.clock.answered()
 	if err != nil {
 		return nil, x.fault(err)
@@ -147,7 +141,7 @@ func (x *standardExchange) build() (*http.Request, error) {
 	if _, err := appendHead(nil, r, ""); err != nil {
 		return nil, err
 	}
-	target := &url.URL{Scheme: x.owner.scheme, Host: x.owner.options.Address, Opaque: r.Target}
+	target := &url.URL{Scheme: x.owner.scheme, Host: anyHost, Opaque: r.Target}
 	if r.Target == "*" {
 		target.Opaque, target.Path = "", "*"
 	}
@@ -202,6 +196,7 @@ func (x *standardExchange) trace() *httptrace.ClientTrace {
 			x.response.Reused, x.response.Address = i.Reused, i.Conn.RemoteAddr().String()
 		},
 		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+			x.informed.Store(true)
 			if informational++; informational > mostInformational {
 				return malformed("too many interim answers")
 			}
@@ -261,7 +256,23 @@ func (x *standardExchange) end() {
 	if x.source != nil {
 		x.source.release()
 	}
+	x.owner.leave(x.life)
 	<-x.owner.slots
+}
+
+// again tells whether the request of an exchange that ended with err may be sent again, by the rules of Pool.Do.
+func (x *standardExchange) again(err error) again {
+	connected := x.response.Attempts > 0
+	harmless := x.response.Reused && idempotent(x.request.Method) && !x.informed.Load() && !isTimeout(err) && !errors.Is(err, ErrTimeout)
+	switch {
+	case x.parent.Err() != nil, connected && !harmless, errors.Is(err, ErrRequest), errors.Is(err, ErrBody):
+		return never
+	case !x.source.restart():
+		return never
+	case connected || errors.Is(err, ErrDial):
+		return anywhere
+	}
+	return elsewhere
 }
 
 // listOf lists fields by name, so that the order does not depend on a map's.

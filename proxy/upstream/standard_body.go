@@ -17,6 +17,7 @@ type sourceBody struct {
 	sent    func()
 
 	over    atomic.Bool
+	begun   atomic.Bool // something of the body was read
 	reading sync.Mutex
 }
 
@@ -26,6 +27,7 @@ func (b *sourceBody) Read(p []byte) (int, error) {
 	if b.over.Load() {
 		return 0, errBodyClosed
 	}
+	b.begun.Store(true)
 	n, err := b.request.Body.Read(p)
 	if err == nil {
 		return n, nil
@@ -60,6 +62,19 @@ func (b *sourceBody) release() {
 		b.reading.Lock()
 	}
 	b.reading.Unlock()
+}
+
+// restart reports whether a body that was let go can be sent from its beginning. There may be none.
+func (b *sourceBody) restart() bool {
+	if b == nil || !b.begun.Load() {
+		return true
+	}
+	if b.request.Rewind == nil {
+		return false
+	}
+	b.reading.Lock() // a body in memory keeps nobody waiting
+	defer b.reading.Unlock()
+	return b.request.Rewind()
 }
 
 // clock ends an exchange that takes too long: first the wait for the head, then each pause in the body.

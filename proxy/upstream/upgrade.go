@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,7 +43,8 @@ func (p *Pool) Upgrade(ctx context.Context, r *Request) (*Response, io.ReadWrite
 	if x.response.Status != 101 {
 		return &x.response, nil, nil
 	}
-	t := &tunnel{conn: x.conn, stop: x.conn.line.stop}
+	t := &tunnel{conn: x.conn, pool: p, stop: x.conn.line.stop}
+	p.tunnels.Add(1)
 	t.conn.reader.pause = 0
 	x.response.Body = io.NopCloser(noBody{})
 	x.conn = nil
@@ -66,8 +68,10 @@ func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
 
 // tunnel is a connection that speaks another protocol now. Read and Write may run at the same time.
 type tunnel struct {
-	conn *conn
-	stop func() bool
+	conn   *conn
+	pool   *Pool
+	stop   func() bool
+	closed atomic.Bool
 }
 
 func (t *tunnel) Read(p []byte) (int, error) {
@@ -95,6 +99,9 @@ func (t *tunnel) CloseWrite() error {
 }
 
 func (t *tunnel) Close() error {
+	if !t.closed.Swap(true) {
+		t.pool.tunnels.Add(-1)
+	}
 	if t.stop != nil {
 		t.stop()
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"net"
 	"time"
 
 	"github.com/palisade-security/palisade/proxy/field"
@@ -65,7 +66,7 @@ type Response struct {
 	Trailer  func() field.List // never nil; valid once Body has returned io.EOF
 	Reused   bool              // the connection had carried a request before
 	Attempts int               // 1 and upwards
-	Address  string            // host:port that was reached
+	Address  string            // host:port, or path of the socket, that was reached
 }
 
 // Transport sends requests. It is safe for concurrent use. Do returns once the answer's head is there, while
@@ -77,8 +78,18 @@ type Transport interface {
 
 // Options describe one service and the bounds of talking to it. Zero values take the default named at each.
 type Options struct {
-	Address string      // host:port
-	TLS     *tls.Config // nil: plain TCP
+	Address string // host:port, or unix:///path of a socket
+
+	// DialContext makes plain connections; network is "tcp" with host:port, or "unix" with a path. TLS runs on top.
+	// A connection that is no syscall.Conn is used once, as nobody could tell whether it is silent. Nil: the
+	// operating system's.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// TLS is nil for plain connections. Its ALPN protocols are replaced. Sessions are resumed only if it has
+	// VerifyConnection, the one check that runs again then (crypto/tls), and only with the certificate they
+	// began with.
+	TLS   *tls.Config
+	Trust *Trust // tells when connections over TLS must not be used any more; nil: never
 
 	MaxIdle  int // connections kept; 64
 	MaxConns int // connections in use at once; 512
