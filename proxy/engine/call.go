@@ -30,9 +30,10 @@ func (f HandlerFunc) Serve(ctx context.Context, c *Call) bool { return f(ctx, c)
 
 // Conn is what the requests of one connection have in common, worked out once.
 type Conn struct {
-	Listener string     // name of the listener that accepted it
-	Peer     netip.Addr // the address that connected, without zone, IPv4 as such
-	TLS      proxy.TLS  // zero: in the clear
+	Listener string          // name of the listener that accepted it
+	Peer     netip.Addr      // the address that connected, without zone, IPv4 as such
+	TLS      proxy.TLS       // zero: in the clear
+	Workload *proxy.Workload // the service that connected, proven; nil: none
 
 	text string // Peer as recorded
 }

@@ -79,6 +79,29 @@ type Table struct {
 	Requests int               // in flight at once
 	Strict   bool              // refuse what cannot be recorded
 	Dev      bool              // answers carry reasons
+	Side     Side
+}
+
+// Side is where a table stands.
+type Side uint8
+
+// The sides.
+const (
+	Edge     Side = iota // clients from outside ask services
+	Inbound              // other services, and the edge, ask the one behind this sidecar
+	Outbound             // the service behind this sidecar asks others
+)
+
+// unknown refuses what no route takes. Between services that is not a place that does not exist, but a call that
+// nobody declared.
+func (t *Table) unknown() *proxy.Denial {
+	switch t.Side {
+	case Inbound:
+		return &proxy.Denial{Kind: proxy.KindForbidden, Detail: "The model declares no such call.", Reasons: []event.Reason{{Code: "call-not-declared", Text: "the service serves nobody this host and path"}}}
+	case Outbound:
+		return &proxy.Denial{Kind: proxy.KindForbidden, Detail: "The model declares no such call.", Reasons: []event.Reason{{Code: "call-not-declared", Text: "the service may call nobody with this host and path"}}}
+	}
+	return &proxy.Denial{Kind: proxy.KindNotFound, Reasons: []event.Reason{{Code: "no-route", Text: "no service exposes this host and path"}}}
 }
 
 // Recorder keeps events. Record must not keep e after it returns. Durable returns after the event is safe

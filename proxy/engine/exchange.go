@@ -50,7 +50,7 @@ func (x *exchange) start(ctx context.Context, e *Engine, t *Table, c *Call) {
 	x.clock = r.Received
 	x.identify()
 	r.Proto = c.Proto
-	r.Peer, r.Client, r.TLS = c.Conn.Peer, c.Conn.Peer, c.Conn.TLS
+	r.Peer, r.Client, r.TLS, r.Workload = c.Conn.Peer, c.Conn.Peer, c.Conn.TLS, c.Conn.Workload
 	x.body.begin(x)
 	x.bound = *proxy.NewBody(&x.body, c.Length, 0)
 	r.Body = &x.bound
@@ -233,7 +233,7 @@ func (x *exchange) match() error {
 			Reasons: []event.Reason{{Code: "method-not-declared", Text: "the route takes " + joinList(m.Allow)}},
 		}
 	case route.NotFound:
-		return &proxy.Denial{Kind: proxy.KindNotFound, Reasons: []event.Reason{{Code: "no-route", Text: "no service exposes this host and path"}}}
+		return x.table.unknown()
 	}
 	x.route, r.Route, r.Params = m.Value, &m.Value.Route, m.Params
 	if x.out.Upgrade != "" && !x.upgradable() {

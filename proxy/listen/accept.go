@@ -52,7 +52,9 @@ func (s *Server) sort(ctx context.Context, c net.Conn) {
 		s.side.push(c)
 		return
 	case s.o.TLS == nil:
-		s.h1.Take(ctx, c, s.facts(c, nil))
+		if facts, err := s.introduce(c, nil); err == nil {
+			s.h1.Take(ctx, c, facts)
+		}
 		return
 	}
 	conn := tls.Server(c, s.o.TLS)
@@ -63,11 +65,34 @@ func (s *Server) sort(ctx context.Context, c net.Conn) {
 		return
 	}
 	state := conn.ConnectionState()
-	if state.NegotiatedProtocol == "h2" {
+	facts, err := s.introduce(c, &state)
+	switch {
+	case err != nil:
+	case state.NegotiatedProtocol == "h2":
+		s.known.Store(conn, facts)
 		s.side.push(conn)
-		return
+	default:
+		s.h1.Take(ctx, conn, facts)
 	}
-	s.h1.Take(ctx, conn, s.facts(c, &state))
+}
+
+// introduce finds out who has connected, or closes the connection.
+func (s *Server) introduce(c net.Conn, state *tls.ConnectionState) (*engine.Conn, error) {
+	facts := s.facts(c, state)
+	if s.o.Peer == nil {
+		return facts, nil
+	}
+	w, ended, err := s.o.Peer(state, c)
+	if err != nil {
+		_ = c.Close() // it has been refused, which the handshake did not know yet
+		return nil, err
+	}
+	if bound, ok := c.(*boundConn); ok && ended != nil {
+		free := bound.free
+		bound.free = sync.OnceFunc(func() { ended(); free() })
+	}
+	facts.Workload = w
+	return facts, nil
 }
 
 // facts are what is known about a connection once it may send requests; state is what the handshake settled, if any.
@@ -77,10 +102,10 @@ func (s *Server) facts(c net.Conn, state *tls.ConnectionState) *engine.Conn {
 
 // factsOfTLS is facts of a connection whose handshake is over.
 func (s *Server) factsOfTLS(c net.Conn) *engine.Conn {
-	secure, ok := c.(*tls.Conn)
-	if !ok {
-		return s.facts(c, nil)
+	if known, ok := s.known.LoadAndDelete(c); ok {
+		if facts, ok := known.(*engine.Conn); ok {
+			return facts
+		}
 	}
-	state := secure.ConnectionState()
-	return s.facts(c, &state)
+	return s.facts(c, nil)
 }

@@ -7,11 +7,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/palisade-security/palisade/proxy"
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/listen/h1"
 )
@@ -30,6 +32,14 @@ type Options struct {
 	Connections int
 	PerAddress  int
 	Inherit     *Server // takes over this one's socket if it has the same address, so that no client is refused
+
+	// Listener is an open socket to serve in place of Address.
+	Listener net.Listener
+
+	// Peer says which service has connected, once the handshake is over; state is nil without one. An error closes the
+	// connection. Closing conn, the socket below TLS, cuts the peer off; ended is called when it has ended, if it
+	// is not nil.
+	Peer func(state *tls.ConnectionState, conn io.Closer) (w *proxy.Workload, ended func(), err error)
 }
 
 // Server is one bound listener.
@@ -39,7 +49,8 @@ type Server struct {
 	ln     *bounded      // tcp
 	retire chan struct{} // closed when a successor accepts
 	h1     *h1.Server
-	side   *side // of HTTP/2, or of Options.HTTP; nil: neither
+	side   *side    // of HTTP/2, or of Options.HTTP; nil: neither
+	known  sync.Map // of *tls.Conn to *engine.Conn: connections on their way to side
 }
 
 // Bind opens the socket, so that a wrong address is known before anything is replaced.
@@ -66,6 +77,9 @@ func Bind(ctx context.Context, o Options) (*Server, error) {
 
 // socket opens the address, or shares the socket that a predecessor has open.
 func socket(ctx context.Context, o Options) (net.Listener, error) {
+	if o.Listener != nil {
+		return o.Listener, nil
+	}
 	if o.Inherit != nil && o.Inherit.tcp != nil && o.Inherit.o.Address == o.Address {
 		f, err := o.Inherit.tcp.File()
 		if err != nil {
