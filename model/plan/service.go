@@ -31,8 +31,12 @@ func (d *differ) services() {
 // service compares what a service is; both are there.
 func (d *differ) service(key string, was, is *model.ResolvedService) {
 	d.text(MayWiden, key+".address", "where it listens", was.Address, is.Address)
-	d.text(Changes, key+".owner", "its owner", was.Owner, is.Owner)
-	d.setOf(Changes, MayWiden, key+".data", "it holds data of class", "it no longer holds data of class", was.Data, is.Data)
+	seen := Changes
+	if len(d.after.Policies) > 0 {
+		seen = MayWiden // policies may look at it
+	}
+	d.text(seen, key+".owner", "its owner", was.Owner, is.Owner)
+	d.setOf(seen, seen, key+".data", "it holds data of class", "it no longer holds data of class", was.Data, is.Data)
 	if !bytes.Equal(was.API, is.API) {
 		d.add(MayWiden, key+".api", "its API document is another, and other requests may be valid")
 	}
