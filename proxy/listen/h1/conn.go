@@ -242,7 +242,7 @@ func (c *conn) understood(n int) {
 		k.Proto = "HTTP/1.0"
 	}
 	for _, l := range h.fields {
-		f := field.Field{Name: text[l.from:l.colon], Value: strings.Trim(text[l.colon+1:l.to], " \t")}
+		f := field.Field{Name: text[l.from:l.colon], Value: trim(text[l.colon+1 : l.to])}
 		if l.colon-l.from == len("Host") && strings.EqualFold(f.Name, "Host") {
 			if h.authority == "" {
 				k.Host = f.Value
@@ -259,6 +259,17 @@ func (c *conn) understood(n int) {
 	if k.Length == 0 {
 		k.Body = nil
 	}
+}
+
+// trim cuts white space off both ends of a field value (RFC 9110, section 5.5).
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // refused makes a call of a request whose bytes can be read in two ways.
