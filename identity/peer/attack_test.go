@@ -112,7 +112,7 @@ func attacksOnIDs() []attack {
 		{"empty fragment", good + "#", "no fragment; net/url would drop it"},
 		{"space", "spiffe://shop.example/service/cata log", "not among the allowed characters"},
 		{"trailing space", good + " ", "as above"},
-		{"semicolon", "spiffe://shop.example/service/catalog;v=1", "go-spiffe takes it for compatibility, the standard does not"},
+		{"semicolon", "spiffe://shop.example/service/catalog;v=1", "a URI may hold it, a SPIFFE ID may not"},
 		{"colon in the path", "spiffe://shop.example/service:catalog", "as above"},
 		{"tilde", "spiffe://shop.example/~catalog", "as above"},
 		{"asterisk", "spiffe://shop.example/service/*", "as above; somebody would read it as a pattern"},

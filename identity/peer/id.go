@@ -17,9 +17,9 @@ const (
 	tagURI    = 6    // GeneralName (RFC 5280, section 4.2.1.6)
 )
 
-// ParseID reads the SPIFFE ID of a workload (SPIFFE-ID, section 2), more strictly than go-spiffe, which for
-// compatibility takes more characters: letters in lower case, digits, '.', '-' and '_' in the trust domain, the
-// same and upper case in the path, at least one segment, none empty, "." or "..".
+// ParseID reads the SPIFFE ID of a workload (SPIFFE-ID, section 2): lower-case letters, digits, '.', '-' and '_' in
+// the trust domain, the same and capitals in the path, at least one segment, none empty, "." or "..". The rules
+// stand here, although go-spiffe has them too, since a build tag of it relaxes them.
 func ParseID(text string) (spiffeid.ID, error) {
 	rest, ok := strings.CutPrefix(text, scheme)
 	if !ok {
