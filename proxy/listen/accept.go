@@ -21,7 +21,7 @@ func (s *Server) accept(ctx, hands context.Context, shaking *sync.WaitGroup) err
 		switch {
 		case err == nil:
 			pause = first
-			shaking.Go(func() { s.sort(hands, c) })
+			shaking.Go(func() { s.sort(ctx, hands, c) })
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the socket was closed to end this
 		case !isTemporary(err):
@@ -46,10 +46,13 @@ func isTemporary(err error) bool {
 }
 
 // sort hands a connection to the server of its protocol.
-func (s *Server) sort(ctx context.Context, c net.Conn) {
+func (s *Server) sort(accepting, ctx context.Context, c net.Conn) {
 	switch {
 	case s.o.HTTP != nil:
 		s.side.push(c)
+		return
+	case s.o.TLS == nil && s.o.Clear:
+		s.sortClear(accepting, c)
 		return
 	case s.o.TLS == nil:
 		if facts, err := s.introduce(c, nil); err == nil {
@@ -100,8 +103,8 @@ func (s *Server) facts(c net.Conn, state *tls.ConnectionState) *engine.Conn {
 	return engine.NewConn(s.o.Name, c.RemoteAddr().String(), state)
 }
 
-// factsOfTLS is facts of a connection whose handshake is over.
-func (s *Server) factsOfTLS(c net.Conn) *engine.Conn {
+// factsOf is what introduce found out about a connection.
+func (s *Server) factsOf(c net.Conn) *engine.Conn {
 	if known, ok := s.known.LoadAndDelete(c); ok {
 		if facts, ok := known.(*engine.Conn); ok {
 			return facts

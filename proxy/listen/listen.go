@@ -33,6 +33,9 @@ type Options struct {
 	PerAddress  int
 	Inherit     *Server // takes over this one's socket if it has the same address, so that no client is refused
 
+	// Clear takes HTTP/2 with prior knowledge beside HTTP/1.x where there is no TLS: for services that ask their sidecar.
+	Clear bool
+
 	// Listener is an open socket to serve in place of Address.
 	Listener net.Listener
 
@@ -50,7 +53,7 @@ type Server struct {
 	retire chan struct{} // closed when a successor accepts
 	h1     *h1.Server
 	side   *side    // of HTTP/2, or of Options.HTTP; nil: neither
-	known  sync.Map // of *tls.Conn to *engine.Conn: connections on their way to side
+	known  sync.Map // of net.Conn to *engine.Conn: connections on their way to side
 }
 
 // Bind opens the socket, so that a wrong address is known before anything is replaced.
@@ -68,9 +71,12 @@ func Bind(ctx context.Context, o Options) (*Server, error) {
 		s.side = newSide(&o, ln.Addr(), o.HTTP, func(c net.Conn) *engine.Conn { return s.facts(c, nil) })
 		s.side.http.Protocols.SetHTTP1(true)
 	case o.TLS != nil:
-		s.side = newSide(&o, ln.Addr(), engine.HTTP(o.Handler), s.factsOfTLS)
+		s.side = newSide(&o, ln.Addr(), engine.HTTP(o.Handler), s.factsOf)
 		s.side.http.TLSConfig = o.TLS.Clone() // which the server changes
 		s.side.http.Protocols.SetHTTP2(true)
+	case o.Clear:
+		s.side = newSide(&o, ln.Addr(), engine.HTTP(o.Handler), s.factsOf)
+		s.side.http.Protocols.SetUnencryptedHTTP2(true)
 	}
 	return s, nil
 }

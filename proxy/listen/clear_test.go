@@ -1,0 +1,99 @@
+package listen_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/engine"
+	"github.com/palisade-security/palisade/proxy/field"
+)
+
+// who answers with the version of HTTP and the service that asked.
+func who(_ context.Context, c *engine.Call) bool {
+	text := c.Proto
+	if c.Conn.Workload != nil {
+		text += " " + c.Conn.Workload.SPIFFEID
+	}
+	c.Answer.Begin(http.StatusOK, field.List{}, int64(len(text)))
+	_, err := c.Answer.Write([]byte(text))
+	return err == nil
+}
+
+// TestClear asks one socket in both versions of HTTP, over a listener that was handed in.
+func TestClear(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open atomic.Int64
+	o := options(engine.HandlerFunc(who))
+	o.Listener, o.Clear = ln, true
+	o.Peer = func(state *tls.ConnectionState, _ io.Closer) (*proxy.Workload, func(), error) {
+		if state != nil {
+			t.Error("there was no handshake")
+		}
+		open.Add(1)
+		return &proxy.Workload{SPIFFEID: "spiffe://shop.example/service/web"}, func() { open.Add(-1) }, nil
+	}
+	_, stop := run(t, o)
+	for _, h2 := range []bool{false, true} {
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetHTTP1(!h2)
+		transport.Protocols.SetUnencryptedHTTP2(h2)
+		client := http.Client{Transport: transport}
+		want := "HTTP/1.1 spiffe://shop.example/service/web"
+		if h2 {
+			want = "HTTP/2.0 spiffe://shop.example/service/web"
+		}
+		for range 3 {
+			resp, err := client.Get("http://" + ln.Addr().String() + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err != nil || string(b) != want {
+				t.Errorf("got %q, %v, want %q", b, err, want)
+			}
+		}
+		transport.CloseIdleConnections()
+	}
+	silent, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	stop()
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d connections have no end", n)
+	}
+}
+
+// TestPeerRefused holds that who is refused after the handshake gets no answer, over either version.
+func TestPeerRefused(t *testing.T) {
+	o := secure(t, options(engine.HandlerFunc(who)))
+	o.Peer = func(*tls.ConnectionState, io.Closer) (*proxy.Workload, func(), error) {
+		return nil, nil, errors.New("revoked")
+	}
+	s, _ := run(t, o)
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		c, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
+		if err != nil {
+			continue
+		}
+		_ = c.SetDeadline(time.Now().Add(hang))
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if n, err := c.Read(make([]byte, 1)); err == nil || n > 0 {
+			t.Errorf("%s: an answer came", protocol)
+		}
+		_ = c.Close()
+	}
+}
