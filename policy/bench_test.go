@@ -78,7 +78,7 @@ func BenchmarkDecideGrantsOnly(b *testing.B) {
 			q := ask(user("u", "customer"), "GET", s.rules[n/2].grantRoute())
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, ok := s.DecideByRoles(q.Method, q.Route, true, q.User.Roles); !ok {
+				if _, ok := s.DecideByRoles(q.Method, q.Route, "", true, q.User.Roles); !ok {
 					b.Fatal("it takes more")
 				}
 			}

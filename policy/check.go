@@ -14,6 +14,9 @@ import (
 // check validates every policy and finds those that can never apply.
 func (c *compiler) check() {
 	c.link()
+	if c.sliced() {
+		return
+	}
 	c.cover()
 	for _, r := range c.rules {
 		names := c.names(r)
@@ -29,44 +32,56 @@ func (c *compiler) check() {
 
 // coverage is what the scope of a rule takes in.
 type coverage struct {
-	takes   map[string]bool // methods that routes in the scope take
+	takes   map[string]bool // methods that routes in the scope take, of those where the rule's principals can ask
 	applies bool            // one of these methods is in the scope, too
+	beside  bool            // a route is in the scope where others ask than the rule's principals
 }
 
 // cover finds out, in one pass over the routes, what each rule's scope takes in.
 func (c *compiler) cover() {
 	c.scope = make([]coverage, len(c.rules))
-	every := map[string]bool{} // methods that some route takes
+	every := map[bool]map[string]bool{false: {}, true: {}} // methods that some route takes, by whether services ask there
+	shared := map[*cell]bool{}
 	for _, rc := range c.routed {
-		for _, m := range rc.methods {
-			every[m] = true
-			for _, r := range rc.cells[m].own.all {
-				c.scope[r.order].applies = true
-			}
-			for _, r := range rc.named {
-				c.scope[r.order].take(m)
+		for _, r := range rc.named {
+			if r.canBe(rc.between) {
+				c.scope[r.order].take(rc.methods...)
+			} else {
+				c.scope[r.order].beside = true
 			}
 		}
+		for _, m := range rc.methods {
+			every[rc.between][m] = true
+			c.scoped(&rc.cells[m].own)
+			shared[rc.cells[m].common] = true
+		}
+	}
+	for cell := range shared {
+		c.scoped(cell)
 	}
 	for _, r := range c.common {
-		c.scope[r.order].takes = every
-	}
-	for m := range every {
-		action := cedar.NewEntityUID(typeAction, cedar.String(m))
-		groups := ancestors(c.entities, action)
-		for _, r := range c.common {
-			if actionMatches(r.tree.Action, action, groups) {
-				c.scope[r.order].applies = true
+		for between, methods := range every {
+			if r.canBe(between) {
+				c.scope[r.order].take(slices.Collect(maps.Keys(methods))...)
 			}
 		}
 	}
 }
 
-func (s *coverage) take(method string) {
+// scoped notes that the rules of a cell apply to some method.
+func (c *compiler) scoped(of *cell) {
+	for _, r := range of.all {
+		c.scope[r.order].applies = true
+	}
+}
+
+func (s *coverage) take(methods ...string) {
 	if s.takes == nil {
 		s.takes = map[string]bool{}
 	}
-	s.takes[method] = true
+	for _, m := range methods {
+		s.takes[m] = true
+	}
 }
 
 // reach finds policies that are well formed but can never apply. A forbid of that kind is an error, since
@@ -85,12 +100,23 @@ func (c *compiler) reach(r *rule) {
 		find(severity, "the condition is never true, so this policy can never apply", "")
 		return
 	}
-	takes := slices.Sorted(maps.Keys(c.scope[r.order].takes))
+	scope := c.scope[r.order]
+	takes := slices.Sorted(maps.Keys(scope.takes))
 	switch {
+	case len(takes) == 0 && scope.beside && r.canBe(false):
+		find(severity, "between services the calling service is the principal, so this policy can never apply",
+			`ask for the end user: context has user && context.user in Role::"..."`)
+		return
+	case len(takes) == 0 && scope.beside:
+		find(model.Warning, "only clients of the edge ask there, and no service, so this policy never applies yet", "name the service in callers")
+		return
 	case len(takes) == 0:
 		find(model.Warning, "no route is in the scope, so this policy never applies yet", "expose a route of the service")
 		return
-	case !c.scope[r.order].applies:
+	case !scope.applies && r.effect == cedar.Permit && c.shadowed(r):
+		find(severity, "callers and serve say who may ask there, which no policy can widen", "add to serve what is to be permitted")
+		return
+	case !scope.applies:
 		find(severity, "no route in the scope takes a method of this policy, so it can never apply",
 			"they take "+strings.Join(takes, ", "))
 		return
@@ -100,6 +126,22 @@ func (c *compiler) reach(r *rule) {
 			find(severity, "no route in the scope takes "+string(uid.ID), "they take "+strings.Join(takes, ", "))
 		}
 	}
+}
+
+// shadowed reports whether a permit takes in a method that serve speaks of already.
+func (c *compiler) shadowed(r *rule) bool {
+	for _, rc := range c.routed {
+		if !rc.between || !slices.Contains(rc.named, r) && !slices.Contains(c.common, r) {
+			continue
+		}
+		for _, m := range rc.methods {
+			action := rc.cells[m].action
+			if actionMatches(r.tree.Action, action, ancestors(c.entities, action)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func actionLiterals(scope xast.IsActionScopeNode) []cedar.EntityUID {

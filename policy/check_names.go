@@ -48,9 +48,12 @@ func (c *compiler) knownAttribute(r *rule, has xast.NodeTypeHas) bool {
 		owner = string(arg.Name)
 		switch owner {
 		case "context":
-			known = contextAttributes()
+			known = c.contextAttributes()
 		case "principal":
 			known = userAttributes()
+			if c.meshed() {
+				known = append(known, serviceAttributes()...)
+			}
 		case "resource":
 			known = routeAttributes()
 		}
@@ -58,8 +61,12 @@ func (c *compiler) knownAttribute(r *rule, has xast.NodeTypeHas) bool {
 		switch {
 		case arg.Value == "claims" && isVariable(arg.Arg, "principal"):
 			owner, known = "principal.claims", slices.Sorted(maps.Keys(c.claims))
+		case arg.Value == "claims" && isUser(arg.Arg):
+			owner, known = "context.user.claims", slices.Sorted(maps.Keys(c.claims))
+		case isUser(arg):
+			owner, known = "context.user", userAttributes()
 		case arg.Value == "params" && isVariable(arg.Arg, "context"):
-			owner, known = "context.params", paramsOf(c.snap)
+			owner, known = "context.params", paramsOf(c.all)
 		}
 	}
 	if owner == "" || slices.Contains(known, name) {
@@ -74,6 +81,20 @@ func (c *compiler) knownAttribute(r *rule, has xast.NodeTypeHas) bool {
 		Text: owner + " never has " + quote(name), Hint: hint,
 	})
 	return false
+}
+
+// contextAttributes are those of this fleet: without a mesh there is no user beside the principal.
+func (c *compiler) contextAttributes() []string {
+	if c.meshed() {
+		return append(contextAttributes(), "user")
+	}
+	return contextAttributes()
+}
+
+// isUser reports whether n is context.user.
+func isUser(n xast.IsNode) bool {
+	a, ok := n.(xast.NodeTypeAccess)
+	return ok && a.Value == "user" && isVariable(a.Arg, "context")
 }
 
 // locate returns where a piece of Cedar stands in the policy, or where the policy begins. A grant is not

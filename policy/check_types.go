@@ -37,13 +37,13 @@ func (c *compiler) types(r *rule) bool {
 		if line == noAction && len(seen) > 1 {
 			continue // a consequence of the others
 		}
-		c.find(typeFinding(r, line))
+		c.find(c.typeFinding(r, line))
 	}
 	return false
 }
 
 // typeFinding turns a message of the type checker into a finding.
-func typeFinding(r *rule, message string) model.Finding {
+func (c *compiler) typeFinding(r *rule, message string) model.Finding {
 	f := model.Finding{
 		Severity: model.Error, Code: "policy-type", Position: r.at, Text: "the policy does not fit the schema: " + message,
 	}
@@ -55,8 +55,13 @@ func typeFinding(r *rule, message string) model.Finding {
 	case message == noAction:
 		f.Text = "the scope can match no request"
 		f.Hint = "principals are User (in Role) and Anonymous, actions are methods, resources are Route (in Service)"
+		if c.meshed() {
+			f.Hint = "principals are User (in Role), Anonymous and Service, actions are methods, resources are Route (in Service)"
+		}
 	case strings.Contains(message, "`Anonymous`") && (!isKind || kind.Type != typeUser):
 		f.Hint = "anonymous principals have no attributes: begin with permit (principal is User, ...)"
+	case strings.Contains(message, "`Service`") && (!isKind || kind.Type != typeService):
+		f.Hint = "between services the calling service is the principal: begin with permit (principal is User, ...), or ask for context.user"
 	case strings.HasPrefix(message, unsafe):
 		f.Hint = "ask first: context has acr && context.acr == ..."
 	}

@@ -10,23 +10,39 @@ import (
 
 // circumstances is one request as Cedar sees it: the static entities, and the user once someone asks.
 type circumstances struct {
-	set       *Set
-	query     *Query
-	needs     needs
-	principal cedar.EntityUID
-	built     bool
-	user      cedar.Entity
+	set   *Set
+	query *Query
+	needs needs
+	uid   cedar.EntityUID // of the user, if there is one
+	built bool
+	user  cedar.Entity
 }
 
 var _ types.EntityGetter = (*circumstances)(nil)
 
+// circumstances prepares for a request on a route. Beyond what expressions want, it leaves out what would make one
+// policy mean different things at the edge and behind it: that the edge stands between.
+func (s *Set) circumstances(q *Query, route *routeCells, want needs) *circumstances {
+	if !s.meshed {
+		want &^= needUser
+	}
+	if route.byID != nil && !route.between {
+		want &^= needWorkload
+	}
+	c := &circumstances{set: s, query: q, needs: want}
+	if q.User != nil {
+		c.uid = userUID(q.User)
+	}
+	return c
+}
+
 // Get returns an entity; the user's is built on the first call.
 func (c *circumstances) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
-	if c.query.User == nil || uid != c.principal {
+	if c.query.User == nil || uid != c.uid {
 		return c.set.entities.Get(uid)
 	}
 	if !c.built {
-		c.user = c.set.userEntity(c.principal, c.query.User, c.needs)
+		c.user = c.set.userEntity(c.uid, c.query.User, c.needs)
 		c.built = true
 	}
 	return c.user, true
@@ -162,6 +178,9 @@ func (q *Query) contextUser(m cedar.RecordMap, want needs) {
 	}
 	if q.User == nil {
 		return
+	}
+	if want&needUser != 0 {
+		m["user"] = userUID(q.User)
 	}
 	if want&needACR != 0 && q.User.ACR != "" {
 		m["acr"] = cedar.String(q.User.ACR)

@@ -15,6 +15,7 @@ import (
 // compiler gathers rules and findings on the way from a snapshot to a Set.
 type compiler struct {
 	snap      *model.Snapshot
+	all       []declared // every route that is decided about
 	methods   []string
 	claims    map[string]string
 	roles     map[string][]cedar.EntityUID
@@ -35,10 +36,11 @@ type compiler struct {
 
 func newCompiler(snap *model.Snapshot) *compiler {
 	c := &compiler{
-		snap: snap, methods: methodsOf(snap), claims: map[string]string{}, roles: map[string][]cedar.EntityUID{},
+		snap: snap, all: routesOf(snap), claims: map[string]string{}, roles: map[string][]cedar.EntityUID{},
 		services: map[string]bool{}, routes: map[string]*model.ResolvedRoute{}, providers: map[string]bool{},
 		byID: map[string]*rule{},
 	}
+	c.methods = methodsOf(c.all)
 	for i := range snap.Roles {
 		role := &snap.Roles[i]
 		uids := []cedar.EntityUID{roleUID(role.Name)}
@@ -52,14 +54,21 @@ func newCompiler(snap *model.Snapshot) *compiler {
 	for i := range snap.Services {
 		c.services[snap.Services[i].Name] = true
 	}
-	for i := range snap.Routes {
-		c.routes[snap.Routes[i].ID] = &snap.Routes[i]
+	for _, r := range c.all {
+		c.routes[r.ID] = r.ResolvedRoute
 	}
 	c.collectClaims()
-	c.entities = staticEntities(snap, c.methods)
+	c.entities = staticEntities(snap, c.all, c.methods)
 	c.makeSchema()
 	return c
 }
+
+// meshed tells whether services have identities, so that they can be principals.
+func (c *compiler) meshed() bool { return c.snap.Mesh != nil }
+
+// sliced tells whether the snapshot is one proxy's slice. Its policies were checked against the whole fleet and may
+// name what the slice does not hold, which then matches nothing.
+func (c *compiler) sliced() bool { return c.snap.Self != "" }
 
 // collectClaims merges the claims of all providers. Policies see one record, so one name has one type.
 func (c *compiler) collectClaims() {
@@ -90,7 +99,7 @@ func (c *compiler) collectClaims() {
 // makeSchema generates the schema and the validator for it. The schema comes from names of the model only, so
 // a failure is a name that Cedar cannot hold.
 func (c *compiler) makeSchema() {
-	c.schema = schemaText(c.claims, paramsOf(c.snap), c.methods)
+	c.schema = schemaText(c.claims, paramsOf(c.all), c.methods, c.meshed())
 	var s schema.Schema
 	s.SetFilename("schema.cedarschema")
 	err := s.UnmarshalCedar([]byte(c.schema))
@@ -111,37 +120,7 @@ func (c *compiler) makeSchema() {
 func (c *compiler) set() *Set {
 	return &Set{
 		schema: c.schema, rules: c.rules, byID: c.byID, routes: c.routed, roles: c.roles,
-		claims: c.claims, entities: c.entities, common: c.common,
-	}
-}
-
-// link indexes the rules and computes the candidates of every method on every route.
-func (c *compiler) link() {
-	c.index = newIndex(c.rules)
-	type method struct {
-		name   string
-		action cedar.EntityUID
-		groups []cedar.EntityUID
-		common *cell
-	}
-	c.common = c.index.ofKind(typeRoute)
-	methods := make([]method, len(c.methods))
-	for i, m := range c.methods {
-		action := cedar.NewEntityUID(typeAction, cedar.String(m))
-		groups := ancestors(c.entities, action)
-		common := newCell(c.common, action, groups)
-		methods[i] = method{m, action, groups, &common}
-	}
-	c.routed = make(map[string]*routeCells, len(c.snap.Routes))
-	for i := range c.snap.Routes {
-		r := &c.snap.Routes[i]
-		uid := routeUID(r.ID)
-		rc := &routeCells{uid: uid, methods: r.Methods, cells: make(map[string]*methodCell, len(c.methods))}
-		rc.named = c.index.named(uid, ancestors(c.entities, uid))
-		for _, m := range methods {
-			rc.cells[m.name] = &methodCell{own: newCell(rc.named, m.action, m.groups), common: m.common, action: m.action}
-		}
-		c.routed[r.ID] = rc
+		claims: c.claims, entities: c.entities, common: c.common, meshed: c.meshed(),
 	}
 }
 

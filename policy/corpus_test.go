@@ -91,7 +91,7 @@ func TestCorpus(t *testing.T) {
 			r := &c.Requests[i]
 			on := append(x.ofKind(r.Resource.Type), x.named(r.Resource, ancestors(entities, r.Resource))...)
 			slices.SortFunc(on, compareRules)
-			cell := newCell(on, r.Action, ancestors(entities, r.Action))
+			cell := newCell(on, method{action: r.Action, groups: ancestors(entities, r.Action)}, func(*rule) bool { return true })
 			candidates := cell.candidates(nil, r.Principal, ancestors(entities, r.Principal))
 			o := evaluate(candidates, entities, cedar.Request{
 				Principal: r.Principal, Action: r.Action, Resource: r.Resource, Context: r.Context,

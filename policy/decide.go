@@ -10,6 +10,7 @@ import (
 
 // routeCells are the candidates of one route by method.
 type routeCells struct {
+	callers
 	uid     cedar.EntityUID
 	methods []string // that the route takes
 	named   []*rule  // that name it or its service, whatever the method
@@ -42,21 +43,36 @@ func (s *Set) Decide(q *Query) Decision {
 			Data: map[string]string{"route": q.Route, "method": q.Method},
 		}}}
 	}
+	service, ok := route.asks(q.Workload)
+	if !ok {
+		return route.undeclared(q.Method, q.Route, q.Workload)
+	}
 	var space [24]*rule
-	o := s.run(q, mc, route, space[:0])
+	o := s.run(q, mc, route, service, space[:0])
 	return o.decision(q.Method, q.Route)
 }
 
-// DecideByRoles gives the decision that Decide would give if it depends on nothing but whether somebody signed in
-// and on his roles; else ok is false. Most requests need no more than that, and no Query to be made for them.
-func (s *Set) DecideByRoles(method, route string, signedIn bool, roles []string) (d Decision, ok bool) {
-	mc, _ := s.find(method, route)
-	if mc == nil || mc.namesUsers() {
+// DecideByRoles gives the decision that Decide would give if it depends on nothing but which workload calls, whether
+// somebody signed in and his roles; else ok is false. Most requests need no more than that, and no Query to be
+// made for them.
+func (s *Set) DecideByRoles(method, route, workload string, signedIn bool, roles []string) (d Decision, ok bool) {
+	mc, rc := s.find(method, route)
+	if mc == nil {
+		return Decision{}, false
+	}
+	service, declared := rc.asks(workload)
+	switch {
+	case !declared:
+		return rc.undeclared(method, route, workload), true
+	case service == cedar.EntityUID{} && mc.namesUsers():
 		return Decision{}, false
 	}
 	var groups [16]cedar.EntityUID
 	principal, in := anyone, append(groups[:0], anyone)
-	if signedIn {
+	switch {
+	case service != cedar.EntityUID{}:
+		principal, in = service, append(groups[:0], service)
+	case signedIn:
 		principal = cedar.EntityUID{Type: typeUser} // whom no policy asks for by name
 		in = s.principalIn(groups[:0], principal, roles)
 	}
@@ -77,24 +93,50 @@ func (s *Set) find(method, route string) (*methodCell, *routeCells) {
 	return rc.cells[method], rc
 }
 
-// run collects the candidates in space and evaluates them.
-func (s *Set) run(q *Query, mc *methodCell, route *routeCells, space []*rule) outcome {
-	principal := anyone
-	var groups [16]cedar.EntityUID
-	in := append(groups[:0], anyone)
-	if q.User != nil {
-		principal = userUID(q.User)
-		in = s.principalIn(groups[:0], principal, q.User.Roles)
+// Declared decides about the caller alone: whether the route is declared for this workload (a SPIFFE ID; "": none),
+// which no policy can widen. Allowed, it has no reasons.
+func (s *Set) Declared(method, route, workload string) Decision {
+	rc := s.routes[route]
+	if rc == nil {
+		return Decision{Errors: true, Undecided: true}
 	}
+	if _, ok := rc.asks(workload); !ok {
+		return rc.undeclared(method, route, workload)
+	}
+	return Decision{Allow: true}
+}
+
+// Between reports whether services ask on the route in their own name, and no user does.
+func (s *Set) Between(route string) bool {
+	rc := s.routes[route]
+	return rc != nil && rc.between
+}
+
+// run collects the candidates in space and evaluates them. Service asks, or the user where it is empty.
+func (s *Set) run(q *Query, mc *methodCell, route *routeCells, service cedar.EntityUID, space []*rule) outcome {
+	var groups [16]cedar.EntityUID
+	principal, in := s.principal(q, service, groups[:0])
 	candidates := mc.candidates(space, principal, in)
 	want, some := conditional(candidates)
 	if !some {
 		return evaluate(candidates, nil, cedar.Request{})
 	}
-	c := &circumstances{set: s, query: q, needs: want, principal: principal}
+	c := s.circumstances(q, route, want)
 	return evaluate(candidates, c, cedar.Request{
-		Principal: principal, Action: mc.action, Resource: route.uid, Context: q.context(want),
+		Principal: principal, Action: mc.action, Resource: route.uid, Context: q.context(c.needs),
 	})
+}
+
+// principal returns who asks, and appends to dst all that it is in, itself first.
+func (s *Set) principal(q *Query, service cedar.EntityUID, dst []cedar.EntityUID) (cedar.EntityUID, []cedar.EntityUID) {
+	switch {
+	case service != cedar.EntityUID{}:
+		return service, append(dst, service)
+	case q.User == nil:
+		return anyone, append(dst, anyone)
+	}
+	user := userUID(q.User)
+	return user, s.principalIn(dst, user, q.User.Roles)
 }
 
 // principalIn appends the user and all its roles to dst, with what they include.
@@ -156,14 +198,35 @@ func (s *Set) SignInMayHelp(q *Query) bool {
 	if mc == nil || q.User != nil {
 		return false
 	}
-	o := s.run(q, mc, route, nil)
+	service, ok := route.asks(q.Workload)
+	if !ok {
+		return false
+	}
+	o := s.run(q, mc, route, service, nil)
+	if len(o.failed) > 0 {
+		return false
+	}
+	if route.between {
+		return s.userMayHelp(mc, service, o)
+	}
 	for _, r := range o.matched {
 		if r.effect == cedar.Forbid && !r.dependsOnUser() {
 			return false
 		}
 	}
 	open := func(r *rule) bool { return r.effect == cedar.Permit && r.openToUsers() && r.dependsOnUser() }
-	return len(o.failed) == 0 && (slices.ContainsFunc(mc.own.all, open) || slices.ContainsFunc(mc.common.all, open))
+	return slices.ContainsFunc(mc.own.all, open) || slices.ContainsFunc(mc.common.all, open)
+}
+
+// userMayHelp is SignInMayHelp between services: what the rules of the calling service read decides.
+func (s *Set) userMayHelp(mc *methodCell, service cedar.EntityUID, o outcome) bool {
+	reads := func(r *rule) bool { return r.needs&needSignIn != 0 }
+	if slices.ContainsFunc(o.matched, func(r *rule) bool { return r.effect == cedar.Forbid && !reads(r) }) {
+		return false
+	}
+	return slices.ContainsFunc(mc.candidates(nil, service, []cedar.EntityUID{service}), func(r *rule) bool {
+		return r.effect == cedar.Permit && reads(r)
+	})
 }
 
 // dependsOnUser reports whether signing in can change whether the rule applies.

@@ -261,7 +261,7 @@ func TestDecideByRoles(t *testing.T) {
 		"a condition for others":        {conditional, "GET", catalog, false, nil, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, ok := compiled(t, c.snap).DecideByRoles(c.method, c.route, c.signedIn, c.roles)
+			d, ok := compiled(t, c.snap).DecideByRoles(c.method, c.route, "", c.signedIn, c.roles)
 			if ok != c.ok || d.Allow != c.allow || (len(d.Reasons) > 0) != ok {
 				t.Errorf("got %+v %v, want allow %v, ok %v", d, ok, c.allow, c.ok)
 			}

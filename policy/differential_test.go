@@ -12,7 +12,6 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
-	"github.com/cedar-policy/cedar-go/types"
 )
 
 // plain asks Cedar itself about all policies of a set, with everything there is to know about the request.
@@ -36,14 +35,12 @@ func plainly(s *Set) func(q *Query) (cedar.Decision, cedar.Diagnostic) {
 		all[cedar.PolicyID(r.id)] = cedar.NewPolicyFromAST((*ast.Policy)(r.tree))
 	}
 	return func(q *Query) (cedar.Decision, cedar.Diagnostic) {
-		principal, entities := anyone, types.EntityGetter(s.entities)
-		if q.User != nil {
-			principal = userUID(q.User)
-			entities = &circumstances{set: s, query: q, needs: needAll, principal: principal}
-		}
-		return cedar.Authorize(all, entities, cedar.Request{
+		service, _ := s.routes[q.Route].asks(q.Workload)
+		principal, _ := s.principal(q, service, nil)
+		c := s.circumstances(q, s.routes[q.Route], needAll)
+		return cedar.Authorize(all, c, cedar.Request{
 			Principal: principal, Action: cedar.NewEntityUID(typeAction, cedar.String(q.Method)),
-			Resource: routeUID(q.Route), Context: q.context(needAll),
+			Resource: routeUID(q.Route), Context: q.context(c.needs),
 		})
 	}
 }
@@ -77,7 +74,7 @@ func compare(t *testing.T, s *Set, q *Query) {
 	if q.User != nil {
 		roles = q.User.Roles
 	}
-	if quick, ok := s.DecideByRoles(q.Method, q.Route, q.User != nil, roles); ok && !reflect.DeepEqual(quick, d) {
+	if quick, ok := s.DecideByRoles(q.Method, q.Route, q.Workload, q.User != nil, roles); ok && !reflect.DeepEqual(quick, d) {
 		t.Fatalf("%s %s %+v\nby roles %+v\nwant     %+v", q.Method, q.Route, q.User, quick, d)
 	}
 	if d.Allow && s.Explain(q) != nil || !d.Allow && len(s.Explain(q)) == 0 {

@@ -7,7 +7,7 @@ import (
 )
 
 // staticEntities builds everything that does not depend on a request: roles, services, routes, methods.
-func staticEntities(snap *model.Snapshot, methods []string) cedar.EntityMap {
+func staticEntities(snap *model.Snapshot, routes []declared, methods []string) cedar.EntityMap {
 	all := cedar.EntityMap{
 		anyone:      {UID: anyone},
 		actionRead:  {UID: actionRead},
@@ -31,15 +31,13 @@ func staticEntities(snap *model.Snapshot, methods []string) cedar.EntityMap {
 	for i := range snap.Services {
 		s := &snap.Services[i]
 		services[s.Name] = s
-		uid := serviceUID(s.Name)
-		attributes := cedar.RecordMap{"name": cedar.String(s.Name), "data": stringSet(s.Data)}
-		if s.Owner != "" {
-			attributes["owner"] = cedar.String(s.Owner)
-		}
-		all[uid] = cedar.Entity{UID: uid, Attributes: cedar.NewRecord(attributes)}
+		all[serviceUID(s.Name)] = serviceEntity(s.Name, s.Owner, s.ID, s.Data)
 	}
-	for i := range snap.Routes {
-		r := &snap.Routes[i]
+	for i := range snap.Callers {
+		s := &snap.Callers[i]
+		all[serviceUID(s.Name)] = serviceEntity(s.Name, s.Owner, s.ID, s.Data)
+	}
+	for _, r := range routes {
 		uid := routeUID(r.ID)
 		attributes := cedar.RecordMap{
 			"service": cedar.String(r.Service), "host": cedar.String(r.Host), "path": cedar.String(r.Path),
@@ -56,6 +54,18 @@ func staticEntities(snap *model.Snapshot, methods []string) cedar.EntityMap {
 		}
 	}
 	return all
+}
+
+// serviceEntity builds a service. Outside a mesh it has no id.
+func serviceEntity(name, owner, id string, data []string) cedar.Entity {
+	attributes := cedar.RecordMap{"name": cedar.String(name), "data": stringSet(data)}
+	if owner != "" {
+		attributes["owner"] = cedar.String(owner)
+	}
+	if id != "" {
+		attributes["id"] = cedar.String(id)
+	}
+	return cedar.Entity{UID: serviceUID(name), Attributes: cedar.NewRecord(attributes)}
 }
 
 func roleUID(name string) cedar.EntityUID { return cedar.NewEntityUID(typeRole, cedar.String(name)) }

@@ -37,7 +37,11 @@ func (s *Set) Explain(q *Query) []Flip {
 	if mc == nil {
 		return nil
 	}
-	o := s.run(q, mc, route, nil)
+	service, ok := route.asks(q.Workload)
+	if !ok {
+		return []Flip{{Text: route.declare(q), Position: route.position}}
+	}
+	o := s.run(q, mc, route, service, nil)
 	var flips []Flip
 	for _, f := range o.failed {
 		flips = append(flips, Flip{
@@ -56,17 +60,44 @@ func (s *Set) Explain(q *Query) []Flip {
 	if len(o.matched) > o.forbids {
 		return flips // something permits already
 	}
-	return append(flips, s.nearest(q, mc, route)...)
+	a := asker{set: s, query: q, method: mc, route: route}
+	a.principal, a.groups = s.principal(q, service, nil)
+	return append(flips, a.nearest()...)
+}
+
+// asker is who asks for what.
+type asker struct {
+	set       *Set
+	query     *Query
+	method    *methodCell
+	route     *routeCells
+	principal cedar.EntityUID
+	groups    []cedar.EntityUID // that it is in, itself first
+}
+
+// declare is what lets a caller in that the model does not name.
+func (c *callers) declare(q *Query) string {
+	if name, ok := strings.CutPrefix(c.name(q.Workload), "service "); ok {
+		return "name " + name + " in callers of " + c.service + ", or in serve for " + q.Method + " " + c.template
+	}
+	return "call as one of these: " + c.names
+}
+
+// permits are those that can come to bear: between services a route's own grants shut out others.
+func (a *asker) permits() []*rule {
+	all := slices.Concat(a.route.named, a.set.common)
+	return slices.DeleteFunc(all, func(r *rule) bool {
+		barred := a.route.between && r.grant == nil && !slices.Contains(a.method.own.all, r) && !slices.Contains(a.method.common.all, r)
+		return r.effect != cedar.Permit || barred || !r.canBe(a.route.between)
+	})
 }
 
 // nearest ranks the permits of the route by how little they lack.
-func (s *Set) nearest(q *Query, mc *methodCell, route *routeCells) []Flip {
+func (a *asker) nearest() []Flip {
 	var all []candidateFlip
-	for _, r := range slices.Concat(route.named, s.common) {
-		if r.effect == cedar.Permit {
-			if c := s.lacks(q, mc, route, r); len(c.changes) > 0 {
-				all = append(all, c)
-			}
+	for _, r := range a.permits() {
+		if c := a.lacks(r); len(c.changes) > 0 {
+			all = append(all, c)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b candidateFlip) int { return cmp.Compare(a.cost, b.cost) })
@@ -80,25 +111,25 @@ func (s *Set) nearest(q *Query, mc *methodCell, route *routeCells) []Flip {
 		})
 	}
 	if flips == nil {
-		flips = []Flip{{Text: fmt.Sprintf("no policy permits anything on route %q; add a grant or a policy", q.Route)}}
+		flips = []Flip{{Text: fmt.Sprintf("no policy permits anything on route %q; add a grant or a policy", a.query.Route)}}
 	}
 	return flips
 }
 
-// lacks lists what keeps a permit from applying to q. Missing a role is the smallest lack, then a condition,
-// then signing in, then a method, which is a change to the policy and not to the request.
-func (s *Set) lacks(q *Query, mc *methodCell, route *routeCells, r *rule) candidateFlip {
+// lacks lists what keeps a permit from applying. Missing a role is the smallest lack, then a condition, then signing
+// in, then a method, which is a change to the policy and not to the request.
+func (a *asker) lacks(r *rule) candidateFlip {
 	c := candidateFlip{rule: r}
-	if !actionMatches(r.tree.Action, mc.action, ancestors(s.entities, mc.action)) {
+	if !actionMatches(r.tree.Action, a.method.action, ancestors(a.set.entities, a.method.action)) {
 		what := "policy " + r.id
 		if r.grant != nil {
 			what = "the grant"
 		}
-		c.add(4, "method "+q.Method+" is not in "+what+" at "+r.position)
+		c.add(4, "method "+a.query.Method+" is not in "+what+" at "+r.position)
 	}
-	c.principal(s, q)
-	if r.rest != nil && (q.User != nil || !needsUser(r)) {
-		c.conditions(s, q, mc, route)
+	c.principal(a)
+	if r.rest != nil && (a.query.User != nil || a.route.between || !needsUser(r)) {
+		c.conditions(a)
 	}
 	return c
 }
@@ -121,44 +152,36 @@ func (w who) admits(principal cedar.EntityUID, groups []cedar.EntityUID) bool {
 }
 
 // principal adds what the principal lacks for the rule's scope.
-func (c *candidateFlip) principal(s *Set, q *Query) {
-	principal, groups := anyone, []cedar.EntityUID{anyone}
-	if q.User != nil {
-		principal = userUID(q.User)
-		groups = s.principalIn(nil, principal, q.User.Roles)
-	}
+func (c *candidateFlip) principal(a *asker) {
 	var roles []string
 	for _, w := range c.rule.who {
-		if w.admits(principal, groups) {
+		if w.admits(a.principal, a.groups) {
 			return
 		}
 		if w.in.Type == typeRole {
 			roles = append(roles, string(w.in.ID))
 		}
 	}
-	switch {
-	case len(roles) > 0 && q.User == nil:
+	switch first := c.rule.who[0]; {
+	case len(roles) > 0 && a.query.User == nil:
 		c.add(4, "sign in as a user with role "+strings.Join(roles, " or "))
 	case len(roles) > 0:
 		c.add(1, "add role "+strings.Join(roles, " or "))
-	case c.rule.who[0].kind == typeUser && q.User == nil:
+	case first.kind == typeUser && a.query.User == nil:
 		c.add(3, "sign in")
-	case c.rule.who[0].is != cedar.EntityUID{}:
-		c.add(5, "be "+c.rule.who[0].is.String())
+	case first.is != cedar.EntityUID{}:
+		c.add(5, "be "+first.is.String())
 	default:
 		c.add(6, "the principal is not in the scope of policy "+c.rule.id)
 	}
 }
 
 // conditions adds the parts of the rule's conditions that are not true.
-func (c *candidateFlip) conditions(s *Set, q *Query, mc *methodCell, route *routeCells) {
-	principal := anyone
-	if q.User != nil {
-		principal = userUID(q.User)
-	}
+func (c *candidateFlip) conditions(a *asker) {
+	entities := a.set.circumstances(a.query, a.route, needAll)
 	env := eval.Env{
-		Entities:  &circumstances{set: s, query: q, needs: needAll, principal: principal},
-		Principal: principal, Action: mc.action, Resource: route.uid, Context: q.context(needAll),
+		Entities: entities, Principal: a.principal, Action: a.method.action, Resource: a.route.uid,
+		Context: a.query.context(entities.needs),
 	}
 	var untrue []string
 	for _, condition := range c.rule.left {
@@ -167,8 +190,8 @@ func (c *candidateFlip) conditions(s *Set, q *Query, mc *methodCell, route *rout
 			if v, err := eval.Eval(part, env); err == nil && v == cedar.Boolean(true) {
 				continue
 			}
-			if missing := missingScopes(part, q.User); len(missing) > 0 {
-				c.add(2, "add scope "+strings.Join(missing, " "))
+			if cost, change := userLacks(part, a.query.User); change != "" {
+				c.add(cost, change)
 			} else {
 				untrue = append(untrue, nodeText(part))
 			}
@@ -179,6 +202,31 @@ func (c *candidateFlip) conditions(s *Set, q *Query, mc *methodCell, route *rout
 	}
 }
 
+// userLacks says what the end user lacks of a part of a condition in which grants ask for one; "" for any other.
+func userLacks(part xast.IsNode, user *User) (cost int, change string) {
+	switch n := part.(type) {
+	case xast.NodeTypeHas:
+		if n.Value == "user" && isVariable(n.Arg, "context") {
+			return 3, "pass on the transaction token of an end user"
+		}
+	case xast.NodeTypeIn:
+		groups, ok := literals(n.Right)
+		if !ok || !isUser(n.Left) || slices.ContainsFunc(groups, func(g cedar.EntityUID) bool { return g.Type != typeRole }) {
+			return 0, ""
+		}
+		names := make([]string, len(groups))
+		for i, g := range groups {
+			names[i] = string(g.ID)
+		}
+		return 1, "the end user needs role " + strings.Join(names, " or ")
+	case xast.NodeTypeContainsAll:
+		if missing := missingScopes(n, user); len(missing) > 0 {
+			return 2, "add scope " + strings.Join(missing, " ")
+		}
+	}
+	return 0, ""
+}
+
 // conjuncts splits a chain of && into its operands.
 func conjuncts(n xast.IsNode) []xast.IsNode {
 	if and, ok := n.(xast.NodeTypeAnd); ok {
@@ -187,16 +235,12 @@ func conjuncts(n xast.IsNode) []xast.IsNode {
 	return []xast.IsNode{n}
 }
 
-// missingScopes returns what the user lacks of "principal.scopes.containsAll([...])"; nil for any other
-// expression.
-func missingScopes(n xast.IsNode, user *User) []string {
-	all, ok := n.(xast.NodeTypeContainsAll)
-	if !ok || user == nil {
-		return nil
-	}
+// missingScopes returns what the user lacks of "principal.scopes.containsAll([...])", or of the same of context.user;
+// nil for any other expression.
+func missingScopes(all xast.NodeTypeContainsAll, user *User) []string {
 	access, ok := all.Left.(xast.NodeTypeAccess)
 	set, isSet := all.Right.(xast.NodeTypeSet)
-	if !ok || !isSet || access.Value != "scopes" || !isVariable(access.Arg, "principal") {
+	if !ok || !isSet || access.Value != "scopes" || !isVariable(access.Arg, "principal") && !isUser(access.Arg) {
 		return nil
 	}
 	var missing []string
@@ -209,7 +253,7 @@ func missingScopes(n xast.IsNode, user *User) []string {
 		if !ok {
 			return nil
 		}
-		if !slices.Contains(user.Scopes, string(scope)) {
+		if user == nil || !slices.Contains(user.Scopes, string(scope)) {
 			missing = append(missing, string(scope))
 		}
 	}

@@ -13,14 +13,13 @@ import (
 
 // grants turns the short form into Cedar: one policy for each grant, with the id "grant:<route id>#<n>".
 func (c *compiler) grants() {
-	for i := range c.snap.Routes {
-		route := &c.snap.Routes[i]
+	for _, route := range c.all {
 		for n := range route.Allow {
 			g := &route.Allow[n]
-			if !c.checkGrant(route, g) {
+			if !c.checkGrant(route.ResolvedRoute, g) {
 				continue
 			}
-			text := grantText(route, g)
+			text := c.grantText(route, g)
 			var p cedar.Policy
 			if err := p.UnmarshalCedar([]byte(text)); err != nil {
 				c.find(model.Finding{
@@ -73,31 +72,30 @@ func (c *compiler) checkGrant(route *model.ResolvedRoute, g *model.ResolvedGrant
 }
 
 // grantText writes a grant as a Cedar policy. Every name goes in as a quoted literal.
-func grantText(route *model.ResolvedRoute, g *model.ResolvedGrant) string {
+func (c *compiler) grantText(route declared, g *model.ResolvedGrant) string {
 	methods := g.Methods
 	if len(methods) == 0 {
 		methods = route.Methods
 	}
-	principal := "principal"
-	var conditions []string
-	if !g.Anyone {
+	principal, conditions := "principal", []string(nil)
+	user := "principal"
+	if route.between() {
+		user = "context.user"
+		principal, conditions = c.callerScope(route)
+		if !g.Anyone {
+			conditions = append(conditions, "context has user")
+		}
+	} else if !g.Anyone {
 		principal = "principal is User"
 	}
-	if len(g.Roles) == 1 {
+	switch {
+	case len(g.Roles) == 1 && !route.between():
 		principal += " in " + roleUID(g.Roles[0]).String()
-	} else if len(g.Roles) > 1 {
-		roles := make([]string, len(g.Roles))
-		for i, name := range g.Roles {
-			roles[i] = roleUID(name).String()
-		}
-		conditions = append(conditions, "principal in ["+strings.Join(roles, ", ")+"]")
+	case len(g.Roles) > 0:
+		conditions = append(conditions, user+" in "+set(g.Roles, func(name string) string { return roleUID(name).String() }))
 	}
 	if len(g.Scopes) > 0 {
-		scopes := make([]string, len(g.Scopes))
-		for i, s := range g.Scopes {
-			scopes[i] = quote(s)
-		}
-		conditions = append(conditions, "principal.scopes.containsAll(["+strings.Join(scopes, ", ")+"])")
+		conditions = append(conditions, user+".scopes.containsAll("+set(g.Scopes, quote)+")")
 	}
 	actions := make([]string, len(methods))
 	for i, m := range methods {
@@ -112,6 +110,25 @@ func grantText(route *model.ResolvedRoute, g *model.ResolvedGrant) string {
 		text += "\nwhen { " + strings.Join(conditions, " && ") + " }"
 	}
 	return text + ";"
+}
+
+// callerScope writes who may ask between services: the scope of a principal, and the condition that goes with it.
+func (c *compiler) callerScope(route declared) (scope string, conditions []string) {
+	if len(route.Callers) == 1 {
+		return "principal == " + callerUID(c.snap.TrustDomain, route.Callers[0]).String(), nil
+	}
+	return "principal is Service", []string{"principal in " + set(route.Callers, func(id string) string {
+		return callerUID(c.snap.TrustDomain, id).String()
+	})}
+}
+
+// set writes a Cedar set, each element as write puts it.
+func set(list []string, write func(string) string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = write(s)
+	}
+	return "[" + strings.Join(out, ", ") + "]"
 }
 
 func contains(list []string, s string) bool {

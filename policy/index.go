@@ -102,11 +102,11 @@ type member struct {
 	kind cedar.EntityType
 }
 
-// newCell sorts those of rules that take in the action.
-func newCell(rules []*rule, action cedar.EntityUID, ancestors []cedar.EntityUID) cell {
-	c := cell{}
+// newCell sorts those of rules that take in the method, and that keep does not turn away.
+func newCell(rules []*rule, m method, keep func(*rule) bool) *cell {
+	c := &cell{}
 	for _, r := range rules {
-		if actionMatches(r.tree.Action, action, ancestors) {
+		if actionMatches(r.tree.Action, m.action, m.groups) && keep(r) {
 			c.add(r)
 		}
 	}

@@ -26,6 +26,7 @@ const (
 	needTLS
 	needWorkload
 	needParams
+	needUser
 	needProvider
 	needIssuer
 	needSubject
@@ -72,6 +73,8 @@ func needOf(name cedar.String) needs {
 		return needWorkload
 	case "params":
 		return needParams
+	case "user":
+		return needUser | needSignIn
 	case "provider":
 		return needProvider
 	case "issuer":
@@ -90,6 +93,15 @@ func needOf(name cedar.String) needs {
 	return 0
 }
 
+// readOf is what reading an attribute of an expression needs. Only the context has a user; what else is named so, a
+// path parameter maybe, tells nothing about who signed in.
+func readOf(name cedar.String, of xast.IsNode) needs {
+	if name == "user" && !isVariable(of, "context") {
+		return 0
+	}
+	return needOf(name)
+}
+
 // needsOf collects what expressions read. A context that is used as a whole, not only by attribute, needs
 // everything.
 func needsOf(nodes []xast.IsNode) needs {
@@ -98,10 +110,10 @@ func needsOf(nodes []xast.IsNode) needs {
 		xast.Inspect(xast.NewNode(n), func(n xast.IsNode) bool {
 			switch n := n.(type) {
 			case xast.NodeTypeAccess:
-				all |= needOf(n.Value)
+				all |= readOf(n.Value, n.Arg)
 				return !isVariable(n.Arg, "context")
 			case xast.NodeTypeHas:
-				all |= needOf(n.Value)
+				all |= readOf(n.Value, n.Arg)
 				return !isVariable(n.Arg, "context")
 			case xast.NodeTypeIn, xast.NodeTypeIsIn:
 				all |= needGroups

@@ -17,11 +17,12 @@ import (
 
 // The codes of reasons that a Decision carries.
 const (
-	CodePermit       = "permit"        // this policy permits
-	CodeForbid       = "forbid"        // this policy forbids, whatever permits
-	CodeNoPermit     = "no-permit"     // nothing permits
-	CodePolicyError  = "policy-error"  // this policy could not be evaluated, which denies
-	CodeUnknownRoute = "unknown-route" // the set does not know the route or the method: no decision
+	CodePermit       = "permit"          // this policy permits
+	CodeForbid       = "forbid"          // this policy forbids, whatever permits
+	CodeNoPermit     = "no-permit"       // nothing permits
+	CodePolicyError  = "policy-error"    // this policy could not be evaluated, which denies
+	CodeUndeclared   = "undeclared-call" // the route is not declared for this caller, whatever policies say
+	CodeUnknownRoute = "unknown-route"   // the set does not know the route or the method: no decision
 )
 
 // Query is one question: who wants to do what, and under which circumstances.
@@ -58,7 +59,8 @@ type User struct {
 // Decision is the answer to a Query. The zero value denies.
 type Decision struct {
 	Allow bool
-	// Reasons hold every permit if allowed, else every policy error, then every forbid, or one no-permit.
+	// Reasons hold every permit if allowed, else one undeclared-call, or every policy error, then every forbid, or
+	// one no-permit.
 	// They are shared between decisions: do not change them.
 	Reasons   []event.Reason
 	Errors    bool // at least one policy could not be evaluated; this denies
@@ -75,6 +77,7 @@ type Set struct {
 	claims   map[string]string            // declared claims by type
 	entities cedar.EntityMap              // everything but users
 	common   []*rule                      // that hold on every route
+	meshed   bool                         // services can be principals, and context.user exists
 }
 
 // Policies returns the ids of all policies, in the order in which they were declared.

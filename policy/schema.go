@@ -1,13 +1,12 @@
 package policy
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
-
-	"github.com/palisade-security/palisade/model"
 )
 
 // The entity types of the schema.
@@ -48,7 +47,7 @@ entity Service {
   name: String,
   owner?: String,
   data: Set<String>,
-};
+%[1]s};
 entity Route in [Service] {
   service: String,
   host: String,
@@ -73,14 +72,24 @@ type Context = {
   tls_version?: String,
   workload?: String,
   params: Params,
-};
+%[2]s};
 `
 
+// What a mesh adds to the head: services have a SPIFFE ID, and the end user stands beside the calling service.
+const (
+	meshService = "  id: String,\n"
+	meshContext = "  user?: User,\n"
+)
+
 // schemaText writes the schema of a snapshot: claims, path parameters and methods come from the model.
-func schemaText(claims map[string]string, params, methods []string) string {
+func schemaText(claims map[string]string, params, methods []string, meshed bool) string {
 	var b strings.Builder
 	b.WriteString("// Generated from the model.\n\n")
-	b.WriteString(head)
+	principals, service, context := "User, Anonymous", "", ""
+	if meshed {
+		principals, service, context = "User, Anonymous, Service", meshService, meshContext
+	}
+	fmt.Fprintf(&b, head, service, context)
 	b.WriteString("\n// Claims that some provider declares.\ntype Claims = {\n")
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
 		kind := "String"
@@ -101,7 +110,7 @@ func schemaText(claims map[string]string, params, methods []string) string {
 	b.WriteString("};\n\n// What is done.\naction \"read\";\naction \"write\";\n")
 	for _, m := range methods {
 		b.WriteString("action " + quote(m) + " in [" + quote(string(groupOf(m).ID)) +
-			"] appliesTo { principal: [User, Anonymous], resource: [Route], context: Context };\n")
+			"] appliesTo { principal: [" + principals + "], resource: [Route], context: Context };\n")
 	}
 	return b.String()
 }
@@ -119,6 +128,8 @@ func userAttributes() []string {
 	return []string{"provider", "subject", "issuer", "client_id", "roles", "scopes", "acr", "amr", "claims"}
 }
 
+func serviceAttributes() []string { return []string{"name", "owner", "data", "id"} }
+
 func routeAttributes() []string { return []string{"service", "host", "path", "owner", "data"} }
 
 // quote writes a Cedar string literal.
@@ -134,20 +145,20 @@ func groupOf(method string) cedar.EntityUID {
 }
 
 // methodsOf returns the methods that the schema declares: the usual ones and those of all routes.
-func methodsOf(snap *model.Snapshot) []string {
+func methodsOf(routes []declared) []string {
 	methods := []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
-	for i := range snap.Routes {
-		methods = append(methods, snap.Routes[i].Methods...)
+	for _, r := range routes {
+		methods = append(methods, r.Methods...)
 	}
 	slices.Sort(methods)
 	return slices.Compact(methods)
 }
 
 // paramsOf returns the names of all path parameters.
-func paramsOf(snap *model.Snapshot) []string {
+func paramsOf(routes []declared) []string {
 	var names []string
-	for i := range snap.Routes {
-		names = append(names, templateParams(snap.Routes[i].Path)...)
+	for _, r := range routes {
+		names = append(names, templateParams(r.Path)...)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -48,7 +48,7 @@ func TestSchemaAttributes(t *testing.T) {
 		Claims: map[string]any{"team": "t", "level": int64(1), "staff": true, "regions": []string{"eu"}},
 	}, "GET", orders)
 	full.Workload = "spiffe://shop/web"
-	context := full.context(needAll)
+	context := full.context(needAll &^ needUser)
 	for name := range resolved.Actions[cedar.NewEntityUID(typeAction, "GET")].AppliesTo.Context {
 		if !slices.Contains(contextAttributes(), string(name)) {
 			t.Errorf("context attribute %s is not listed", name)

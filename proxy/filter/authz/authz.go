@@ -62,6 +62,13 @@ func (f *Filter) Filter(_ context.Context, r *proxy.Request) error {
 		return nil
 	}
 	if r.User == nil && f.set.SignInMayHelp(Query(r)) {
+		if f.set.Between(r.Route.ID) {
+			// A service has nothing to sign in with; it forgot to hand on for whom it asks.
+			return &proxy.Denial{
+				Kind: proxy.KindForbidden, Detail: "This needs an end user: hand on the Txn-Token field of the request that you serve.",
+				Reasons: d.Reasons,
+			}
+		}
 		return &proxy.Denial{
 			Kind: proxy.KindUnauthenticated, Detail: "Sign in and send an access token.",
 			Reasons: d.Reasons, Header: f.challenge.Clone(),
@@ -76,7 +83,7 @@ func (f *Filter) decide(r *proxy.Request) policy.Decision {
 	if r.User != nil {
 		roles = r.User.Roles
 	}
-	if d, ok := f.set.DecideByRoles(r.Method, r.Route.ID, r.User != nil, roles); ok {
+	if d, ok := f.set.DecideByRoles(r.Method, r.Route.ID, workload(r), r.User != nil, roles); ok {
 		return d
 	}
 	return f.set.Decide(Query(r))
@@ -84,22 +91,51 @@ func (f *Filter) decide(r *proxy.Request) policy.Decision {
 
 // detail is what any client may know: the sort of refusal, not which policy.
 func detail(reasons []event.Reason) string {
-	if len(reasons) > 0 && reasons[0].Code == policy.CodeForbid {
-		return "A policy forbids this."
+	if len(reasons) > 0 {
+		switch reasons[0].Code {
+		case policy.CodeForbid:
+			return "A policy forbids this."
+		case policy.CodeUndeclared:
+			return "This call is not declared."
+		}
 	}
 	return "No policy permits this."
+}
+
+// Callers is the part of f that no policy and no dry run may soften: that the route is declared for the workload that
+// calls. A route that only records what authorisation would refuse needs it in front.
+func (f *Filter) Callers() proxy.Filter { return proxy.FilterFunc(f.callers) }
+
+func (f *Filter) callers(_ context.Context, r *proxy.Request) error {
+	if r.Route == nil {
+		return errNoRoute
+	}
+	d := f.set.Declared(r.Method, r.Route.ID, workload(r))
+	switch {
+	case d.Undecided:
+		return fmt.Errorf("%w: %s %q", errUnknownRoute, r.Method, r.Route.ID)
+	case d.Allow:
+		return nil
+	}
+	return &proxy.Denial{Kind: proxy.KindForbidden, Detail: detail(d.Reasons), Reasons: d.Reasons}
+}
+
+// workload is the SPIFFE ID of who calls, or "".
+func workload(r *proxy.Request) string {
+	if r.Workload == nil {
+		return ""
+	}
+	return r.Workload.SPIFFEID
 }
 
 // Query is the question that r puts to the policies. The engine's explanations use it, too.
 func Query(r *proxy.Request) *policy.Query {
 	q := &policy.Query{
-		Method: r.Method, Host: r.Host, Path: r.Path, Client: r.Client, Time: r.Received, TLSVersion: r.TLS.Version,
+		Workload: workload(r), Method: r.Method, Host: r.Host, Path: r.Path, Client: r.Client, Time: r.Received,
+		TLSVersion: r.TLS.Version,
 	}
 	if r.Route != nil {
 		q.Route = r.Route.ID
-	}
-	if r.Workload != nil {
-		q.Workload = r.Workload.SPIFFEID
 	}
 	if len(r.Params) > 0 {
 		q.Params = make([]policy.Param, len(r.Params))
