@@ -80,6 +80,8 @@ type Table struct {
 	Strict   bool              // refuse what cannot be recorded
 	Dev      bool              // answers carry reasons
 	Side     Side
+
+	Forwarder string // SPIFFE ID of the workload whose word about the client's address is taken; empty: nobody's
 }
 
 // Side is where a table stands.
@@ -91,6 +93,17 @@ const (
 	Inbound              // other services, and the edge, ask the one behind this sidecar
 	Outbound             // the service behind this sidecar asks others
 )
+
+// trusted returns the addresses whose word about the client's address is taken on a connection of w.
+func (t *Table) trusted(w *proxy.Workload) []netip.Prefix {
+	if w != nil && t.Forwarder != "" && w.SPIFFEID == t.Forwarder {
+		return everywhere[:]
+	}
+	return t.Trusted
+}
+
+// everywhere is all addresses.
+var everywhere = [...]netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 
 // unknown refuses what no route takes. Between services that is not a place that does not exist, but a call that
 // nobody declared.

@@ -189,7 +189,7 @@ func (x *exchange) canonicalise() error {
 	in.TLS, in.SNI = c.Conn.Secure(), r.TLS.Server
 	in.ContentLength = c.Length
 	in.Limits = t.Limits
-	if client, err := canon.Client(r.Peer, t.Trusted, in.Header); err == nil {
+	if client, err := canon.Client(r.Peer, t.trusted(r.Workload), in.Header); err == nil {
 		r.Client = client
 	} else {
 		return err

@@ -42,6 +42,8 @@ type Gate struct {
 // Builder compiles snapshots one after the other and keeps what outlives them: the state of limits,
 // compiled rule sets, connections to services that did not change. It is not safe for concurrent use.
 type Builder struct {
+	side     engine.Side
+	reach    func(s *model.ResolvedService) Reach
 	limits   *limit.Store
 	waf      *waf.Compiler
 	services map[string]*engine.Service // by everything that makes them what they are
@@ -54,7 +56,11 @@ const limitKeys = 1 << 20
 // Option changes what a Builder does beyond what snapshots say.
 type Option func(*options)
 
-type options struct{ waf waf.Options }
+type options struct {
+	waf   waf.Options
+	side  engine.Side
+	reach func(s *model.ResolvedService) Reach
+}
 
 // WithWAF hands options to the compiler of inspections.
 func WithWAF(o waf.Options) Option { return func(all *options) { all.waf = o } }
@@ -69,7 +75,7 @@ func NewBuilder(with ...Option) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{limits: limit.NewStore(limitKeys), waf: w, services: map[string]*engine.Service{}}, nil
+	return &Builder{side: o.side, reach: o.reach, limits: limit.NewStore(limitKeys), waf: w, services: map[string]*engine.Service{}}, nil
 }
 
 // ErrFindings is returned when the user's files hold mistakes; they are the findings beside it.
@@ -79,6 +85,9 @@ var ErrFindings = errors.New("the model has errors")
 // any result; an error of ErrFindings means that some of them are errors.
 func (b *Builder) Build(ctx context.Context, snap *model.Snapshot, auth Authenticator) (*Gate, []model.Finding, error) {
 	b.next = map[string]*engine.Service{}
+	if b.side == engine.Outbound {
+		snap = outbound(snap)
+	}
 	policies, findings := policy.Compile(snap)
 	documents, more := b.documents(snap)
 	findings = append(findings, more...)
@@ -103,7 +112,7 @@ func (b *Builder) Build(ctx context.Context, snap *model.Snapshot, auth Authenti
 	if err := b.selfTest(ctx, snap); err != nil {
 		return nil, findings, err
 	}
-	return &Gate{Snapshot: snap, Policies: policies, Table: table(snap, matcher)}, findings, nil
+	return &Gate{Snapshot: snap, Policies: policies, Table: b.table(snap, matcher)}, findings, nil
 }
 
 // selfTest proves that inspection works, if any route asks for it.
@@ -125,7 +134,7 @@ func (b *Builder) Applied() {
 	b.waf.Sweep()
 }
 
-func table(snap *model.Snapshot, m *route.Matcher[*engine.Route]) *engine.Table {
+func (b *Builder) table(snap *model.Snapshot, m *route.Matcher[*engine.Route]) *engine.Table {
 	e := &snap.Edge
 	t := &engine.Table{
 		Version: snap.Version, Fleet: snap.Fleet, Matcher: m,
@@ -133,10 +142,13 @@ func table(snap *model.Snapshot, m *route.Matcher[*engine.Route]) *engine.Table 
 		Redactor: event.NewRedactor(snap.Redact),
 		Pause:    e.Timeouts.Body.Std(), Body: e.Timeouts.Body.Std(), Write: e.Timeouts.Write.Std(),
 		Requests: e.Concurrency.Requests, Strict: snap.Audit.Mode == "strict", Dev: e.Dev,
-		HSTS: map[string]string{},
+		HSTS: map[string]string{}, Side: b.side,
 	}
 	for _, p := range e.TrustedProxies {
 		t.Trusted = append(t.Trusted, p.Prefix)
+	}
+	if b.side == engine.Inbound {
+		t.Forwarder = model.EdgeID(snap.TrustDomain)
 	}
 	for _, r := range snap.Routes {
 		t.Hosts = append(t.Hosts, r.Host)
@@ -264,16 +276,9 @@ func (b *Builder) service(s model.ResolvedService, snap *model.Snapshot) (*engin
 	if streams {
 		o.Pause = -1 // events may be far apart; the client's side has its own bounds
 	}
-	if u.Scheme == "https" {
-		if o.TLS, err = upstreamTLS(s, u.Hostname()); err != nil {
-			return nil, err
-		}
-	}
-	var t engine.Transport
-	if u.Scheme == "h2c" {
-		t = upstream.NewStandard(o, true)
-	} else {
-		t = upstream.NewPool(o)
+	t, err := b.transport(&s, u, o)
+	if err != nil {
+		return nil, err
 	}
 	svc := engine.NewService(s.Name, address, t, snap.Edge.Concurrency.PerService)
 	b.next[key] = svc
