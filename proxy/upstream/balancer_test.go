@@ -386,3 +386,16 @@ func allFail(b *Balancer) bool {
 	}
 	return true
 }
+
+// TestBalancingAllocatesNothing beyond what a single address costs.
+func TestBalancingAllocatesNothing(t *testing.T) {
+	b, members := play(3, Options{})
+	answer := &Response{Status: 200}
+	for _, m := range members {
+		m.answer = func() (*Response, again, error) { return answer, never, nil }
+	}
+	r := &Request{Method: "GET"}
+	if n := testing.AllocsPerRun(100, func() { _, _ = b.Do(t.Context(), r) }); n > 0 {
+		t.Errorf("%v allocations per request", n)
+	}
+}

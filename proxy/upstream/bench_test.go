@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"strings"
@@ -62,9 +63,40 @@ func BenchmarkGet(b *testing.B) {
 			}
 		})
 	})
+	for name, n := range map[string]int{"balanced-1": 1, "balanced-3": 3} {
+		b.Run(name, func(b *testing.B) {
+			addresses := make([]string, n)
+			for i := range addresses {
+				addresses[i] = benchRaw(b)
+			}
+			p := upstream.NewBalancer(upstream.Options{}, upstream.HTTP1, addresses...)
+			defer p.Close()
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				buf := make([]byte, 4096)
+				for pb.Next() {
+					r, err := p.Do(b.Context(), &upstream.Request{Method: "GET", Target: "/", Host: "h", Header: benchHeader})
+					drain(b, r, err, buf)
+				}
+			})
+		})
+	}
 	b.Run("pool-tls", func(b *testing.B) {
 		addr, conf := serveTLS(b, false, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1024)) })
 		p := newPool(b, upstream.Options{Address: addr, TLS: conf})
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			buf := make([]byte, 4096)
+			for pb.Next() {
+				r, err := p.Do(b.Context(), &upstream.Request{Method: "GET", Target: "/", Host: "h", Header: benchHeader})
+				drain(b, r, err, buf)
+			}
+		})
+	})
+	b.Run("pool-mtls", func(b *testing.B) {
+		m := newMesh(b)
+		s := m.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1024)) }))
+		p := newPool(b, upstream.Options{Address: s.Listener.Addr().String(), TLS: m.client(), Trust: &m.trust})
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			buf := make([]byte, 4096)
@@ -141,5 +173,24 @@ func readOut(b *testing.B, body io.ReadCloser, buf []byte) {
 			_ = body.Close()
 			return
 		}
+	}
+}
+
+// BenchmarkHandshake makes a connection over mTLS for each request: in full, and with sessions resumed.
+func BenchmarkHandshake(b *testing.B) {
+	for name, cache := range map[string]tls.ClientSessionCache{"full": nil, "resumed": tls.NewLRUClientSessionCache(64)} {
+		b.Run(name, func(b *testing.B) {
+			m := newMesh(b)
+			s := m.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }))
+			conf := m.client()
+			conf.ClientSessionCache = cache
+			p := newPool(b, upstream.Options{Address: s.Listener.Addr().String(), TLS: conf, Trust: &m.trust})
+			b.ReportAllocs()
+			buf := make([]byte, 4096)
+			for b.Loop() {
+				r, err := p.Do(b.Context(), &upstream.Request{Method: "GET", Target: "/", Host: "h"})
+				drain(b, r, err, buf)
+			}
+		})
 	}
 }
