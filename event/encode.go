@@ -11,13 +11,23 @@ import (
 // DefaultCapacity is room for an ordinary event as JSON.
 const DefaultCapacity = 4 << 10
 
-// AppendJSON appends e as one OCSF HTTP Activity, in one line without its end, and returns the extended
-// buffer. Parse reads it back. It allocates only to grow dst. What OCSF has no place for stands under
+// AppendJSON appends e as one OCSF HTTP Activity, or Network Activity if it is of a connection, in one line
+// without its end, and returns the extended buffer. Parse reads it back. It allocates only to grow dst. What OCSF has no place for stands under
 // unmapped. Redact the event first.
 func AppendJSON(dst []byte, e *Event) []byte {
 	o := &object{dst: dst}
 	v := judge(e)
 	o.open()
+	if e.Connection != nil {
+		o.connection(e, v)
+	} else {
+		o.exchange(e, v)
+	}
+	o.close()
+	return o.dst[:len(o.dst)-1]
+}
+
+func (o *object) exchange(e *Event, v verdict) {
 	o.classification(e, v)
 	o.metadata(e)
 	o.control(e, v)
@@ -27,8 +37,6 @@ func AppendJSON(dst []byte, e *Event) []byte {
 	o.actor(e)
 	o.trace(e)
 	o.unmapped(e)
-	o.close()
-	return o.dst[:len(o.dst)-1]
 }
 
 const classification = `"class_uid":4002,"class_name":"HTTP Activity","category_uid":4,"category_name":"Network Activity"`
@@ -149,6 +157,9 @@ func (o *object) endpoints(e *Event) {
 	host, port := splitHost(e.Host)
 	o.raw(`"name":"palisade"`)
 	o.str(`"hostname":"`, host)
+	if e.Connection != nil {
+		o.reached(e)
+	}
 	o.num(`"port":`, int64(port))
 	o.str(`"svc_name":"`, e.Service)
 	o.str(`"interface_name":"`, e.Listener)
@@ -257,6 +268,12 @@ func (o *object) unmapped(e *Event) {
 		o.num(`"took_ns":`, int64(e.UpstreamTook))
 		o.flag(`"reused":`, e.UpstreamReused)
 		o.num(`"attempts":`, int64(e.Attempts))
+		o.close()
+	}
+	if c := e.Connection; c != nil {
+		o.nest(`"connection":`)
+		o.must(`"side":"`, c.Side.String())
+		o.str(`"protocol":"`, c.Protocol)
 		o.close()
 	}
 	if len(e.Trail) > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,7 +14,9 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
-	for name, want := range samples() {
+	all := samples()
+	maps.Copy(all, connections())
+	for name, want := range all {
 		line := event.AppendJSON([]byte("kept:"), want)
 		line, ok := bytes.CutPrefix(line, []byte("kept:"))
 		if !ok || bytes.ContainsAny(line, "\n\r") || !json.Valid(line) {
@@ -43,10 +46,14 @@ func TestFullIsFull(t *testing.T) {
 			return
 		}
 		for i := range v.NumField() {
+			if v.Type().Field(i).Type == reflect.TypeFor[*event.Connection]() {
+				continue // an event is a request's or a connection's
+			}
 			walk(v.Field(i), path+"."+v.Type().Field(i).Name)
 		}
 	}
 	walk(reflect.ValueOf(*full()), "Event")
+	walk(reflect.ValueOf(*connections()["carried"].Connection), "Connection")
 }
 
 func TestInvalidTextIsReplaced(t *testing.T) {
@@ -78,6 +85,8 @@ func TestParseRefuses(t *testing.T) {
 		{`{}`, true},
 		{`{"class_uid":3002,"metadata":{"version":"1.7.0"}}`, true},
 		{`{"class_uid":4002,"metadata":{"version":"0.9.0"}}`, true},
+		{`{"class_uid":4001,"metadata":{"version":"1.7.0"}}`, true},
+		{`{"class_uid":4002,"metadata":{"version":"1.7.0"},"unmapped":{"connection":{}}}`, true},
 	} {
 		_, err := event.Parse([]byte(c.in))
 		if err == nil || errors.Is(err, event.ErrForeign) != c.foreign {
@@ -112,6 +121,9 @@ func FuzzAppendJSON(f *testing.F) {
 
 func FuzzParse(f *testing.F) {
 	for _, e := range samples() {
+		f.Add(event.AppendJSON(nil, e))
+	}
+	for _, e := range connections() {
 		f.Add(event.AppendJSON(nil, e))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

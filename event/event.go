@@ -1,5 +1,5 @@
-// Package event is the one record of what Palisade decided: an Event for each request with the trail of
-// every stage that looked at it. It depends on the standard library only. It holds no storage and no
+// Package event is the one record of what Palisade decided: an Event for each request, and for each connection that
+// is no HTTP, with the trail of every stage that looked at it. It depends on the standard library only. It holds no storage and no
 // transport; for those see the rooms above it.
 package event
 
@@ -44,6 +44,9 @@ const (
 	StageForward        = "forward"
 	StageInspectAnswer  = "inspect-answer"
 )
+
+// StageResolve is where the name of a host outside the fleet becomes addresses that may be reached.
+const StageResolve = "resolve"
 
 // Reason is one ground of a decision, as data: what was found, which rule or policy said so and where that
 // stands in the user's files.

@@ -15,12 +15,17 @@ var update = flag.Bool("update", false, "write what the code says into the golde
 
 // TestGolden holds the form of records byte for byte: what is written today is read for years.
 func TestGolden(t *testing.T) {
-	const file = "testdata/events.golden"
 	all := samples()
 	all["ordinary"] = ordinary()
 	for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "", "PROPFIND"} {
 		all["method "+m] = &event.Event{Time: moment, Method: m}
 	}
+	golden(t, "testdata/events.golden", all)
+	golden(t, "testdata/connections.golden", connections())
+}
+
+func golden(t *testing.T, file string, all map[string]*event.Event) {
+	t.Helper()
 	var got []byte
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		got = append(event.AppendJSON(got, all[name]), '\n')

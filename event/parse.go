@@ -1,14 +1,15 @@
 package event
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 )
 
-// ErrForeign says that a line is no HTTP Activity as AppendJSON writes it.
-var ErrForeign = errors.New("not an HTTP Activity of OCSF " + SchemaVersion)
+// ErrForeign says that a line is no HTTP Activity and no Network Activity as AppendJSON writes them.
+var ErrForeign = errors.New("not an HTTP Activity or Network Activity of OCSF " + SchemaVersion)
 
 // wire is the shape of AppendJSON's output as far as Parse needs it.
 type wire struct {
@@ -42,6 +43,7 @@ type wire struct {
 		Port int    `json:"port"`
 	} `json:"src_endpoint"`
 	Destination struct {
+		Host     string `json:"hostname"`
 		Service  string `json:"svc_name"`
 		Listener string `json:"interface_name"`
 	} `json:"dst_endpoint"`
@@ -104,6 +106,10 @@ type wireUnmapped struct {
 		Reused   bool          `json:"reused"`
 		Attempts int           `json:"attempts"`
 	} `json:"upstream"`
+	Connection *struct {
+		Side     Side   `json:"side"`
+		Protocol string `json:"protocol"`
+	} `json:"connection"`
 	Trail []Stage `json:"trail"`
 }
 
@@ -114,7 +120,8 @@ func Parse(b []byte) (*Event, error) {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return nil, fmt.Errorf("reading event: %w", err)
 	}
-	if w.ClassUID != classHTTPActivity || w.Metadata.Version != SchemaVersion {
+	ours := w.ClassUID == classHTTPActivity && w.Unmapped.Connection == nil || w.ClassUID == classNetworkActivity && w.Unmapped.Connection != nil
+	if !ours || w.Metadata.Version != SchemaVersion {
 		return nil, fmt.Errorf("reading event: %w", ErrForeign)
 	}
 	u := &w.Unmapped
@@ -143,6 +150,10 @@ func Parse(b []byte) (*Event, error) {
 	}
 	if u.Host != "" {
 		e.Host = u.Host
+	}
+	if c := u.Connection; c != nil {
+		e.Connection = &Connection{Side: c.Side, Protocol: c.Protocol}
+		e.Host = cmp.Or(u.Host, w.Destination.Host)
 	}
 	return e, nil
 }

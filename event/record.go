@@ -2,8 +2,9 @@ package event
 
 import "time"
 
-// Event is the record of one request: who asked for what, what each stage decided, what came of it. It is
-// compact inside and written as an OCSF HTTP Activity on the outside. Header and query values in it have been redacted.
+// Event is the record of one request or of one connection that is no HTTP: who asked for what, what each stage
+// decided, what came of it. It is compact inside and written as an OCSF HTTP Activity or Network Activity on the
+// outside. Header and query values in it have been redacted.
 type Event struct {
 	Time     time.Time // when the head was complete
 	ID       string    // request id, UUIDv7
@@ -32,7 +33,7 @@ type Event struct {
 	TLSServer  string
 
 	User     *User
-	Workload string // SPIFFE ID
+	Workload string // SPIFFE ID of the service that asks
 
 	Route    string // route id
 	Service  string
@@ -56,6 +57,8 @@ type Event struct {
 	UpstreamTook   time.Duration // until the answer's head
 	UpstreamReused bool
 	Attempts       int
+
+	Connection *Connection // nil: this is a request
 }
 
 // Header is a name and a redacted value.

@@ -104,17 +104,19 @@ func (s schema) checkObject(typ, path string, v any) (wrong []string) {
 
 func TestEventsMeetSchema(t *testing.T) {
 	s := readSchema(t)
-	for name, e := range samples() {
-		line := event.AppendJSON(nil, e)
-		var v map[string]any
-		if err := json.Unmarshal(line, &v); err != nil {
-			t.Fatal(err)
-		}
-		for _, w := range s.check(s.Class, "event", v) {
-			t.Errorf("%s: %s", name, w)
-		}
-		if v["type_uid"] != 400200+v["activity_id"].(float64) {
-			t.Errorf("%s: type_uid %v with activity_id %v", name, v["type_uid"], v["activity_id"])
+	for class, all := range map[string]map[string]*event.Event{s.Class: samples(), "network_activity": connections()} {
+		for name, e := range all {
+			line := event.AppendJSON(nil, e)
+			var v map[string]any
+			if err := json.Unmarshal(line, &v); err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range s.check(class, "event", v) {
+				t.Errorf("%s: %s", name, w)
+			}
+			if v["type_uid"] != 100*v["class_uid"].(float64)+v["activity_id"].(float64) {
+				t.Errorf("%s: type_uid %v with activity_id %v", name, v["type_uid"], v["activity_id"])
+			}
 		}
 	}
 }
