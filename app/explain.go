@@ -96,15 +96,10 @@ func (x *Explanation) Print(w io.Writer, st observe.Style) {
 	if !e.Allowed {
 		verdict = st.Paint(observe.Bad, "refused")
 	}
-	answered := "" // an attempt has no answer
-	if e.Status != 0 {
-		answered = fmt.Sprintf(", answered %d", e.Status)
-	}
-	fmt.Fprintf(w, "%s %s %s%s  %s%s\n", st.Paint(observe.Bold, "Request"), e.Method, observe.Printable(e.Host), observe.Printable(withQuery(e)), verdict, answered)
-	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, strings.TrimSpace(e.Proto+" TLS "+e.TLSVersion+" "+e.TLSGroup))
-	fmt.Fprintf(w, "  user      %s\n", observe.Printable(who(e)))
-	if e.Route != "" {
-		fmt.Fprintf(w, "  route     %s → %s\n", e.Template, strings.TrimSpace(e.Service+" "+e.Upstream))
+	if e.Connection != nil {
+		x.connection(w, st, verdict)
+	} else {
+		x.request(w, st, verdict)
 	}
 	fmt.Fprintf(w, "  snapshot  %s%s\n\n", short(e.Snapshot), map[bool]string{true: st.Paint(observe.Warn, "  (the model has changed since; policy texts below are today's)")}[x.Stale])
 	for i := range e.Trail {
@@ -120,6 +115,21 @@ func (x *Explanation) Print(w io.Writer, st observe.Style) {
 			fmt.Fprintf(w, "  %s", st.Paint(observe.Faint, f.Position))
 		}
 		fmt.Fprintln(w)
+	}
+}
+
+// request writes who asked for what.
+func (x *Explanation) request(w io.Writer, st observe.Style, verdict string) {
+	e := x.Event
+	answered := "" // an attempt has no answer
+	if e.Status != 0 {
+		answered = fmt.Sprintf(", answered %d", e.Status)
+	}
+	fmt.Fprintf(w, "%s %s %s%s  %s%s\n", st.Paint(observe.Bold, "Request"), e.Method, observe.Printable(e.Host), observe.Printable(withQuery(e)), verdict, answered)
+	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, strings.TrimSpace(e.Proto+" TLS "+e.TLSVersion+" "+e.TLSGroup))
+	fmt.Fprintf(w, "  user      %s\n", observe.Printable(who(e)))
+	if e.Route != "" {
+		fmt.Fprintf(w, "  route     %s → %s\n", e.Template, strings.TrimSpace(e.Service+" "+e.Upstream))
 	}
 }
 

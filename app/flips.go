@@ -11,6 +11,9 @@ import (
 
 // flips names the smallest changes that would let a refused request pass, by the stage that refused it.
 func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip {
+	if e.Connection != nil {
+		return connectionFlips(e, snap)
+	}
 	s := observe.Refusing(e)
 	if s == nil {
 		return nil

@@ -51,6 +51,9 @@ func (l *Lines) Observe(e *event.Event) {
 
 // Line is one event in one line: time, status, method and path, who, where to, how long, why not, id.
 func Line(e *event.Event, st Style) string {
+	if e.Connection != nil {
+		return connectionLine(e, st)
+	}
 	var b strings.Builder
 	mark, colour := "✓", Good
 	switch {

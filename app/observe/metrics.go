@@ -26,6 +26,7 @@ type Metrics struct {
 	lost     prometheus.Counter
 	reloads  *prometheus.CounterVec
 	snapshot *prometheus.GaugeVec
+	streams  connections
 	bound    sync.Map // series to *bound: looking labels up costs more than counting
 }
 
@@ -70,6 +71,7 @@ func NewMetrics(inFlight func() float64) *Metrics {
 		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_reloads_total", Help: "Attempts to replace the snapshot."}, []string{"result"}),
 		snapshot: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "palisade_snapshot_info", Help: "The snapshot in force."}, []string{"version"}),
 	}
+	m.streams = newConnections(m.registry)
 	m.registry.MustRegister(m.requests, m.denials, m.took, m.upstream, m.bytes, m.lost, m.reloads, m.snapshot,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "palisade_requests_in_flight", Help: "Requests being served, tunnels included."}, inFlight))
@@ -97,6 +99,10 @@ func (m *Metrics) Reloaded(ok bool, version string) {
 
 // Observe counts one event.
 func (m *Metrics) Observe(e *event.Event) {
+	if e.Connection != nil {
+		m.streams.observe(e)
+		return
+	}
 	b := m.of(e)
 	b.requests.Inc()
 	b.took.Observe(e.Took.Seconds())

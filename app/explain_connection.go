@@ -1,0 +1,69 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/policy"
+)
+
+// connection writes who connected to what.
+func (x *Explanation) connection(w io.Writer, st observe.Style, verdict string) {
+	e := x.Event
+	ended := ""
+	if e.Aborted != "" {
+		ended = ", broken off by " + e.Aborted
+	}
+	fmt.Fprintf(w, "%s %s %s → %s  %s%s\n", st.Paint(observe.Bold, "Connection"), e.Connection.Side,
+		observe.Printable(observe.Caller(e)), observe.Printable(observe.Destination(e)), verdict, ended)
+	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), observe.Printable(e.Client),
+		strings.TrimSpace(e.Connection.Protocol+" TLS "+e.TLSVersion+" "+e.TLSGroup))
+	if e.Workload != "" {
+		fmt.Fprintf(w, "  workload  %s\n", observe.Printable(e.Workload))
+	}
+	if e.Upstream != "" {
+		fmt.Fprintf(w, "  reached   %s\n", observe.Printable(e.Upstream))
+	}
+	fmt.Fprintf(w, "  carried   %d bytes there, %d back, in %s\n", e.BytesIn, e.BytesOut, e.Took)
+}
+
+// connectionFlips names what would let a refused connection pass.
+func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
+	s := observe.Refusing(e)
+	if s == nil || e.Allowed {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(e.Host)
+	if err != nil {
+		host = e.Host
+	}
+	caller := observe.Caller(e)
+	code := ""
+	if len(s.Reasons) > 0 {
+		code = s.Reasons[0].Code
+	}
+	switch {
+	case code == "call-not-declared" && e.Connection.Side == event.SideEgress:
+		at := ""
+		if service := snap.ServiceByName(caller); service != nil {
+			at = service.Position.String()
+		}
+		return []policy.Flip{{Text: "declare the host: services." + caller + ".egress: [{host: " + host + ", port: " + port + "}]", Position: at}}
+	case code == "call-not-declared":
+		at := ""
+		if service := snap.ServiceByName(e.Service); service != nil {
+			at = service.Position.String()
+		}
+		return []policy.Flip{{Text: "declare the call: services." + e.Service + ".callers: [" + caller + "]", Position: at}}
+	case s.Name == event.StageAuthenticate:
+		return []policy.Flip{{Text: "connect with an SVID that is valid and not revoked, and without credentials of your own"}}
+	case s.Name == event.StageLimitPrincipal:
+		return []policy.Flip{{Text: "close connections that are no longer needed; this caller has as many as it may"}}
+	}
+	return nil
+}

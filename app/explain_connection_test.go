@@ -1,0 +1,43 @@
+package app
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
+)
+
+func TestExplainConnection(t *testing.T) {
+	e := &event.Event{
+		Time: time.Date(2026, 11, 22, 10, 30, 0, 0, time.UTC), ID: "id-1", Client: "10.0.0.7", TLSVersion: "1.3",
+		Workload: "spiffe://shop.example/service/web", Service: "db", Host: "db:5432", Problem: "forbidden", Took: time.Millisecond,
+		Trail:      []event.Stage{{Name: event.StageAuthorise, Outcome: event.OutcomeDeny, Reasons: []event.Reason{{Code: "call-not-declared", Text: "web is not among the callers"}}}},
+		Connection: &event.Connection{Side: event.SideInbound, Protocol: "tcp"},
+	}
+	snap := &model.Snapshot{Services: []model.ResolvedService{{Name: "db", Position: model.Position{File: "palisade.yaml", Line: 7, Column: 5}}}}
+	show := func() string {
+		var b strings.Builder
+		explain(e, snap).Print(&b, observe.Style{})
+		return b.String()
+	}
+	got := show()
+	for _, want := range []string{
+		"Connection inbound web → db:5432  refused", "client    10.0.0.7  tcp TLS 1.3", "workload  spiffe://shop.example/service/web",
+		"✗ authorise", "call-not-declared", "declare the call: services.db.callers: [web]  palisade.yaml:7:5",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	e.Service, e.Host, e.Connection = "", "api.example.com:443", &event.Connection{Side: event.SideEgress, Protocol: "tls"}
+	if got, want := show(), "declare the host: services.web.egress: [{host: api.example.com, port: 443}]"; !strings.Contains(got, want) {
+		t.Errorf("%q is missing in\n%s", want, got)
+	}
+	e.Allowed, e.Aborted, e.Trail, e.BytesIn, e.Upstream = true, "client", nil, 5, "192.0.2.7:443"
+	if got, want := show(), "carried   5 bytes there, 0 back, in 1ms"; !strings.Contains(got, want) || strings.Contains(got, "What would") {
+		t.Errorf("%q is missing in\n%s", want, got)
+	}
+}
