@@ -1,0 +1,217 @@
+package bus
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Options are those of a client. It says who it is by its certificate, by a token, or by the keys of a role.
+type Options struct {
+	Name   string        // shown to operators
+	Server *Server       // an embedded server in this process, or
+	URLs   []string      // those of a cluster: tls://host:port; any that answers will do
+	TLS    *tls.Config   // for URLs; asked for its certificate at every connect, so that it may rotate
+	ID     string        // the identity in the certificate or token; empty for a role
+	Token  func() string // a JWT-SVID, asked for at every connect; nil: none
+	Keys   *Keys         // of a role
+	Role   Role
+	Log    *slog.Logger
+}
+
+// Client is one connection, which comes back by itself for as long as it takes. It is safe for concurrent use.
+type Client struct {
+	nc    *nats.Conn
+	js    jetstream.JetStream
+	log   *slog.Logger
+	inbox string
+
+	mu      sync.Mutex
+	back    chan struct{}                                // closed and replaced when the connection has come back
+	waiting map[string]map[*context.CancelCauseFunc]bool // by subject: exchanges that a refusal of the subject ends
+	closed  chan struct{}
+}
+
+// Connect connects and keeps trying until it succeeds or the context ends; the context has no part in what follows.
+func Connect(ctx context.Context, o Options) (*Client, error) {
+	who := o.ID
+	if who == "" {
+		who = string(o.Role)
+	}
+	if who == "" || o.Log == nil || (o.Server == nil) == (len(o.URLs) == 0) {
+		return nil, errors.New("connecting to the bus: it needs an identity or a role, a log, and a server or its addresses")
+	}
+	c := &Client{
+		log: o.Log, inbox: Inbox(who), back: make(chan struct{}),
+		waiting: map[string]map[*context.CancelCauseFunc]bool{}, closed: make(chan struct{}),
+	}
+	options, err := c.options(&o)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the bus: %w", err)
+	}
+	for n := 0; ; n++ {
+		if c.nc, err = options.Connect(); err == nil {
+			break
+		}
+		if ended := pause(ctx, backoff(n, backoffMin, backoffMax)); ended != nil {
+			return nil, fmt.Errorf("connecting to the bus: %w; last: %w", ended, err)
+		}
+	}
+	if c.js, err = jetstream.New(c.nc); err != nil {
+		c.nc.Close()
+		return nil, fmt.Errorf("connecting to the bus: %w", err)
+	}
+	return c, nil
+}
+
+// options turns ours into the library's.
+func (c *Client) options(o *Options) (*nats.Options, error) {
+	n := nats.GetDefaultOptions()
+	set := []nats.Option{
+		nats.Name(o.Name), nats.CustomInboxPrefix(c.inbox), nats.NoEcho(),
+		nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), // a server that refuses today may permit tomorrow
+		nats.ReconnectBufSize(-1), // what cannot be sent now is an error now, and tried again by whoever knows its age
+		nats.CustomReconnectDelay(func(n int) time.Duration { return backoff(n, backoffMin, 2*backoffMax) }),
+		nats.ReconnectHandler(func(*nats.Conn) { c.returned() }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.log.Info("bus connection lost", "error", err) }),
+		nats.ErrorHandler(c.failed),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+	}
+	if o.Server != nil {
+		set = append(set, nats.InProcessServer(o.Server.server))
+	} else {
+		if o.TLS != nil {
+			set = append(set, nats.Secure(o.TLS))
+		}
+		n.Servers = o.URLs
+	}
+	if o.Token != nil {
+		set = append(set, nats.TokenHandler(o.Token))
+	}
+	if o.Keys != nil {
+		pair, known := o.Keys.roles[o.Role]
+		if !known {
+			return nil, fmt.Errorf("there is no role %q", o.Role)
+		}
+		public, err := pair.PublicKey()
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, nats.Nkey(public, pair.Sign))
+	}
+	for _, s := range set {
+		if err := s(&n); err != nil {
+			return nil, err
+		}
+	}
+	return &n, nil
+}
+
+// Connected tells whether there is a connection now.
+func (c *Client) Connected() bool { return c.nc.IsConnected() }
+
+// Close lets what is under way end, at most until the context ends, and closes the connection.
+func (c *Client) Close(ctx context.Context) {
+	if c.nc.Drain() != nil { // also if it is not connected
+		c.nc.Close()
+	}
+	select {
+	case <-c.closed:
+	case <-ctx.Done():
+		c.nc.Close()
+		<-c.closed
+	}
+}
+
+func (c *Client) returned() {
+	c.log.Info("bus connection is back")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.back)
+	c.back = make(chan struct{})
+}
+
+// comesBack returns a channel that is closed when the connection has next come back.
+func (c *Client) comesBack() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.back
+}
+
+// failed hears what the server says outside of any exchange.
+func (c *Client) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		if subject := refusedSubject(err); subject != "" {
+			c.refuse(subject)
+		}
+	}
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	c.log.Warn("bus connection in trouble", "error", err, "subject", subject)
+}
+
+// The server's words, nats-server client.go: Permissions Violation for Publish to "SUBJECT".
+func refusedSubject(err error) string {
+	if m := regexp.MustCompile(`(?i)for publish to "([^"]*)"`).FindStringSubmatch(err.Error()); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+func (c *Client) refuse(subject string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for end := range c.waiting[subject] {
+		(*end)(ErrNotPermitted)
+	}
+}
+
+// exchange sends one message and waits for its answer. The server tells that a subject is refused outside of the
+// exchange; without listening for that, a refusal would look like silence.
+func (c *Client) exchange(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+	if size, most := int64(m.Size()), c.nc.MaxPayload(); most > 0 && size > most {
+		return nil, fmt.Errorf("%w: %d bytes of at most %d", ErrTooLarge, size, most)
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	c.expect(m.Subject, &end, true)
+	defer c.expect(m.Subject, &end, false)
+	answer, err := c.nc.RequestMsgWithContext(ctx, m)
+	switch {
+	case err == nil:
+		return answer, nil
+	case errors.Is(context.Cause(ctx), ErrNotPermitted):
+		return nil, fmt.Errorf("%w: %q", ErrNotPermitted, m.Subject)
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return nil, ErrClosed
+	}
+	return nil, err
+}
+
+func (c *Client) expect(subject string, end *context.CancelCauseFunc, on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.waiting[subject]
+	switch {
+	case on && all == nil:
+		c.waiting[subject] = map[*context.CancelCauseFunc]bool{end: true}
+	case on:
+		all[end] = true
+	default:
+		delete(all, end)
+		if len(all) == 0 {
+			delete(c.waiting, subject)
+		}
+	}
+}

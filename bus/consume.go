@@ -1,0 +1,137 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ConsumeOptions are those of Consume.
+type ConsumeOptions struct {
+	Stream  string
+	Name    string        // the stream remembers by it what was acknowledged
+	Subject string        // pattern of what is wanted; empty: everything
+	Batch   int           // messages handled at once at most, and so held in memory; default 256
+	Wait    time.Duration // for the first message of a batch before asking again, default 5 s
+	Timeout time.Duration // of a handler, after which the messages go to another; default 1 min
+}
+
+func (o *ConsumeOptions) defaults() {
+	if o.Batch == 0 {
+		o.Batch = 256
+	}
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+}
+
+// Consume hands the messages of a stream to handle, batch by batch, until the context ends; it returns why. When handle
+// returns nil the batch is acknowledged; otherwise, or if this process dies, it comes again, to this or another
+// process with the same Name. So a message is handled at least once. The next batch is asked for when the last
+// was handled: a slow handler holds messages back in the stream.
+func (c *Client) Consume(ctx context.Context, o ConsumeOptions, handle func(context.Context, []Message) error) error {
+	o.defaults()
+	for n := 0; ; n++ {
+		handled, err := c.consume(ctx, &o, handle)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if handled {
+			n = 0
+		}
+		select {
+		case <-c.closed:
+			return fmt.Errorf("consuming %q: %w", o.Stream, ErrClosed)
+		default:
+		}
+		c.log.Warn("bus consumer begins anew", "stream", o.Stream, "consumer", o.Name, "error", err)
+		if err := pause(ctx, backoff(n, backoffMin, backoffMax)); err != nil {
+			return err
+		}
+	}
+}
+
+// consume handles batches until something is wrong, and tells whether it handled any.
+func (c *Client) consume(ctx context.Context, o *ConsumeOptions, handle func(context.Context, []Message) error) (handled bool, err error) {
+	var consumer jetstream.Consumer
+	err = within(ctx, 2*attemptTime, func(ctx context.Context) (err error) {
+		consumer, err = c.js.CreateOrUpdateConsumer(ctx, o.Stream, jetstream.ConsumerConfig{
+			Durable: o.Name, FilterSubject: o.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: o.Timeout,
+			MaxDeliver: -1, MaxAckPending: 4 * o.Batch, DeliverPolicy: jetstream.DeliverAllPolicy,
+		})
+		return libraryError(err)
+	})
+	if err != nil {
+		return false, err
+	}
+	for {
+		did, err := c.batch(ctx, o, consumer, handle)
+		handled = handled || did
+		if err != nil {
+			return handled, err
+		}
+	}
+}
+
+func (c *Client) batch(
+	ctx context.Context, o *ConsumeOptions, consumer jetstream.Consumer, handle func(context.Context, []Message) error,
+) (handled bool, err error) {
+	waited, cancel := context.WithTimeout(ctx, o.Wait)
+	defer cancel()
+	// Ask for what is there; only if nothing is, wait for the first that comes.
+	got, err := consumer.FetchNoWait(o.Batch)
+	var raw []jetstream.Msg
+	if err == nil {
+		raw, err = drain(got)
+	}
+	if err == nil && len(raw) == 0 {
+		if got, err = consumer.Fetch(1, jetstream.FetchContext(waited)); err == nil {
+			raw, err = drain(got)
+		}
+	}
+	if len(raw) == 0 {
+		return false, err
+	}
+	messages := make([]Message, len(raw))
+	for i, m := range raw {
+		meta, err := m.Metadata()
+		if err != nil {
+			return false, err
+		}
+		messages[i] = Message{
+			Subject: m.Subject(), ID: m.Headers().Get(headerID), Data: m.Data(),
+			Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Try: int(meta.NumDelivered),
+		}
+	}
+	if err := within(ctx, o.Timeout, func(ctx context.Context) error { return handle(ctx, messages) }); err != nil {
+		for _, m := range raw {
+			_ = m.NakWithDelay(backoff(messages[0].Try, backoffMin, 10*backoffMax)) // without it they come after Timeout
+		}
+		return false, fmt.Errorf("handling messages: %w", err)
+	}
+	for _, m := range raw {
+		if err := m.Ack(); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// drain collects what was fetched.
+func drain(got jetstream.MessageBatch) ([]jetstream.Msg, error) {
+	var raw []jetstream.Msg
+	for m := range got.Messages() {
+		raw = append(raw, m)
+	}
+	err := got.Error()
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoMessages) {
+		err = nil
+	}
+	return raw, err
+}

@@ -1,0 +1,139 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/palisade-security/palisade/bus"
+)
+
+// collector keeps what a consumer was handed, by id.
+type collector struct {
+	mu    sync.Mutex
+	times map[string]int
+	order []string
+	fail  func(m bus.Message) bool
+}
+
+func newCollector() *collector { return &collector{times: map[string]int{}} }
+
+func (c *collector) handle(_ context.Context, messages []bus.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range messages {
+		if c.fail != nil && c.fail(m) {
+			return errors.New("not now")
+		}
+	}
+	for _, m := range messages {
+		if c.times[m.ID]++; c.times[m.ID] == 1 {
+			c.order = append(c.order, m.ID)
+		}
+	}
+	return nil
+}
+
+func (c *collector) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.times)
+}
+
+func TestStream(t *testing.T) {
+	r := newRig(t)
+	ctx := soon(t)
+	must(t, r.control.MakeStream(ctx, bus.StreamOptions{Name: "EVENTS", Subjects: []string{"events.>"}}))
+	one, err := r.control.Publish(ctx, bus.Message{Subject: "events.a", ID: "once", Data: []byte("x")})
+	must(t, err)
+	again, err := r.control.Publish(ctx, bus.Message{Subject: "events.a", ID: "once", Data: []byte("x")})
+	must(t, err)
+	if one != again {
+		t.Errorf("a repeated message got %d and %d", one, again)
+	}
+	var batch []bus.Message
+	for i := range 2500 { // three batches
+		batch = append(batch, bus.Message{Subject: "events.b", ID: fmt.Sprint(i), Data: []byte("y")})
+	}
+	must(t, r.control.PublishAll(ctx, batch))
+	must(t, r.control.PublishAll(ctx, batch[2000:])) // known already: nothing is stored twice, and no error
+	c := newCollector()
+	refused := 0
+	c.fail = func(m bus.Message) bool { // the first two deliveries of one of them fail
+		if m.ID == "1234" && refused < 2 {
+			refused++
+			return true
+		}
+		return false
+	}
+	background(t, func(ctx context.Context) error {
+		return r.control.Consume(ctx, bus.ConsumeOptions{Stream: "EVENTS", Name: "tail"}, c.handle)
+	})
+	eventually(t, "all messages", func() bool { return c.count() == 2501 })
+	for id, n := range c.times {
+		if n != 1 {
+			t.Fatalf("message %q was handled %d times", id, n)
+		}
+	}
+}
+
+// TestStreamFull shows that a full stream takes nothing more and loses nothing.
+func TestStreamFull(t *testing.T) {
+	r := newRig(t)
+	must(t, r.control.MakeStream(soon(t), bus.StreamOptions{Name: "SMALL", Subjects: []string{"small"}, MaxBytes: 64 << 10}))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	stored, err := 0, error(nil)
+	for err == nil {
+		if _, err = r.control.Publish(ctx, bus.Message{Subject: "small", Data: make([]byte, 4096)}); err == nil {
+			stored++
+		}
+	}
+	if !errors.Is(err, bus.ErrFull) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("a full stream: %v", err)
+	}
+	c := newCollector()
+	background(t, func(ctx context.Context) error {
+		return r.control.Consume(ctx, bus.ConsumeOptions{Stream: "SMALL", Name: "all"}, c.handle)
+	})
+	eventually(t, "what was acknowledged", func() bool { return c.count() == stored })
+}
+
+// TestBackPressure shows that a slow handler is not handed more than one batch.
+func TestBackPressure(t *testing.T) {
+	r := newRig(t)
+	ctx := soon(t)
+	must(t, r.control.MakeStream(ctx, bus.StreamOptions{Name: "WORK", Subjects: []string{"work"}, Once: true}))
+	var batch []bus.Message
+	for range 100 {
+		batch = append(batch, bus.Message{Subject: "work"})
+	}
+	must(t, r.control.PublishAll(ctx, batch))
+	sizes, goOn := make(chan int), make(chan struct{})
+	background(t, func(ctx context.Context) error {
+		return r.control.Consume(ctx, bus.ConsumeOptions{Stream: "WORK", Name: "slow", Batch: 10}, func(ctx context.Context, m []bus.Message) error {
+			select {
+			case sizes <- len(m):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			<-goOn
+			return nil
+		})
+	})
+	for sum := 0; sum < 100; {
+		n := <-sizes
+		if sum += n; n > 10 {
+			t.Errorf("a batch of %d", n)
+		}
+		select {
+		case n := <-sizes:
+			t.Fatalf("%d more before the first were handled", n)
+		default:
+		}
+		goOn <- struct{}{}
+	}
+}

@@ -1,0 +1,200 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// Change is a key's newest value, or that it has none any more.
+type Change struct {
+	Entry
+	Deleted bool
+}
+
+const (
+	heartbeat = 3 * time.Second             // between signs of life of a watched bucket
+	silence   = 2*heartbeat + 1*time.Second // after which nobody is believed to be there
+
+	watchMessages = 1 << 20  // that wait for a slow receiver; then some are dropped, and the bucket is read again
+	watchBytes    = 64 << 20 // of them
+)
+
+// Watch calls changed with the newest values of the keys of a pattern ("edge.*", ">"), and then with each change, until
+// the context ends; it returns why. The first call holds all there is and may be empty; deleted keys may stand
+// in it. Calls come one after another. Values between two calls may be left out, the last is never: after every
+// lost connection, gap or silence (a leader that died) it reads the bucket again, and hands on what is newer than what it
+// handed on before. A bucket that was lost and made anew says nothing about keys it does not have.
+func (b *Bucket) Watch(ctx context.Context, pattern string, changed func([]Change)) error {
+	if err := checkSubject(pattern, true); err != nil {
+		return fmt.Errorf("watching keys: %w", err)
+	}
+	w := &watch{bucket: b, pattern: pattern, changed: changed, seen: map[string]mark{}}
+	for n := 0; ; n++ {
+		before := w.complete
+		err := w.follow(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if errors.Is(err, ErrClosed) || errors.Is(err, nats.ErrConnectionClosed) {
+			return fmt.Errorf("watching %q of %q: %w", pattern, b.name, ErrClosed)
+		}
+		if w.complete > before {
+			n = 0
+		}
+		b.client.log.Debug("bus watch begins anew", "bucket", b.name, "pattern", pattern, "error", err)
+		if err := pause(ctx, backoff(n, backoffMin, backoffMax)); err != nil {
+			return err
+		}
+	}
+}
+
+// mark is what was handed on of a key.
+type mark struct {
+	revision uint64
+	time     time.Time
+}
+
+type watch struct {
+	bucket   *Bucket
+	pattern  string
+	changed  func([]Change)
+	seen     map[string]mark
+	complete int // how often everything was read
+}
+
+var (
+	errWatchGap    = errors.New("messages are missing")
+	errWatchSilent = errors.New("the server is silent")
+)
+
+// follow reads the bucket once and then what comes, until something is wrong.
+func (w *watch) follow(ctx context.Context) error {
+	client := w.bucket.client
+	ctx, end := context.WithCancelCause(ctx)
+	back, ended := client.comesBack(), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-back:
+			end(errWatchGap)
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { end(nil); <-ended }()
+	inbox := client.nc.NewInbox()
+	sub, err := client.nc.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is gone, and the subscription with it
+	if err := sub.SetPendingLimits(watchMessages, watchBytes); err != nil {
+		return err
+	}
+	pending, err := w.consumer(ctx, inbox)
+	if err != nil {
+		return err
+	}
+	alive := time.AfterFunc(silence, func() { end(errWatchSilent) })
+	defer alive.Stop()
+	next := func() (*nats.Msg, error) {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		alive.Reset(silence)
+		return m, err
+	}
+	return w.take(next, pending)
+}
+
+// take hands on what next returns: first what was there, in one piece, and then each change.
+func (w *watch) take(next func() (*nats.Msg, error), pending uint64) error {
+	initial := make([]Change, 0, min(pending, 1024))
+	if pending == 0 {
+		w.hand(initial, true)
+	}
+	for last := uint64(0); ; {
+		m, err := next()
+		if err != nil {
+			return err
+		}
+		if m.Header.Get("Status") != "" { // a heartbeat, which tells what should have come before it
+			if at := m.Header.Get("Nats-Last-Consumer"); at != "" && at != strconv.FormatUint(last, 10) {
+				return errWatchGap
+			}
+			continue
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Consumer != last+1 {
+			return errWatchGap
+		}
+		last = meta.Sequence.Consumer
+		change := w.change(m, meta)
+		switch {
+		case last < pending:
+			initial = append(initial, change)
+		case last == pending:
+			w.hand(append(initial, change), true)
+			initial = nil
+		default:
+			w.hand([]Change{change}, false)
+		}
+	}
+}
+
+// consumer makes the server send to an inbox: the last message of each key, then what comes. It returns how many
+// there are at first. The server forgets it when nobody listens any more.
+func (w *watch) consumer(ctx context.Context, inbox string) (pending uint64, err error) {
+	err = within(ctx, 2*attemptTime, func(ctx context.Context) error {
+		made, err := w.bucket.client.js.CreatePushConsumer(ctx, bucketStream+w.bucket.name, jetstream.ConsumerConfig{
+			Name: nuid.Next(), DeliverSubject: inbox, FilterSubject: bucketSubject + w.bucket.name + "." + w.pattern,
+			DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+			MaxDeliver: 1, IdleHeartbeat: heartbeat, InactiveThreshold: silence, MemoryStorage: true, Replicas: 1,
+		})
+		if err != nil {
+			return libraryError(err)
+		}
+		pending = made.CachedInfo().NumPending
+		return nil
+	})
+	return pending, err
+}
+
+func (w *watch) change(m *nats.Msg, meta *nats.MsgMetadata) Change {
+	kind := m.Header.Get(headerKind)
+	return Change{Entry: Entry{
+		Key:   strings.TrimPrefix(m.Subject, bucketSubject+w.bucket.name+"."),
+		Value: m.Data, Revision: meta.Sequence.Stream, Time: meta.Timestamp,
+	}, Deleted: kind == kindDeleted || kind == "PURGE"}
+}
+
+// hand hands on what is newer than before. A replica that lags behind shows older values with older times; a bucket
+// that was made anew counts revisions from the start, with newer times.
+func (w *watch) hand(changes []Change, whole bool) {
+	news := changes[:0]
+	for _, c := range changes {
+		if old, known := w.seen[c.Key]; known && c.Revision <= old.revision && !c.Time.After(old.time) {
+			continue
+		}
+		w.seen[c.Key] = mark{c.Revision, c.Time}
+		news = append(news, c)
+	}
+	first := whole && w.complete == 0
+	if whole {
+		w.complete++
+	}
+	if len(news) > 0 || first {
+		w.changed(news)
+	}
+}
