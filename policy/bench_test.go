@@ -133,3 +133,33 @@ func BenchmarkCompile(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDecideBetween is a call between services: a declared caller, and one that must come for an end user.
+func BenchmarkDecideBetween(b *testing.B) {
+	s := compiled(b, meshed())
+	b.Run("caller", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if d, ok := s.DecideByRoles("GET", read, webID, false, nil); !ok || !d.Allow {
+				b.Fatal("refused")
+			}
+		}
+	})
+	b.Run("user", func(b *testing.B) {
+		q := call(ordersID, user("c", "customer"), "POST", charge)
+		b.ReportAllocs()
+		for b.Loop() {
+			if !s.Decide(q).Allow {
+				b.Fatal("refused")
+			}
+		}
+	})
+	b.Run("undeclared", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if d, _ := s.DecideByRoles("POST", charge, webID, false, nil); d.Allow {
+				b.Fatal("permitted")
+			}
+		}
+	})
+}

@@ -27,6 +27,7 @@ func (c *compiler) types(r *rule) bool {
 	seen := map[string]bool{}
 	var messages []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {
+		line, _, _ = strings.Cut(line, " for Action::") // the context is the same for all
 		// Entities that the model does not declare have been reported with a better message.
 		if !seen[line] && !strings.HasPrefix(line, "unrecognized action") {
 			messages = append(messages, line)

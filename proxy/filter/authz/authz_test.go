@@ -187,3 +187,89 @@ func BenchmarkFilter(b *testing.B) {
 		}
 	})
 }
+
+// mesh is a fleet in which web may call orders, and charge for customers alone.
+func mesh(t testing.TB) *policy.Set {
+	t.Helper()
+	grant := func(g model.Grant) []model.ResolvedGrant { return []model.ResolvedGrant{{Grant: g}} }
+	web := []string{"spiffe://shop/service/web"}
+	set, findings := policy.Compile(&model.Snapshot{
+		TrustDomain: "shop", Mesh: &model.ResolvedMesh{}, Self: "spiffe://shop/service/orders",
+		Roles:    []model.ResolvedRole{{Name: "customer", Includes: []string{"customer"}}},
+		Services: []model.ResolvedService{{Name: "orders", ID: "spiffe://shop/service/orders"}},
+		Routes: []model.ResolvedRoute{
+			{ID: "mesh:orders:/list", Service: "orders", Host: "orders", Path: "/list", Methods: []string{"GET"}, Callers: web, Allow: grant(model.Grant{Anyone: true})},
+			{ID: "mesh:orders:/charge", Service: "orders", Host: "orders", Path: "/charge", Methods: []string{"POST"}, Callers: web, Allow: grant(model.Grant{Roles: []string{"customer"}})},
+			{ID: "orders shop/", Service: "orders", Host: "shop", Path: "/", Methods: []string{"GET"}, Callers: []string{"spiffe://shop/edge/edge"}, Allow: grant(model.Grant{Roles: []string{"customer"}})},
+		},
+	})
+	if set == nil {
+		t.Fatal(findings)
+	}
+	return set
+}
+
+// between is a request of a workload.
+func between(workload, method, route string, user *proxy.User) *proxy.Request {
+	r := request(method, route, user)
+	if workload != "" {
+		r.Workload = &proxy.Workload{SPIFFEID: "spiffe://shop/" + workload}
+	}
+	return r
+}
+
+func TestBetweenServices(t *testing.T) {
+	f := New(mesh(t), "shop")
+	const undeclared, needsUser = "This call is not declared.", "This needs an end user: hand on the Txn-Token field of the request that you serve."
+	for name, tt := range map[string]struct {
+		req      *proxy.Request
+		status   int // 0: passes
+		detail   string
+		declared bool // that the caller may ask, whoever the user is
+	}{
+		"declared":             {between("service/web", "GET", "mesh:orders:/list", nil), 0, "", true},
+		"undeclared":           {between("service/catalog", "GET", "mesh:orders:/list", customer()), 403, undeclared, false},
+		"no identity":          {between("", "GET", "mesh:orders:/list", customer()), 403, undeclared, false},
+		"for a user":           {between("service/web", "POST", "mesh:orders:/charge", customer()), 0, "", true},
+		"for nobody":           {between("service/web", "POST", "mesh:orders:/charge", nil), 403, needsUser, true},
+		"for a wrong user":     {between("service/web", "POST", "mesh:orders:/charge", &proxy.User{Provider: "idp", Subject: "x"}), 403, "No policy permits this.", true},
+		"edge":                 {between("edge/edge", "GET", "orders shop/", customer()), 0, "", true},
+		"edge for nobody":      {between("edge/edge", "GET", "orders shop/", nil), 401, "Sign in and send an access token.", true},
+		"service for the edge": {between("service/web", "GET", "orders shop/", customer()), 403, undeclared, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			denial, _ := errors.AsType[*proxy.Denial](f.Filter(t.Context(), tt.req))
+			switch {
+			case (denial == nil) != (tt.status == 0):
+				t.Fatalf("got %+v", denial)
+			case denial != nil && (denial.Kind.Status != tt.status || denial.Detail != tt.detail || (denial.Header.Get("WWW-Authenticate") != "") != (tt.status == 401)):
+				t.Errorf("got %d, %q, %v", denial.Kind.Status, denial.Detail, denial.Header)
+			}
+			if tt.detail == undeclared && (denial.Reasons[0].Code != policy.CodeUndeclared || denial.Reasons[0].Data["declared"] == "") {
+				t.Errorf("got %+v", denial.Reasons)
+			}
+			denial, _ = errors.AsType[*proxy.Denial](f.Callers().Filter(t.Context(), tt.req))
+			if (denial == nil) != tt.declared {
+				t.Errorf("the caller by itself: %+v", denial)
+			}
+		})
+	}
+	for name, r := range map[string]*proxy.Request{"no route": {Method: "GET"}, "unknown route": request("GET", "nowhere", nil)} {
+		if _, ok := errors.AsType[*proxy.Denial](f.Callers().Filter(t.Context(), r)); ok || f.Callers().Filter(t.Context(), r) == nil {
+			t.Errorf("%s is decided", name)
+		}
+	}
+}
+
+// BenchmarkBetween is the common decision of a sidecar: a declared caller.
+func BenchmarkBetween(b *testing.B) {
+	f := New(mesh(b), "shop")
+	r := between("service/web", "GET", "mesh:orders:/list", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Trail[0].Reasons = nil
+		if err := f.Filter(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
