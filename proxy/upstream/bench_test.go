@@ -194,3 +194,23 @@ func BenchmarkHandshake(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRecheck asks again about 100 connections, whose peers are verified in full.
+func BenchmarkRecheck(b *testing.B) {
+	m := newMesh(b)
+	s := m.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }))
+	p := newPool(b, upstream.Options{Address: s.Listener.Addr().String(), TLS: m.client(), Trust: &m.trust})
+	for range 100 {
+		r, err := p.Do(b.Context(), &upstream.Request{Method: "GET", Target: "/", Host: "h"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = r.Body.Close() })
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if m.trust.Recheck() > 0 {
+			b.Fatal("a connection was cut")
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -91,7 +92,7 @@ func (m *mesh) server(name string) *tls.Config {
 // client checks the peer by its own rules, as identities are checked, not by host names.
 func (m *mesh) client() *tls.Config {
 	return &tls.Config{
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies
+		InsecureSkipVerify: true, // VerifyConnection verifies
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return m.mine.Load(), nil
 		},
@@ -341,5 +342,51 @@ func TestTunnelCut(t *testing.T) {
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("reading on: %v", err)
+	}
+}
+
+// TestRenewUnderLoad replaces the certificate again and again while requests of all sorts are under way: none is lost.
+func TestRenewUnderLoad(t *testing.T) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			m := newMesh(t)
+			s := m.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(w, r.Body)
+			}))
+			c := m.transports(upstream.Options{Address: s.Listener.Addr().String()})[protocol]
+			ctx, stop := context.WithCancel(t.Context())
+			var workers sync.WaitGroup
+			answered := make(chan struct{})
+			for range 8 {
+				workers.Go(func() {
+					for ctx.Err() == nil {
+						r, err := c.Do(t.Context(), &upstream.Request{Method: "POST", Target: "/", Host: "h", Body: strings.NewReader("body"), Length: 4})
+						if err != nil {
+							t.Error(err)
+							continue
+						}
+						b, err := io.ReadAll(r.Body)
+						if _ = r.Body.Close(); err != nil || string(b) != "body" {
+							t.Errorf("got %q, %v", b, err)
+						}
+						select {
+						case answered <- struct{}{}:
+						case <-ctx.Done():
+						}
+					}
+				})
+			}
+			for i := range 500 {
+				<-answered
+				if i%10 == 0 {
+					m.trust.Renew()
+				}
+				if i%50 == 0 && m.trust.Recheck() > 0 {
+					t.Error("a connection was cut")
+				}
+			}
+			stop()
+			workers.Wait()
+		})
 	}
 }
