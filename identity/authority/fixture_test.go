@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,13 +67,13 @@ func (p *place) open(tb testing.TB, changes ...func(*Config)) *Authority {
 // fullStore is a store whose disk can be full.
 type fullStore struct {
 	Store
-	full bool
+	full atomic.Bool
 }
 
 var errFull = errors.New("no space left on device")
 
 func (s *fullStore) Save(ctx context.Context, state []byte, revision uint64) error {
-	if s.full {
+	if s.full.Load() {
 		return errFull
 	}
 	return s.Store.Save(ctx, state, revision)

@@ -198,7 +198,7 @@ func TestRevoke(t *testing.T) {
 func TestRevokeOnFullDisk(t *testing.T) {
 	p := newPlace(t)
 	a, other := p.open(t), p.open(t)
-	p.store.full = true
+	p.store.full.Store(true)
 	if err := a.Revoke(t.Context(), revocation.Service, "service/payments", "", ""); !errors.Is(err, ErrNotDurable) || !errors.Is(err, errFull) {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestRevokeOnFullDisk(t *testing.T) {
 	if err := a.tick(t.Context(), a.now()); !errors.Is(err, errFull) {
 		t.Errorf("the disk is still full: %v", err)
 	}
-	p.store.full = false
+	p.store.full.Store(false)
 	if err := other.Revoke(t.Context(), revocation.Node, "n1", "", ""); err != nil {
 		t.Fatal(err)
 	}

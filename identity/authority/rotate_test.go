@@ -143,9 +143,9 @@ func TestRun(t *testing.T) {
 				t.Errorf("an SVID ends in %s", time.Until(svid.NotAfter))
 			}
 		}
-		p.store.full = true
+		p.store.full.Store(true)
 		time.Sleep(7 * time.Hour)
-		p.store.full = false
+		p.store.full.Store(false)
 		time.Sleep(time.Minute)
 		issue(t, a, "catalog")
 		cancel()
