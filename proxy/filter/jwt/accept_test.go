@@ -228,16 +228,16 @@ func TestCache(t *testing.T) {
 			t.Error("a revocation does not forget")
 		}
 		p := a.providers[testIssuer]
-		p.fixed = must(parseKeySet(testSet()))
+		p.fixed.Store(must(parseKeySet(testSet())))
 		rotated, err := a.authenticate(t.Context(), token)
 		if rotated == revoked || err != nil {
 			t.Errorf("new keys do not forget: %v", err)
 		}
-		p.fixed = must(parseKeySet(jwks(jwk("p256", "ES256", &keysOnce().foreign.PublicKey))))
+		p.fixed.Store(must(parseKeySet(jwks(jwk("p256", "ES256", &keysOnce().foreign.PublicKey)))))
 		if _, err := a.authenticate(t.Context(), token); err == nil {
 			t.Error("a token of a withdrawn key is believed")
 		}
-		p.fixed = must(parseKeySet(testSet()))
+		p.fixed.Store(must(parseKeySet(testSet())))
 		time.Sleep(time.Minute + defaultSkew - time.Second)
 		if _, err := a.authenticate(t.Context(), token); err != nil {
 			t.Errorf("within the skew: %v", err)

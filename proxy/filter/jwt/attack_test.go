@@ -27,6 +27,39 @@ import (
 	"github.com/palisade-security/palisade/proxy"
 )
 
+// forge makes tokens of one kind, good ones and bad ones.
+type forge struct {
+	issuer, audience, typ string
+	base                  map[string]any                      // claims of a good one
+	declared              func(map[string]any) map[string]any // puts declared claims where they belong
+	codes                 map[string]string                   // where the reason is another than for access tokens, by name of the attack
+}
+
+// accessTokens forges access tokens of the test provider.
+func accessTokens() forge {
+	same := func(claims map[string]any) map[string]any { return claims }
+	return forge{issuer: testIssuer, audience: testAudience, typ: "at+jwt", base: claimsWith(nil), declared: same}
+}
+
+func (f forge) claims(changes map[string]any) map[string]any { return merged(f.base, changes) }
+
+func (f forge) header(changes map[string]any) map[string]any {
+	return merged(map[string]any{"alg": "ES256", "typ": f.typ, "kid": "p256"}, changes)
+}
+
+func (f forge) good() string { return sign(f.header(nil), f.claims(nil)) }
+
+// attacks are all that concern a token itself.
+func (f forge) attacks(evil string) []attack {
+	out := slices.Concat(f.algorithmAttacks(), f.headerAttacks(evil), f.signatureAttacks(), f.shapeAttacks(), f.jsonAttacks(), f.claimAttacks(), f.timeAttacks())
+	for i := range out {
+		if code, other := f.codes[out[i].name]; other {
+			out[i].code = code
+		}
+	}
+	return out
+}
+
 // attack is a value of Authorization and the reason for which it must be refused.
 type attack struct{ name, value, code string }
 
@@ -40,8 +73,7 @@ func TestAttacks(t *testing.T) {
 	}))
 	defer evil.Close()
 
-	attacks := slices.Concat(algorithmAttacks(), headerAttacks(evil.URL), signatureAttacks(), shapeAttacks(),
-		jsonAttacks(), claimAttacks(), timeAttacks(), bearerAttacks())
+	attacks := slices.Concat(accessTokens().attacks(evil.URL), bearerAttacks())
 	a := newTest(t, testProvider(), otherProvider())
 	for _, at := range attacks {
 		t.Run(at.name, func(t *testing.T) {
@@ -92,27 +124,27 @@ func otherProvider() model.ResolvedProvider {
 }
 
 // withHeader is a good token but for its header.
-func withHeader(name string, changes map[string]any, code string) attack {
-	return attack{name, "Bearer " + sign(headerWith(changes), claimsWith(nil)), code}
+func (f forge) withHeader(name string, changes map[string]any, code string) attack {
+	return attack{name, "Bearer " + sign(f.header(changes), f.claims(nil)), code}
 }
 
 // withClaims is a good token but for its claims.
-func withClaims(name string, changes map[string]any, code string) attack {
-	return attack{name, "Bearer " + sign(headerWith(nil), claimsWith(changes)), code}
+func (f forge) withClaims(name string, changes map[string]any, code string) attack {
+	return attack{name, "Bearer " + sign(f.header(nil), f.claims(changes)), code}
 }
 
 // withPayload is a well-signed token with any payload.
-func withPayload(name, payload, code string) attack {
+func (f forge) withPayload(name, payload, code string) attack {
 	k := keysOnce()
-	header := must(json.Marshal(headerWith(nil)))
+	header := must(json.Marshal(f.header(nil)))
 	return attack{name, "Bearer " + signRaw(gojwt.SigningMethodES256, k.p256, header, []byte(payload)), code}
 }
 
 // algorithmAttacks change the algorithm (RFC 8725, section 2.1; CVE-2015-9235, CVE-2016-5431).
-func algorithmAttacks() []attack {
+func (f forge) algorithmAttacks() []attack {
 	var out []attack
 	for _, alg := range []string{"none", "None", "NONE", "nOnE", "", "es256", "ES256 ", "ES256K", "ЕS256", "HS256", "RS1", "RS512"} {
-		signed := sign(headerWith(map[string]any{"alg": alg}), claimsWith(nil))
+		signed := sign(f.header(map[string]any{"alg": alg}), f.claims(nil))
 		unsigned := signed[:strings.LastIndexByte(signed, '.')+1]
 		out = append(out,
 			attack{"alg " + alg + " unsigned", "Bearer " + unsigned, CodeAlgorithm},
@@ -129,53 +161,53 @@ func algorithmAttacks() []attack {
 		"empty":       {},
 	} {
 		for _, kid := range []string{"rsa", ""} {
-			text := b64(must(json.Marshal(headerWith(map[string]any{"alg": "HS256", "kid": kid})))) + "." + b64(must(json.Marshal(claimsWith(nil))))
+			text := b64(must(json.Marshal(f.header(map[string]any{"alg": "HS256", "kid": kid})))) + "." + b64(must(json.Marshal(f.claims(nil))))
 			mac := hmac.New(sha256.New, secret)
 			mac.Write([]byte(text))
 			out = append(out, attack{"RS256 to HS256 with " + name + " kid " + kid, "Bearer " + text + "." + b64(mac.Sum(nil)), CodeAlgorithm})
 		}
 	}
 	return append(out,
-		withHeader("no alg", map[string]any{"alg": nil}, CodeAlgorithm),
-		withHeader("alg is a list", map[string]any{"alg": []string{"ES256"}}, CodeMalformed),
-		withHeader("key of another algorithm", map[string]any{"alg": "RS256"}, CodeUnknownKey),
-		withHeader("key of another curve", map[string]any{"kid": "p384"}, CodeUnknownKey),
-		withHeader("key bound to another algorithm", map[string]any{"alg": "ES256", "kid": "ed"}, CodeUnknownKey),
+		f.withHeader("no alg", map[string]any{"alg": nil}, CodeAlgorithm),
+		f.withHeader("alg is a list", map[string]any{"alg": []string{"ES256"}}, CodeMalformed),
+		f.withHeader("key of another algorithm", map[string]any{"alg": "RS256"}, CodeUnknownKey),
+		f.withHeader("key of another curve", map[string]any{"kid": "p384"}, CodeUnknownKey),
+		f.withHeader("key bound to another algorithm", map[string]any{"alg": "ES256", "kid": "ed"}, CodeUnknownKey),
 	)
 }
 
 // headerAttacks bring keys, extensions and false key ids.
-func headerAttacks(evil string) []attack {
+func (f forge) headerAttacks(evil string) []attack {
 	k := keysOnce()
 	foreign := jwk("evil", "ES256", &k.foreign.PublicKey)
 	forged := func(name string, changes map[string]any, code string) attack {
-		header := must(json.Marshal(headerWith(changes)))
-		return attack{name, "Bearer " + signRaw(gojwt.SigningMethodES256, k.foreign, header, must(json.Marshal(claimsWith(nil)))), code}
+		header := must(json.Marshal(f.header(changes)))
+		return attack{name, "Bearer " + signRaw(gojwt.SigningMethodES256, k.foreign, header, must(json.Marshal(f.claims(nil)))), code}
 	}
 	out := []attack{
 		forged("jku", map[string]any{"jku": evil + "/jwks.json", "kid": "evil"}, CodeEmbeddedKey),
-		forged("jku on our host", map[string]any{"jku": testIssuer + "@" + evil[8:], "kid": "evil"}, CodeEmbeddedKey),
+		forged("jku on our host", map[string]any{"jku": f.issuer + "@" + evil[8:], "kid": "evil"}, CodeEmbeddedKey),
 		forged("x5u", map[string]any{"x5u": evil + "/cert.pem"}, CodeEmbeddedKey),
 		forged("jwk (CVE-2018-0114)", map[string]any{"jwk": foreign, "kid": "evil"}, CodeEmbeddedKey),
 		forged("jwk is null", map[string]any{"jwk": json.RawMessage("null")}, CodeEmbeddedKey),
 		forged("x5c", map[string]any{"x5c": []string{"MIIB"}}, CodeEmbeddedKey),
-		withHeader("jku with a good signature", map[string]any{"jku": evil}, CodeEmbeddedKey),
-		withHeader("crit", map[string]any{"crit": []string{"exp"}, "exp": 1}, CodeCritical),
-		withHeader("crit empty", map[string]any{"crit": []string{}}, CodeCritical),
-		withHeader("b64 false", map[string]any{"b64": false}, CodeCritical),
-		withHeader("b64 false and crit", map[string]any{"b64": false, "crit": []string{"b64"}}, CodeCritical),
-		withHeader("zip", map[string]any{"zip": "DEF"}, CodeEncrypted),
-		withHeader("enc", map[string]any{"enc": "A256GCM"}, CodeEncrypted),
-		withHeader("cty JWT", map[string]any{"cty": "JWT"}, CodeType),
-		withHeader("kid is a number", map[string]any{"kid": 1}, CodeMalformed),
-		withHeader("kid is an object", map[string]any{"kid": map[string]any{"$ne": ""}}, CodeMalformed),
-		withHeader("kid is long", map[string]any{"kid": strings.Repeat("p", 257)}, CodeUnknownKey),
-		withHeader("kid in other case", map[string]any{"kid": "P256"}, CodeUnknownKey),
-		withHeader("typ of an ID token", map[string]any{"typ": "JWT"}, CodeType),
-		withHeader("typ missing", map[string]any{"typ": nil}, CodeType),
-		withHeader("typ of a logout token", map[string]any{"typ": "logout+jwt"}, CodeType),
-		withHeader("typ of a DPoP proof", map[string]any{"typ": "dpop+jwt"}, CodeType),
-		withHeader("typ with a parameter", map[string]any{"typ": "at+jwt; v=1"}, CodeType),
+		f.withHeader("jku with a good signature", map[string]any{"jku": evil}, CodeEmbeddedKey),
+		f.withHeader("crit", map[string]any{"crit": []string{"exp"}, "exp": 1}, CodeCritical),
+		f.withHeader("crit empty", map[string]any{"crit": []string{}}, CodeCritical),
+		f.withHeader("b64 false", map[string]any{"b64": false}, CodeCritical),
+		f.withHeader("b64 false and crit", map[string]any{"b64": false, "crit": []string{"b64"}}, CodeCritical),
+		f.withHeader("zip", map[string]any{"zip": "DEF"}, CodeEncrypted),
+		f.withHeader("enc", map[string]any{"enc": "A256GCM"}, CodeEncrypted),
+		f.withHeader("cty JWT", map[string]any{"cty": "JWT"}, CodeType),
+		f.withHeader("kid is a number", map[string]any{"kid": 1}, CodeMalformed),
+		f.withHeader("kid is an object", map[string]any{"kid": map[string]any{"$ne": ""}}, CodeMalformed),
+		f.withHeader("kid is long", map[string]any{"kid": strings.Repeat("p", 257)}, CodeUnknownKey),
+		f.withHeader("kid in other case", map[string]any{"kid": "P256"}, CodeUnknownKey),
+		f.withHeader("typ of an ID token", map[string]any{"typ": "JWT"}, CodeType),
+		f.withHeader("typ missing", map[string]any{"typ": nil}, CodeType),
+		f.withHeader("typ of a logout token", map[string]any{"typ": "logout+jwt"}, CodeType),
+		f.withHeader("typ of a DPoP proof", map[string]any{"typ": "dpop+jwt"}, CodeType),
+		f.withHeader("typ with a parameter", map[string]any{"typ": "at+jwt; v=1"}, CodeType),
 	}
 	for _, kid := range []string{
 		"../../../../dev/null", "/dev/null", "/proc/sys/kernel/randomize_va_space", `..\..\windows\win.ini`,
@@ -187,9 +219,9 @@ func headerAttacks(evil string) []attack {
 }
 
 // signatureAttacks forge or bend signatures.
-func signatureAttacks() []attack {
+func (f forge) signatureAttacks() []attack {
 	k := keysOnce()
-	good := goodToken()
+	good := f.good()
 	text := good[:strings.LastIndexByte(good, '.')]
 	n := k.p256.Params().N.Bytes()
 	with := func(name string, signature []byte) attack {
@@ -213,20 +245,20 @@ func signatureAttacks() []attack {
 		with("of another key", must(gojwt.SigningMethodES256.Sign(text, k.foreign))),
 		with("of another token", must(gojwt.SigningMethodES256.Sign(text+"A", k.p256))),
 	}
-	claims := must(json.Marshal(claimsWith(map[string]any{"sub": "admin"})))
+	claims := must(json.Marshal(f.claims(map[string]any{"sub": "admin"})))
 	parts := strings.Split(good, ".")
 	out = append(out, attack{"payload exchanged", "Bearer " + parts[0] + "." + b64(claims) + "." + parts[2], CodeSignature})
 	salted := gojwt.SigningMethodRSAPSS{
 		SigningMethodRSA: gojwt.SigningMethodPS256.SigningMethodRSA, Options: &rsa.PSSOptions{SaltLength: 8},
 	}
-	header := must(json.Marshal(headerWith(map[string]any{"alg": "PS256", "kid": "rsa"})))
-	out = append(out, attack{"PSS with a short salt", "Bearer " + signRaw(&salted, k.rsa, header, must(json.Marshal(claimsWith(nil)))), CodeSignature})
-	header = must(json.Marshal(headerWith(map[string]any{"alg": "RS256", "kid": "rsa"})))
+	header := must(json.Marshal(f.header(map[string]any{"alg": "PS256", "kid": "rsa"})))
+	out = append(out, attack{"PSS with a short salt", "Bearer " + signRaw(&salted, k.rsa, header, must(json.Marshal(f.claims(nil)))), CodeSignature})
+	header = must(json.Marshal(f.header(map[string]any{"alg": "RS256", "kid": "rsa"})))
 	text = b64(header) + "." + b64(claims)
 	for name, s := range map[string][]byte{"RSA zero": make([]byte, 256), "RSA one": append(make([]byte, 255), 1), "RSA modulus": k.rsa.N.Bytes(), "RSA empty": {}} {
 		out = append(out, signedAs(name, text, s))
 	}
-	header = must(json.Marshal(headerWith(map[string]any{"alg": "EdDSA", "kid": "ed"})))
+	header = must(json.Marshal(f.header(map[string]any{"alg": "EdDSA", "kid": "ed"})))
 	text = b64(header) + "." + b64(claims)
 	for name, s := range map[string][]byte{"Ed25519 zero": make([]byte, 64), "Ed25519 short": make([]byte, 63), "Ed25519 empty": {}} {
 		out = append(out, signedAs(name, text, s))
@@ -240,8 +272,8 @@ func signedAs(name, text string, signature []byte) attack {
 }
 
 // shapeAttacks bend the compact form and its encoding.
-func shapeAttacks() []attack {
-	good := goodToken()
+func (f forge) shapeAttacks() []attack {
+	good := f.good()
 	p := strings.Split(good, ".")
 	other := base64.StdEncoding.EncodeToString
 	last := good[len(good)-1]
@@ -252,7 +284,7 @@ func shapeAttacks() []attack {
 		"padding": good + "=", "padding within": p[0] + "=." + p[1] + "." + p[2], "line break": p[0] + ".\n" + p[1] + "." + p[2],
 		"carriage return": p[0] + ".\r" + p[1] + "." + p[2], "space within": p[0] + ". " + p[1] + "." + p[2], "space after": good + " ",
 		"tab before": "\t" + good, "comma": good + "," + good, "quoted": `"` + good + `"`, "NUL": good + "\x00",
-		"other spelling of the last byte": spelling, "standard base64": other([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"~~~???"}`)) + "." + p[1] + "." + p[2],
+		"other spelling of the last byte": spelling, "standard base64": other([]byte(`{"alg":"ES256","typ":"`+f.typ+`","kid":"~~~???"}`)) + "." + p[1] + "." + p[2],
 		"full-width dot": p[0] + "．" + p[1] + "．" + p[2], "zero-width space": p[0] + ".\u200b" + p[1] + "." + p[2],
 		"percent": strings.Replace(good, ".", "%2E", 1), "JSON form": `{"payload":"` + p[1] + `","signatures":[]}`,
 		"not base64": "a.b.c", "length of one": p[0] + "." + p[1] + ".A",
@@ -261,7 +293,7 @@ func shapeAttacks() []attack {
 		{"JWE", "Bearer " + good + ".AA.AA", CodeEncrypted},
 		{"JWE dots", "Bearer ....", CodeEncrypted},
 		{"huge", "Bearer " + good + strings.Repeat("A", 8<<10), CodeTooLarge},
-		withClaims("huge but well signed", map[string]any{"x": strings.Repeat("x", 8<<10)}, CodeTooLarge),
+		f.withClaims("huge but well signed", map[string]any{"x": strings.Repeat("x", 8<<10)}, CodeTooLarge),
 	}
 	for name, token := range malformed {
 		out = append(out, attack{name, "Bearer " + token, CodeMalformed})
@@ -275,109 +307,109 @@ func spell(c byte) int {
 }
 
 // jsonAttacks make two readers see different claims, or one reader work too much.
-func jsonAttacks() []attack {
+func (f forge) jsonAttacks() []attack {
 	k := keysOnce()
-	rest := strings.TrimPrefix(string(must(json.Marshal(claimsWith(nil)))), "{")
+	rest := strings.TrimPrefix(string(must(json.Marshal(f.claims(nil)))), "{")
 	headed := func(name, header, code string) attack {
-		return attack{name, "Bearer " + signRaw(gojwt.SigningMethodES256, k.p256, []byte(header), must(json.Marshal(claimsWith(nil)))), code}
+		return attack{name, "Bearer " + signRaw(gojwt.SigningMethodES256, k.p256, []byte(header), must(json.Marshal(f.claims(nil)))), code}
 	}
 	nested := `{"alg":"none"}`
 	return []attack{
-		withPayload("sub twice", `{"sub":"admin",`+rest, CodeDuplicateName),
-		withPayload("sub twice, once escaped", `{"\u0073ub":"admin",`+rest, CodeDuplicateName),
-		withPayload("exp twice", `{"exp":99999999999,`+rest, CodeDuplicateName),
-		withPayload("twice within", `{"realm":{"roles":[],"roles":["admin"]},`+rest, CodeDuplicateName),
-		withPayload("twice within a list", `{"x":[[{"a":1,"a":2}]],`+rest, CodeDuplicateName),
-		headed("alg twice", `{"alg":"none","alg":"ES256","typ":"at+jwt","kid":"p256"}`, CodeDuplicateName),
-		headed("alg twice the other way", `{"alg":"ES256","typ":"at+jwt","kid":"p256","alg":"none"}`, CodeDuplicateName),
+		f.withPayload("sub twice", `{"sub":"admin",`+rest, CodeDuplicateName),
+		f.withPayload("sub twice, once escaped", `{"\u0073ub":"admin",`+rest, CodeDuplicateName),
+		f.withPayload("exp twice", `{"exp":99999999999,`+rest, CodeDuplicateName),
+		f.withPayload("twice within", `{"realm":{"roles":[],"roles":["admin"]},`+rest, CodeDuplicateName),
+		f.withPayload("twice within a list", `{"x":[[{"a":1,"a":2}]],`+rest, CodeDuplicateName),
+		headed("alg twice", `{"alg":"none","alg":"ES256","typ":"`+f.typ+`","kid":"p256"}`, CodeDuplicateName),
+		headed("alg twice the other way", `{"alg":"ES256","typ":"`+f.typ+`","kid":"p256","alg":"none"}`, CodeDuplicateName),
 		headed("header is a list", `["ES256"]`, CodeMalformed),
 		headed("header is cut", `{"alg":"ES256"`, CodeMalformed),
-		headed("header with more", `{"alg":"ES256","typ":"at+jwt","kid":"p256"}{}`, CodeMalformed),
-		headed("header with byte order mark", "\ufeff"+`{"alg":"ES256","typ":"at+jwt","kid":"p256"}`, CodeMalformed),
-		withPayload("payload is a token", b64([]byte(nested))+".e30.", CodeMalformed),
-		withPayload("payload is a string", `"eyJhbGciOiJub25lIn0.e30."`, CodeMalformed),
-		withPayload("payload is null", `null`, CodeMalformed),
-		withPayload("payload is empty", ` `, CodeMalformed),
-		withPayload("two payloads", `{`+rest+`{"sub":"admin"}`, CodeMalformed),
-		withPayload("comment", `{/*x*/`+rest, CodeMalformed),
-		withPayload("trailing comma", `{"x":[1,],`+rest, CodeMalformed),
-		withPayload("single quotes", `{'x':1,`+rest, CodeMalformed),
-		withPayload("bad UTF-8", "{\"x\":\"\xff\","+rest, CodeMalformed),
-		withPayload("overlong UTF-8", "{\"x\":\"\xc0\xaf\","+rest, CodeMalformed),
-		withPayload("lone surrogate", `{"x":"\ud800",`+rest, CodeMalformed),
-		withPayload("reversed surrogates", `{"x":"\udc00\ud800",`+rest, CodeMalformed),
-		withPayload("control character", "{\"x\":\"a\nb\","+rest, CodeMalformed),
-		withPayload("NaN", `{"x":NaN,`+rest, CodeMalformed),
-		withPayload("leading zero", `{"x":01,`+rest, CodeMalformed),
-		withPayload("number beyond floating point", `{"x":1e999,`+rest, CodeMalformed),
-		withPayload("deep", `{"x":`+strings.Repeat("[", 9)+strings.Repeat("]", 9)+`,`+rest, CodeMalformed),
-		withPayload("deep objects", `{"x":`+strings.Repeat(`{"a":`, 300)+"1"+strings.Repeat("}", 300)+`,`+rest, CodeMalformed),
-		withPayload("wide", `{"x":[`+strings.Repeat("1,", 1100)+`1],`+rest, CodeMalformed),
+		headed("header with more", `{"alg":"ES256","typ":"`+f.typ+`","kid":"p256"}{}`, CodeMalformed),
+		headed("header with byte order mark", "\ufeff"+`{"alg":"ES256","typ":"`+f.typ+`","kid":"p256"}`, CodeMalformed),
+		f.withPayload("payload is a token", b64([]byte(nested))+".e30.", CodeMalformed),
+		f.withPayload("payload is a string", `"eyJhbGciOiJub25lIn0.e30."`, CodeMalformed),
+		f.withPayload("payload is null", `null`, CodeMalformed),
+		f.withPayload("payload is empty", ` `, CodeMalformed),
+		f.withPayload("two payloads", `{`+rest+`{"sub":"admin"}`, CodeMalformed),
+		f.withPayload("comment", `{/*x*/`+rest, CodeMalformed),
+		f.withPayload("trailing comma", `{"x":[1,],`+rest, CodeMalformed),
+		f.withPayload("single quotes", `{'x':1,`+rest, CodeMalformed),
+		f.withPayload("bad UTF-8", "{\"x\":\"\xff\","+rest, CodeMalformed),
+		f.withPayload("overlong UTF-8", "{\"x\":\"\xc0\xaf\","+rest, CodeMalformed),
+		f.withPayload("lone surrogate", `{"x":"\ud800",`+rest, CodeMalformed),
+		f.withPayload("reversed surrogates", `{"x":"\udc00\ud800",`+rest, CodeMalformed),
+		f.withPayload("control character", "{\"x\":\"a\nb\","+rest, CodeMalformed),
+		f.withPayload("NaN", `{"x":NaN,`+rest, CodeMalformed),
+		f.withPayload("leading zero", `{"x":01,`+rest, CodeMalformed),
+		f.withPayload("number beyond floating point", `{"x":1e999,`+rest, CodeMalformed),
+		f.withPayload("deep", `{"x":`+strings.Repeat("[", 9)+strings.Repeat("]", 9)+`,`+rest, CodeMalformed),
+		f.withPayload("deep objects", `{"x":`+strings.Repeat(`{"a":`, 300)+"1"+strings.Repeat("}", 300)+`,`+rest, CodeMalformed),
+		f.withPayload("wide", `{"x":[`+strings.Repeat("1,", 1100)+`1],`+rest, CodeMalformed),
 	}
 }
 
 // claimAttacks are well-signed tokens that are not for us.
-func claimAttacks() []attack {
+func (f forge) claimAttacks() []attack {
 	k := keysOnce()
-	cross := signRaw(gojwt.SigningMethodES256, k.foreign, must(json.Marshal(headerWith(nil))), must(json.Marshal(claimsWith(nil))))
-	partner := signRaw(gojwt.SigningMethodES256, k.foreign, must(json.Marshal(headerWith(nil))),
-		must(json.Marshal(claimsWith(map[string]any{"iss": "https://partner.example"}))))
+	cross := signRaw(gojwt.SigningMethodES256, k.foreign, must(json.Marshal(f.header(nil))), must(json.Marshal(f.claims(nil))))
+	partner := signRaw(gojwt.SigningMethodES256, k.foreign, must(json.Marshal(f.header(nil))),
+		must(json.Marshal(f.claims(map[string]any{"iss": "https://partner.example"}))))
 	return []attack{
 		{"issuer of one provider, key of another", "Bearer " + cross, CodeSignature},
 		{"provider that the route does not accept", "Bearer " + partner, CodeWrongIssuer},
-		withClaims("iss of the other provider", map[string]any{"iss": "https://partner.example"}, CodeSignature),
-		withClaims("iss missing", map[string]any{"iss": nil}, CodeMissingClaim),
-		withClaims("iss with a slash", map[string]any{"iss": testIssuer + "/"}, CodeWrongIssuer),
-		withClaims("iss in capitals", map[string]any{"iss": strings.ToUpper(testIssuer)}, CodeWrongIssuer),
-		withClaims("iss longer", map[string]any{"iss": testIssuer + ".evil.example"}, CodeWrongIssuer),
-		withClaims("iss empty", map[string]any{"iss": ""}, CodeWrongIssuer),
-		withClaims("iss is a list", map[string]any{"iss": []string{testIssuer}}, CodeMissingClaim),
-		withClaims("iss of development", map[string]any{"iss": model.DevelopmentIssuer}, CodeWrongIssuer),
-		withClaims("aud missing", map[string]any{"aud": nil}, CodeMissingClaim),
-		withClaims("aud empty", map[string]any{"aud": []string{}}, CodeMissingClaim),
-		withClaims("aud of another", map[string]any{"aud": "https://elsewhere.example"}, CodeWrongAudience),
-		withClaims("aud longer", map[string]any{"aud": testAudience + "/admin"}, CodeWrongAudience),
-		withClaims("aud shorter", map[string]any{"aud": "https://api.shop"}, CodeWrongAudience),
-		withClaims("aud in one string", map[string]any{"aud": testAudience + " https://x"}, CodeWrongAudience),
-		withClaims("aud is a number", map[string]any{"aud": 1}, CodeWrongClaim),
-		withClaims("aud holds a number", map[string]any{"aud": []any{testAudience, 1}}, CodeWrongClaim),
-		withClaims("aud is an object", map[string]any{"aud": map[string]any{testAudience: true}}, CodeWrongClaim),
-		withClaims("sub missing", map[string]any{"sub": nil}, CodeMissingClaim),
-		withClaims("sub empty", map[string]any{"sub": ""}, CodeMissingClaim),
-		withClaims("sub is a number", map[string]any{"sub": 1}, CodeWrongClaim),
-		withClaims("sub with a line break", map[string]any{"sub": "user-1\r\nX-Admin: 1"}, CodeMalformed),
-		withClaims("sub with NUL", map[string]any{"sub": "admin\x00user"}, CodeMalformed),
-		withClaims("sub is long", map[string]any{"sub": strings.Repeat("u", 513)}, CodeMalformed),
-		withClaims("scope is an object", map[string]any{"scope": map[string]any{}}, CodeWrongClaim),
-		withClaims("declared string is a number", map[string]any{"tenant": 1}, CodeWrongClaim),
-		withClaims("declared long is a string", map[string]any{"level": "3"}, CodeWrongClaim),
-		withClaims("declared long has a fraction", map[string]any{"level": 3.5}, CodeWrongClaim),
-		withPayload("declared long is too long", strings.Replace(string(must(json.Marshal(claimsWith(map[string]any{"level": 1})))), `"level":1`, `"level":9223372036854775808`, 1), CodeWrongClaim),
-		withClaims("declared bool is a string", map[string]any{"staff": "true"}, CodeWrongClaim),
-		withClaims("declared set holds a number", map[string]any{"groups": []any{1}}, CodeWrongClaim),
+		f.withClaims("iss of the other provider", map[string]any{"iss": "https://partner.example"}, CodeSignature),
+		f.withClaims("iss missing", map[string]any{"iss": nil}, CodeMissingClaim),
+		f.withClaims("iss with a slash", map[string]any{"iss": f.issuer + "/"}, CodeWrongIssuer),
+		f.withClaims("iss in capitals", map[string]any{"iss": strings.ToUpper(f.issuer)}, CodeWrongIssuer),
+		f.withClaims("iss longer", map[string]any{"iss": f.issuer + ".evil.example"}, CodeWrongIssuer),
+		f.withClaims("iss empty", map[string]any{"iss": ""}, CodeWrongIssuer),
+		f.withClaims("iss is a list", map[string]any{"iss": []string{f.issuer}}, CodeMissingClaim),
+		f.withClaims("iss of development", map[string]any{"iss": model.DevelopmentIssuer}, CodeWrongIssuer),
+		f.withClaims("aud missing", map[string]any{"aud": nil}, CodeMissingClaim),
+		f.withClaims("aud empty", map[string]any{"aud": []string{}}, CodeMissingClaim),
+		f.withClaims("aud of another", map[string]any{"aud": "https://elsewhere.example"}, CodeWrongAudience),
+		f.withClaims("aud longer", map[string]any{"aud": f.audience + "/admin"}, CodeWrongAudience),
+		f.withClaims("aud shorter", map[string]any{"aud": "https://api.shop"}, CodeWrongAudience),
+		f.withClaims("aud in one string", map[string]any{"aud": f.audience + " https://x"}, CodeWrongAudience),
+		f.withClaims("aud is a number", map[string]any{"aud": 1}, CodeWrongClaim),
+		f.withClaims("aud holds a number", map[string]any{"aud": []any{f.audience, 1}}, CodeWrongClaim),
+		f.withClaims("aud is an object", map[string]any{"aud": map[string]any{f.audience: true}}, CodeWrongClaim),
+		f.withClaims("sub missing", map[string]any{"sub": nil}, CodeMissingClaim),
+		f.withClaims("sub empty", map[string]any{"sub": ""}, CodeMissingClaim),
+		f.withClaims("sub is a number", map[string]any{"sub": 1}, CodeWrongClaim),
+		f.withClaims("sub with a line break", map[string]any{"sub": "user-1\r\nX-Admin: 1"}, CodeMalformed),
+		f.withClaims("sub with NUL", map[string]any{"sub": "admin\x00user"}, CodeMalformed),
+		f.withClaims("sub is long", map[string]any{"sub": strings.Repeat("u", 513)}, CodeMalformed),
+		f.withClaims("scope is an object", map[string]any{"scope": map[string]any{}}, CodeWrongClaim),
+		f.withClaims("declared string is a number", f.declared(map[string]any{"tenant": 1}), CodeWrongClaim),
+		f.withClaims("declared long is a string", f.declared(map[string]any{"level": "3"}), CodeWrongClaim),
+		f.withClaims("declared long has a fraction", f.declared(map[string]any{"level": 3.5}), CodeWrongClaim),
+		f.withPayload("declared long is too long", strings.Replace(string(must(json.Marshal(f.claims(f.declared(map[string]any{"level": 1}))))), `"level":1`, `"level":9223372036854775808`, 1), CodeWrongClaim),
+		f.withClaims("declared bool is a string", f.declared(map[string]any{"staff": "true"}), CodeWrongClaim),
+		f.withClaims("declared set holds a number", f.declared(map[string]any{"groups": []any{1}}), CodeWrongClaim),
 	}
 }
 
 // timeAttacks bend the dates.
-func timeAttacks() []attack {
+func (f forge) timeAttacks() []attack {
 	now := testNow().Unix()
 	out := []attack{
-		withClaims("expired", map[string]any{"exp": now - 3600, "iat": now - 7200}, CodeExpired),
-		withClaims("expired at the edge of the skew", map[string]any{"exp": now - 30}, CodeExpired),
-		withClaims("expired by a fraction", map[string]any{"exp": float64(now) - 30 + 0.5}, CodeExpired),
-		withClaims("exp missing", map[string]any{"exp": nil}, CodeMissingClaim),
-		withClaims("exp zero", map[string]any{"exp": 0}, CodeExpired),
-		withClaims("not yet", map[string]any{"nbf": now + 31}, CodeNotYet),
-		withClaims("issued in the future", map[string]any{"iat": now + 31}, CodeNotYet),
-		withClaims("ends before it begins", map[string]any{"exp": now - 20, "nbf": now}, CodeMalformed),
-		withClaims("exp is a string", map[string]any{"exp": fmt.Sprint(now + 600)}, CodeWrongClaim),
-		withClaims("exp is null", map[string]any{"exp": json.RawMessage("null")}, CodeWrongClaim),
-		withClaims("exp is true", map[string]any{"exp": true}, CodeWrongClaim),
-		withClaims("nbf is a list", map[string]any{"nbf": []int{1}}, CodeWrongClaim),
-		withClaims("exp is an RFC 3339 date", map[string]any{"exp": testNow().Add(time.Hour)}, CodeWrongClaim),
+		f.withClaims("expired", map[string]any{"exp": now - 3600, "iat": now - 7200}, CodeExpired),
+		f.withClaims("expired at the edge of the skew", map[string]any{"exp": now - 30}, CodeExpired),
+		f.withClaims("expired by a fraction", map[string]any{"exp": float64(now) - 30 + 0.5}, CodeExpired),
+		f.withClaims("exp missing", map[string]any{"exp": nil}, CodeMissingClaim),
+		f.withClaims("exp zero", map[string]any{"exp": 0}, CodeExpired),
+		f.withClaims("not yet", map[string]any{"nbf": now + 31}, CodeNotYet),
+		f.withClaims("issued in the future", map[string]any{"iat": now + 31}, CodeNotYet),
+		f.withClaims("ends before it begins", map[string]any{"exp": now - 20, "nbf": now}, CodeMalformed),
+		f.withClaims("exp is a string", map[string]any{"exp": fmt.Sprint(now + 600)}, CodeWrongClaim),
+		f.withClaims("exp is null", map[string]any{"exp": json.RawMessage("null")}, CodeWrongClaim),
+		f.withClaims("exp is true", map[string]any{"exp": true}, CodeWrongClaim),
+		f.withClaims("nbf is a list", map[string]any{"nbf": []int{1}}, CodeWrongClaim),
+		f.withClaims("exp is an RFC 3339 date", map[string]any{"exp": testNow().Add(time.Hour)}, CodeWrongClaim),
 	}
 	for _, exp := range []string{"1e10", "9e18", "1e300", "-1", "-0.5", "253402300800", "9223372036854775807", "9223372036854775808", "18446744073709551616", "1.5e10", "99999999999999999999999999"} {
-		out = append(out, withClaims("exp "+exp, map[string]any{"exp": json.RawMessage(exp)}, CodeMalformed))
+		out = append(out, f.withClaims("exp "+exp, map[string]any{"exp": json.RawMessage(exp)}, CodeMalformed))
 	}
 	return out
 }

@@ -150,7 +150,7 @@ func (p *provider) user(c claimSet, expires time.Time) (*proxy.User, error) {
 	if u.Scopes, err = c.scopes(); err != nil {
 		return nil, err
 	}
-	u.Claims, err = p.declared(c)
+	u.Claims, err = declared(c, p.claimNames, p.claims)
 	return u, err
 }
 
@@ -177,19 +177,19 @@ func (c claimSet) scopes() ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// declared keeps the claims that the provider declares. One of another type than declared refuses the token:
-// left out, it could silence a policy that forbids.
-func (p *provider) declared(c claimSet) (map[string]any, error) {
-	if len(p.claimNames) == 0 {
+// declared keeps the claims of these names, which a provider declares, with their types. One of another type than
+// declared refuses the token: left out, it could silence a policy that forbids.
+func declared(c claimSet, names []string, types map[string]string) (map[string]any, error) {
+	if len(names) == 0 {
 		return nil, nil
 	}
-	out := make(map[string]any, len(p.claimNames))
-	for _, name := range p.claimNames {
+	out := make(map[string]any, len(names))
+	for _, name := range names {
 		raw, ok := lookup(c, name)
 		if !ok || raw == nil {
 			continue
 		}
-		v, ok := convert(raw, p.claims[name])
+		v, ok := convert(raw, types[name])
 		if !ok {
 			return nil, refuse(CodeWrongClaim, "a claim is not of its declared type: "+name)
 		}

@@ -133,6 +133,12 @@ func claimsWith(changes map[string]any) map[string]any {
 		"iss": testIssuer, "sub": "user-1", "aud": testAudience, "iat": now - 10, "exp": now + 600,
 		"jti": "t-1", "client_id": "web", "roles": []string{"admin"}, "scope": "orders:write orders:read",
 	}
+	return merged(out, changes)
+}
+
+// merged returns a copy of base with changes; a nil value removes one.
+func merged(base, changes map[string]any) map[string]any {
+	out := maps.Clone(base)
 	maps.Copy(out, changes)
 	maps.DeleteFunc(out, func(_ string, v any) bool { return v == nil })
 	return out
@@ -140,10 +146,7 @@ func claimsWith(changes map[string]any) map[string]any {
 
 // headerWith returns a good ES256 header with changes; a nil value removes one.
 func headerWith(changes map[string]any) map[string]any {
-	out := map[string]any{"alg": "ES256", "typ": "at+jwt", "kid": "p256"}
-	maps.Copy(out, changes)
-	maps.DeleteFunc(out, func(_ string, v any) bool { return v == nil })
-	return out
+	return merged(map[string]any{"alg": "ES256", "typ": "at+jwt", "kid": "p256"}, changes)
 }
 
 // signRaw signs header and payload as they are.

@@ -1,5 +1,5 @@
 // Package jwt authenticates users by JWT access tokens (RFC 9068, RFC 7519, RFC 8725) that come as bearer
-// tokens (RFC 6750). It finds who the user is and never what the user may do; it issues nothing. Signature
+// tokens (RFC 6750), and between services by the transaction tokens that the edge makes of them. It finds who the user is and never what the user may do; it issues nothing. Signature
 // algorithms are golang-jwt's, everything that surrounds them is stricter than a general library can be.
 package jwt
 

@@ -7,10 +7,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy"
 )
 
 const (
@@ -32,8 +34,11 @@ type provider struct {
 	claimNames   []string            // their names, sorted
 	accepted     []event.Reason
 
-	fixed  *keySet // keys from a file or the development issuer
-	source *source // or from the network
+	fixed  atomic.Pointer[keySet] // keys that were handed in
+	source *source                // or from the network
+
+	// read finds the user in the claims of a token that is good in every other respect.
+	read func(c claimSet, expires time.Time) (*proxy.User, error)
 }
 
 // keys returns the keys in force, nil if there are none yet.
@@ -41,7 +46,7 @@ func (p *provider) keys() *keySet {
 	if p.source != nil {
 		return p.source.keys.Load()
 	}
-	return p.fixed
+	return p.fixed.Load()
 }
 
 // newProvider compiles a provider. It returns nil without an error for a development provider where none is honoured.
@@ -64,6 +69,7 @@ func newProvider(o *Options, m *model.ResolvedProvider) (*provider, error) {
 		p.rolesClaim = defaultRoles
 	}
 	p.roles = roleTable(m.RoleMap, o.Roles)
+	p.read = p.user
 	return p, errors.Join(p.check(), p.setAlgorithms(m), p.setTypes(m.Types), p.setKeys(o, m))
 }
 
@@ -126,11 +132,9 @@ func (p *provider) setKeys(o *Options, m *model.ResolvedProvider) (err error) {
 	case !m.Development && p.issuer == model.DevelopmentIssuer:
 		return fmt.Errorf("the issuer %q is reserved for development", p.issuer)
 	case len(m.JWKS) > 0:
-		p.fixed, err = parseKeySet(m.JWKS)
-		return err
+		return p.fix(m.JWKS)
 	case m.Development && m.JWKSURL == "":
-		p.fixed, err = parseKeySet(o.DevelopmentKeys)
-		return err
+		return p.fix(o.DevelopmentKeys)
 	case m.JWKSURL != "":
 		err = checkURL(m.JWKSURL, o.LoopbackHTTP)
 	default:
@@ -147,6 +151,18 @@ func (p *provider) setKeys(o *Options, m *model.ResolvedProvider) (err error) {
 		if old.issuer == p.source.issuer && old.jwksURL == p.source.jwksURL {
 			p.source.keys.Store(old.keys.Load())
 		}
+	}
+	return nil
+}
+
+// fix takes keys that are handed in. Broken ones leave those before in force.
+func (p *provider) fix(jwks []byte) error {
+	set, err := parseKeySet(jwks)
+	if err != nil {
+		return err
+	}
+	if !set.equal(p.fixed.Load()) {
+		p.fixed.Store(set)
 	}
 	return nil
 }

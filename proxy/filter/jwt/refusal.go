@@ -28,6 +28,15 @@ const (
 	CodeWrongClaim    = "wrong-claim-type"
 )
 
+// The codes of transaction tokens, beside those above.
+const (
+	CodeTransaction          = "transaction-verified"
+	CodeNoTransaction        = "no-transaction"
+	CodeDuplicateTransaction = "duplicate-transaction"
+	CodeMisplaced            = "misplaced-transaction"
+	CodeTooLong              = "lifetime-too-long"
+)
+
 // tokenError is why a token is not accepted. Its text holds nothing of the token.
 type tokenError struct{ code, text string }
 

@@ -86,7 +86,7 @@ func (a *Authenticator) verify(ctx context.Context, token string) (*verified, er
 	if err := claims.checkAudience(p.audience); err != nil {
 		return nil, err
 	}
-	user, err := p.user(claims, expires)
+	user, err := p.read(claims, expires)
 	if err != nil {
 		return nil, err
 	}
