@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/palisade-security/palisade/app/mesh"
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
@@ -35,6 +36,7 @@ type edge struct {
 	spans    *observe.Spans
 	engine   *engine.Engine
 	builder  *gate.Builder
+	mesh     *mesh.Mesh      // nil: none declared
 	group    *errgroup.Group // everything that runs
 	ctx      context.Context //nolint:containedctx // the life of the gateway, which reloads outlive their callers in
 
@@ -43,6 +45,7 @@ type edge struct {
 	started   *model.Snapshot // the first one
 	processes []model.Process // as they were started
 	gate      *gate.Gate
+	sidecars  *mesh.Prepared // of gate
 	auth      *jwt.Authenticator
 	stopAuth  context.CancelFunc
 	listeners map[string]*listener
@@ -69,11 +72,15 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 			return nil, findings, err
 		}
 	}
-	if e.builder, err = gate.NewBuilder(); err != nil {
-		return nil, findings, err
-	}
 	if err := e.openRecords(ctx, snap); err != nil {
 		return nil, findings, err
+	}
+	with, err := e.openMesh(ctx, snap)
+	if err == nil {
+		e.builder, err = gate.NewBuilder(with...)
+	}
+	if err != nil {
+		return nil, findings, errors.Join(err, e.journal.Close())
 	}
 	e.engine = engine.New(e.recorder)
 	e.metrics = observe.NewMetrics(func() float64 { return float64(e.engine.InFlight()) })
@@ -146,6 +153,14 @@ func (e *edge) prepare(ctx context.Context, snap *model.Snapshot) ([]model.Findi
 	if err != nil {
 		return findings, err
 	}
+	if e.mesh != nil && snap.Mesh != nil {
+		sidecars, more, err := e.mesh.Prepare(ctx, snap)
+		findings = append(findings, more...)
+		if err != nil {
+			return findings, err
+		}
+		e.sidecars = sidecars
+	}
 	if e.gate == nil {
 		e.started, e.processes = snap, e.declared.Processes()
 	} else {
@@ -203,6 +218,9 @@ func (e *edge) apply(g *gate.Gate) error {
 	e.group.Go(func() error { return auth.Run(ctx) })
 	e.engine.Swap(g.Table)
 	e.builder.Applied()
+	if e.sidecars != nil {
+		e.sidecars.Apply()
+	}
 	if stop != nil {
 		stop()
 	}
@@ -232,7 +250,7 @@ func (e *edge) reload(ctx context.Context) (string, []model.Finding, error) {
 	if err := e.reloadCertificates(); err != nil {
 		return "", findings, err
 	}
-	before, auth := e.gate, e.auth
+	before, sidecars, auth := e.gate, e.sidecars, e.auth
 	if snap.Version == before.Snapshot.Version {
 		return snap.Version, findings, nil
 	}
@@ -242,7 +260,7 @@ func (e *edge) reload(ctx context.Context) (string, []model.Finding, error) {
 		err = e.apply(e.gate)
 	}
 	if err != nil {
-		e.gate, e.auth = before, auth
+		e.gate, e.sidecars, e.auth = before, sidecars, auth
 		return "", findings, err
 	}
 	return snap.Version, findings, nil

@@ -35,7 +35,18 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 	if err := e.freePorts(ctx); err != nil {
 		return err
 	}
+	stopMesh, err := e.startMesh(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopMesh()
+	for i := range specs {
+		if err := e.enclose(ctx, &specs[i]); err != nil {
+			return err
+		}
+	}
 	group := process.New(specs, process.Events{
+		Isolated: e.isolated,
 		Output: func(name, line string) {
 			fmt.Fprintf(o.Err, "%s\n", st.Paint(observe.Faint, fmt.Sprintf("%-10s | %s", name, line)))
 		},
@@ -127,11 +138,11 @@ func (e *edge) specs() ([]process.Spec, error) {
 		}
 		env = append(env, "LISTEN_ADDRESS="+u.Host)
 		for _, s := range e.gate.Snapshot.Services {
-			if slices.Contains(s.Callers, p.Service) {
+			if e.mesh == nil && slices.Contains(s.Callers, p.Service) {
 				env = append(env, variable(s.Name)+"_ADDRESS="+s.Address)
 			}
 		}
-		out = append(out, process.Spec{Name: p.Service, Command: p.Command, Dir: p.Dir, Env: env, Address: u.Host, Ready: p.Ready})
+		out = append(out, process.Spec{Name: p.Service, Command: p.Command, Build: p.Build, Dir: p.Dir, Env: env, Address: u.Host, Ready: p.Ready})
 	}
 	return out, nil
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/app/isolate"
 )
 
 // The exit codes of every verb.
@@ -25,6 +26,9 @@ const (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == isolate.Verb {
+		os.Exit(isolate.Inside(context.Background(), os.Args[2:], os.Stderr))
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -113,6 +113,7 @@ func (t *Table) unknown() *proxy.Denial {
 		return &proxy.Denial{Kind: proxy.KindForbidden, Detail: "The model declares no such call.", Reasons: []event.Reason{{Code: "call-not-declared", Text: "the service serves nobody this host and path"}}}
 	case Outbound:
 		return &proxy.Denial{Kind: proxy.KindForbidden, Detail: "The model declares no such call.", Reasons: []event.Reason{{Code: "call-not-declared", Text: "the service may call nobody with this host and path"}}}
+	case Edge:
 	}
 	return &proxy.Denial{Kind: proxy.KindNotFound, Reasons: []event.Reason{{Code: "no-route", Text: "no service exposes this host and path"}}}
 }

@@ -1,0 +1,179 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/palisade-security/palisade/app/isolate"
+	"github.com/palisade-security/palisade/app/mesh"
+	"github.com/palisade-security/palisade/app/process"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy/gate"
+)
+
+const isolationOff = "off"
+
+// openMesh prepares the identities and sidecars of a fleet that declares a mesh.
+func (e *edge) openMesh(ctx context.Context, snap *model.Snapshot) ([]gate.Option, error) {
+	if snap.Mesh == nil {
+		return nil, nil
+	}
+	if !e.development {
+		return nil, errors.New("mesh: this model gives its services identities and sidecars, which only palisade up starts so far")
+	}
+	m, err := mesh.Open(ctx, snap, mesh.Options{Folder: filepath.Join(e.state, "mesh"), Recorder: e.recorder, Log: slog.Default()})
+	if err != nil {
+		return nil, fmt.Errorf("opening the mesh: %w", err)
+	}
+	e.mesh = m
+	return []gate.Option{gate.WithReach(m.Reach)}, nil
+}
+
+// startMesh serves the sidecars until the returned function is called, which waits for their end.
+func (e *edge) startMesh(ctx context.Context) (stop func(), err error) {
+	if e.mesh == nil {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // services drain through their sidecars
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- e.mesh.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+		e.sidecars.Apply()
+	case err := <-done:
+		cancel()
+		return nil, err
+	}
+	return func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			slog.ErrorContext(ctx, "the mesh ended", "error", err)
+		}
+	}, nil
+}
+
+// socket is where a service finds another one, or would if it were declared.
+type socket struct {
+	callee string
+	at     netip.AddrPort
+}
+
+// sockets are what a service finds around it: every other one of the fleet, at a loopback address of its own. Those it
+// may not call are there too, so that the attempt is refused and recorded.
+func (e *edge) sockets(service string) ([]socket, error) {
+	var out []socket
+	for i, s := range e.gate.Snapshot.Services {
+		if s.Name == service {
+			continue
+		}
+		u, err := url.Parse(s.Address)
+		if err != nil {
+			return nil, fmt.Errorf("services.%s.address: %w", s.Name, err)
+		}
+		at := netip.AddrFrom4([4]byte{127, 1, byte(i / 250), byte(i%250 + 1)})
+		ports := []uint16{portOf(u)}
+		if u.Scheme != "tcp" && ports[0] != 80 {
+			ports = append(ports, 80)
+		}
+		for _, port := range ports {
+			out = append(out, socket{s.Name, netip.AddrPortFrom(at, port)})
+		}
+	}
+	return out, nil
+}
+
+func portOf(u *url.URL) uint16 {
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		return uint16(n)
+	}
+	if u.Scheme == "https" {
+		return 443
+	}
+	return 80
+}
+
+// enclose puts a process behind its sidecar: it finds others through it, and is found through it.
+func (e *edge) enclose(ctx context.Context, spec *process.Spec) error {
+	if e.mesh == nil {
+		return nil
+	}
+	if e.gate.Snapshot.Mesh.Isolation == isolationOff {
+		return e.encloseOpenly(ctx, spec)
+	}
+	around, err := e.sockets(spec.Name)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(e.state, "run", spec.Name)
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names only, which the service's user reads
+		return fmt.Errorf("making the folder of a service's names: %w", err)
+	}
+	spec.Isolate = &isolate.Spec{Hosts: map[string]netip.Addr{}, Folder: folder}
+	for _, s := range around {
+		spec.Isolate.Hosts[s.callee] = s.at.Addr()
+		spec.Isolate.Hosts[s.callee+model.MeshHost] = s.at.Addr()
+		spec.Isolate.Listen = append(spec.Isolate.Listen, s.at)
+	}
+	for _, s := range e.gate.Snapshot.Services {
+		if slices.Contains(s.Callers, spec.Name) {
+			spec.Env = append(spec.Env, variable(s.Name)+"_ADDRESS="+meshAddress(s.Address, s.Name))
+		}
+	}
+	return nil
+}
+
+// meshAddress is a service's address with its name in place of the host.
+func meshAddress(address, name string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	u.Host = net.JoinHostPort(name, strconv.Itoa(int(portOf(u))))
+	return u.String()
+}
+
+// isolated joins a service that is about to begin to its sidecar.
+func (e *edge) isolated(name string, pod *isolate.Pod) error {
+	around, err := e.sockets(name)
+	if err != nil {
+		return err
+	}
+	listeners := map[string][]net.Listener{}
+	for i, s := range around {
+		listeners[s.callee] = append(listeners[s.callee], pod.Listeners[i])
+	}
+	return e.mesh.Sidecar(name).Attach(pod.Dial, listeners)
+}
+
+// encloseOpenly gives a service that shares our network sockets toward the services it may call.
+func (e *edge) encloseOpenly(ctx context.Context, spec *process.Spec) error {
+	listeners := map[string][]net.Listener{}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	for _, s := range e.gate.Snapshot.Services {
+		if !slices.Contains(s.Callers, spec.Name) {
+			continue
+		}
+		ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return fmt.Errorf("opening a socket toward %q: %w", s.Name, err)
+		}
+		listeners[s.Name] = append(listeners[s.Name], ln)
+		u, err := url.Parse(s.Address)
+		if err != nil {
+			return fmt.Errorf("services.%s.address: %w", s.Name, err)
+		}
+		u.Host = ln.Addr().String()
+		spec.Env = append(spec.Env, variable(s.Name)+"_ADDRESS="+u.String())
+	}
+	return e.mesh.Sidecar(spec.Name).Attach(new(net.Dialer).DialContext, listeners)
+}
