@@ -48,6 +48,10 @@ type Input struct {
 	CrossHost bool   // accept a Host that differs from SNI
 
 	GetContent bool // accept a body on GET and HEAD
+
+	// Inside tells that the peer has proven to be a member of the mesh, or is the proxy's own service: its transaction
+	// token is kept, at most one, to be verified. From anybody else it is hearsay.
+	Inside bool
 }
 
 // h2 reports whether the request came over HTTP/2.

@@ -33,6 +33,9 @@ func cleanHeader(in *Input, out *Output, limits Limits) error {
 			return err
 		}
 		k := kindOf(f.Name)
+		if in.Inside && f.Name == transactionToken {
+			k = strict
+		}
 		if err := checkValue(f, k == strict); err != nil {
 			return err
 		}
@@ -55,6 +58,9 @@ func cleanHeader(in *Input, out *Output, limits Limits) error {
 	out.Upgrade, err = upgrade(in, hop)
 	return err
 }
+
+// transactionToken is the field of draft-ietf-oauth-transaction-tokens. Read by a service, it names the end user.
+const transactionToken = "Txn-Token"
 
 func headerTooLarge(code, text string) error {
 	return &Refusal{Code: code, Text: text, Kind: proxy.KindHeaderTooLarge}

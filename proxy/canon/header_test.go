@@ -184,3 +184,35 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 }
+
+// TestTransactionToken holds that a transaction token from outside goes no further, and that one from inside does.
+func TestTransactionToken(t *testing.T) {
+	for _, tc := range []struct {
+		header field.List
+		inside bool
+		kept   bool
+		code   string
+	}{
+		{h("Txn-Token", "a.b.c"), false, false, ""},
+		{h("txn-token", "a.b.c", "TXN-TOKEN", "a.b.c"), false, false, ""},
+		{h("txn-token", "a.b.c"), true, true, ""},
+		{h("Txn-Token", "a.b.c", "txn-token", "a.b.c"), true, false, canon.CodeHeaderDuplicate},
+		{h("Txn-Token", "a.b.\u00e9"), true, false, canon.CodeHeaderValue},
+		{h("Txn_Token", "a.b.c"), true, false, canon.CodeHeaderShadow},
+		{h("Txn_Token", "a.b.c"), false, false, canon.CodeHeaderShadow},
+		{h("Connection", "Txn-Token", "Txn-Token", "a.b.c"), true, false, canon.CodeConnection},
+		{h("X-Forwarded-User", "admin"), true, false, ""},
+	} {
+		var out canon.Output
+		err := canon.Canonicalise(request(func(in *canon.Input) { in.Header, in.Inside = tc.header, tc.inside }), &out)
+		if tc.code != "" {
+			if got := code(t, err); got != tc.code {
+				t.Errorf("%q: got %q, want %q", tc.header, got, tc.code)
+			}
+			continue
+		}
+		if err != nil || out.Header.Has("Txn-Token") != tc.kept || (len(out.Dropped) == 0) != tc.kept {
+			t.Errorf("%q, inside %v: kept %q, dropped %q, %v", tc.header, tc.inside, out.Header, out.Dropped, err)
+		}
+	}
+}
