@@ -41,6 +41,7 @@ const (
 	StageAuthorise      = "authorise"
 	StageInspect        = "inspect"
 	StageValidate       = "validate"
+	StageExchange       = "exchange"
 	StageForward        = "forward"
 	StageInspectAnswer  = "inspect-answer"
 )

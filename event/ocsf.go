@@ -92,7 +92,7 @@ func refusal(s *Stage) string {
 		return dispositionError
 	}
 	switch s.Name {
-	case StageAuthenticate, StageAuthorise:
+	case StageAuthenticate, StageAuthorise, StageExchange:
 		return dispositionUnauthorized
 	case StageCanonicalise, StageRoute, StageValidate:
 		return dispositionRejected
