@@ -41,14 +41,33 @@ func TestBackend(t *testing.T) {
 		_, _ = w.Write(append([]byte(r.URL.Path), b...))
 	})}
 	fmt.Println("listening on " + l.Addr().String())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		_ = s.Close()
+	}()
 	_ = s.Serve(l)
 }
 
 // start runs a backend and returns its address and what kills it.
 func start(t *testing.T, address string) (string, func()) {
 	t.Helper()
+	for range 20 { // somebody may have borrowed the port meanwhile
+		if at, kill := launch(t, address); at != "" {
+			return at, kill
+		}
+	}
+	t.Fatal("the backend does not listen")
+	return "", nil
+}
+
+func launch(t *testing.T, address string) (string, func()) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBackend$")
 	cmd.Env = append(os.Environ(), backendVariable+"="+address)
+	in, err := cmd.StdinPipe() // it ends with us
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +77,7 @@ func start(t *testing.T, address string) (string, func()) {
 	}
 	kill := sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
+		_ = in.Close()
 		_ = cmd.Wait()
 	})
 	t.Cleanup(kill)
@@ -66,7 +86,7 @@ func start(t *testing.T, address string) (string, func()) {
 			return at, kill
 		}
 	}
-	t.Fatal("the backend does not listen")
+	kill()
 	return "", nil
 }
 

@@ -30,8 +30,9 @@ func (t *Trust) Renew() {
 }
 
 // Recheck says that VerifyConnection decides by other rules now, as when a peer was revoked. It is asked again about
-// every connection, and those that it refuses are cut at once, whatever runs on them. Recheck returns how many.
-// Handshakes under way are checked by the new rules too.
+// every connection, and those that it refuses are cut at once, whatever runs on them: also those whose peer has shown a
+// certificate that has expired since. Recheck returns how many. Handshakes under way are checked by the new
+// rules too.
 func (t *Trust) Recheck() int {
 	if t == nil {
 		return 0

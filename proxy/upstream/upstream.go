@@ -87,7 +87,7 @@ type Options struct {
 
 	// TLS is nil for plain connections. Its ALPN protocols are replaced. Sessions are resumed only if it has
 	// VerifyConnection, the one check that runs again then (crypto/tls), and only with the certificate they
-	// began with.
+	// began with; a cache of sessions must not serve several identities.
 	TLS   *tls.Config
 	Trust *Trust // tells when connections over TLS must not be used any more; nil: never
 
