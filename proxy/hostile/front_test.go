@@ -243,17 +243,24 @@ func (f *front) serve(t *testing.T, edit func(*listen.Options)) {
 // dial opens a TLS connection that speaks proto.
 func (f *front) dial(t *testing.T, proto string) *tls.Conn {
 	t.Helper()
-	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: host, NextProtos: []string{proto}}}
-	c, err := d.DialContext(t.Context(), "tcp", f.address)
+	c, err := f.shake(t, proto)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, _ := c.(*tls.Conn)
-	if err := conn.SetDeadline(time.Now().Add(hang)); err != nil {
-		t.Fatal(err)
+	return c
+}
+
+// shake is dial for goroutines other than the test's.
+func (f *front) shake(t *testing.T, proto string) (*tls.Conn, error) {
+	t.Helper()
+	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: host, NextProtos: []string{proto}}}
+	c, err := d.DialContext(t.Context(), "tcp", f.address)
+	if err != nil {
+		return nil, err
 	}
+	conn, _ := c.(*tls.Conn)
 	t.Cleanup(func() { _ = conn.Close() })
-	return conn
+	return conn, conn.SetDeadline(time.Now().Add(hang))
 }
 
 // answer is one answer as a client reads it.
