@@ -1,0 +1,5 @@
+//go:build !unix
+
+package stream
+
+func isGone(error) bool { return false }

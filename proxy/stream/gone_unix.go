@@ -1,0 +1,11 @@
+//go:build unix
+
+package stream
+
+import (
+	"errors"
+	"syscall"
+)
+
+// isGone reports whether err says that the other end had closed the connection before.
+func isGone(err error) bool { return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.EPIPE) }
