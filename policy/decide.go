@@ -67,17 +67,12 @@ func (s *Set) DecideByRoles(method, route, workload string, signedIn bool, roles
 	case service == cedar.EntityUID{} && mc.namesUsers():
 		return Decision{}, false
 	}
-	var groups [16]cedar.EntityUID
-	principal, in := anyone, append(groups[:0], anyone)
-	switch {
-	case service != cedar.EntityUID{}:
-		principal, in = service, append(groups[:0], service)
-	case signedIn:
-		principal = cedar.EntityUID{Type: typeUser} // whom no policy asks for by name
-		in = s.principalIn(groups[:0], principal, roles)
+	user := cedar.EntityUID{}
+	if signedIn {
+		user.Type = typeUser // whom no policy asks for by name
 	}
 	var space [24]*rule
-	candidates := mc.candidates(space[:0], principal, in)
+	_, candidates := s.candidates(space[:0], mc, service, user, roles)
 	if _, some := conditional(candidates); some {
 		return Decision{}, false
 	}
@@ -114,9 +109,11 @@ func (s *Set) Between(route string) bool {
 
 // run collects the candidates in space and evaluates them. Service asks, or the user where it is empty.
 func (s *Set) run(q *Query, mc *methodCell, route *routeCells, service cedar.EntityUID, space []*rule) outcome {
-	var groups [16]cedar.EntityUID
-	principal, in := s.principal(q, service, groups[:0])
-	candidates := mc.candidates(space, principal, in)
+	user, roles := cedar.EntityUID{}, []string(nil)
+	if q.User != nil {
+		user, roles = userUID(q.User), q.User.Roles
+	}
+	principal, candidates := s.candidates(space, mc, service, user, roles)
 	want, some := conditional(candidates)
 	if !some {
 		return evaluate(candidates, nil, cedar.Request{})
@@ -125,6 +122,23 @@ func (s *Set) run(q *Query, mc *methodCell, route *routeCells, service cedar.Ent
 	return evaluate(candidates, c, cedar.Request{
 		Principal: principal, Action: mc.action, Resource: route.uid, Context: q.context(c.needs),
 	})
+}
+
+// candidates appends to dst the rules whose scope matches who asks, which is the service if there is one, else the
+// user, and that ask for no other end user. An empty user is nobody.
+func (s *Set) candidates(dst []*rule, mc *methodCell, service, user cedar.EntityUID, roles []string) (cedar.EntityUID, []*rule) {
+	none := cedar.EntityUID{}
+	var groups, one [16]cedar.EntityUID
+	var of []cedar.EntityUID // what the user is in
+	principal, in := anyone, append(one[:0], anyone)
+	if user != none {
+		of = s.principalIn(groups[:0], user, roles)
+		principal, in = user, of
+	}
+	if service != none {
+		principal, in = service, append(one[:0], service)
+	}
+	return principal, onBehalfOf(mc.candidates(dst, principal, in), of)
 }
 
 // principal returns who asks, and appends to dst all that it is in, itself first.

@@ -23,24 +23,32 @@ func TestGuide(t *testing.T) {
 		ID: "orders shop.localhost/users/{user}/orders", Service: "orders", Host: "shop.localhost",
 		Path: "/users/{user}/orders", Methods: []string{"POST"},
 	})
-	examples := 0
-	for i, part := range strings.Split(string(guide), "```cedar\n") {
-		if i == 0 {
-			continue
-		}
-		text, _, ok := strings.Cut(part, "```")
+	inside := meshed()
+	inside.Roles, inside.Routes = snap.Roles, snap.Routes
+	inside.Services[2].Serve[0].Allow = nil // the guide writes it out
+	general, between, ok := strings.Cut(string(guide), "\n## Between services\n")
+	if !ok {
+		t.Fatal("the guide says nothing of services")
+	}
+	if n := guideExamples(t, general, snap) + guideExamples(t, general+between, inside); n < 17 {
+		t.Errorf("only %d examples", n)
+	}
+}
+
+// guideExamples compiles the examples of a text one by one, so that ids may repeat, and counts them.
+func guideExamples(t *testing.T, text string, snap *model.Snapshot) int {
+	t.Helper()
+	parts := strings.Split(text, "```cedar\n")[1:]
+	for _, part := range parts {
+		example, _, ok := strings.Cut(part, "```")
 		if !ok {
 			t.Fatal("an example does not end")
 		}
-		examples++
-		// Examples are read one by one, so that ids may repeat.
 		one := *snap
-		one.Policies = []model.PolicyFile{{Name: "docs/policies.md", Text: text}}
+		one.Policies = []model.PolicyFile{{Name: "docs/policies.md", Text: example}}
 		if s, findings := Compile(&one); s == nil || len(findings) > 0 {
-			t.Errorf("%s\n%s", text, lines(findings))
+			t.Errorf("%s\n%s", example, lines(findings))
 		}
 	}
-	if examples < 6 {
-		t.Errorf("only %d examples", examples)
-	}
+	return len(parts)
 }

@@ -128,7 +128,7 @@ func (a *asker) lacks(r *rule) candidateFlip {
 		c.add(4, "method "+a.query.Method+" is not in "+what+" at "+r.position)
 	}
 	c.principal(a)
-	if r.rest != nil && (a.query.User != nil || a.route.between || !needsUser(r)) {
+	if len(r.left) > 0 && (a.query.User != nil || a.route.between || !needsUser(r)) {
 		c.conditions(a)
 	}
 	return c
@@ -210,15 +210,13 @@ func userLacks(part xast.IsNode, user *User) (cost int, change string) {
 			return 3, "pass on the transaction token of an end user"
 		}
 	case xast.NodeTypeIn:
-		groups, ok := literals(n.Right)
-		if !ok || !isUser(n.Left) || slices.ContainsFunc(groups, func(g cedar.EntityUID) bool { return g.Type != typeRole }) {
-			return 0, ""
+		var names []string
+		for _, role := range userRoles(n) {
+			names = append(names, string(role.ID))
 		}
-		names := make([]string, len(groups))
-		for i, g := range groups {
-			names[i] = string(g.ID)
+		if names != nil {
+			return 1, "the end user needs role " + strings.Join(names, " or ")
 		}
-		return 1, "the end user needs role " + strings.Join(names, " or ")
 	case xast.NodeTypeContainsAll:
 		if missing := missingScopes(n, user); len(missing) > 0 {
 			return 2, "add scope " + strings.Join(missing, " ")

@@ -18,6 +18,11 @@ type method struct {
 
 // link indexes the rules and computes the candidates of every method on every route.
 func (c *compiler) link() {
+	if c.meshed() {
+		for _, r := range c.rules {
+			r.hoistUser()
+		}
+	}
 	c.index = newIndex(c.rules)
 	c.common = c.index.ofKind(typeRoute)
 	methods := make([]method, len(c.methods))

@@ -467,11 +467,16 @@ func someCall(r *rand.Rand) *Query {
 	return q
 }
 
-// TestMeshDecisionDoesNotAllocate holds the common decision between services to no allocation at all.
+// TestMeshDecisionDoesNotAllocate holds the common decisions between services to no allocation at all: a declared caller,
+// with and without an end user who needs a role.
 func TestMeshDecisionDoesNotAllocate(t *testing.T) {
 	s := compiled(t, meshed())
+	roles := []string{"customer"}
 	if n := testing.AllocsPerRun(100, func() {
 		if d, ok := s.DecideByRoles("GET", read, webID, false, nil); !ok || !d.Allow {
+			t.Fatal("refused")
+		}
+		if d, ok := s.DecideByRoles("POST", charge, ordersID, true, roles); !ok || !d.Allow {
 			t.Fatal("refused")
 		}
 	}); n != 0 {

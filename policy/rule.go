@@ -21,9 +21,10 @@ type rule struct {
 	position string // at, as text
 	text     string
 	who      []who
+	behalf   *behalf                                  // nil: whoever the end user is
 	rest     *cedar.Policy                            // a permit with the conditions that are left; nil: none are
 	one      iter.Seq2[cedar.PolicyID, *cedar.Policy] // yields rest; made once, to spare each request the closure
-	left     []xast.IsNode                            // the same conditions, "unless" turned into "not"
+	left     []xast.IsNode                            // the conditions behind who, "unless" turned into "not"
 	needs    needs                                    // what rest reads
 	reasons  []event.Reason                           // one: this policy matched
 	grant    *model.ResolvedGrant
@@ -44,6 +45,19 @@ func newRule(id string, order int, tree *xast.Policy, at model.Position, text st
 	}
 	conditions := tree.Conditions
 	r.who, conditions = principals(tree.Principal, conditions)
+	r.left = conditionNodes(conditions)
+	r.setRest(conditions)
+	reason := event.Reason{Code: CodePermit, Text: "a policy permits this", Policy: id, Position: r.position}
+	if r.effect == cedar.Forbid {
+		reason.Code, reason.Text = CodeForbid, "a policy forbids this"
+	}
+	r.reasons = []event.Reason{reason}
+	return r
+}
+
+// setRest sets what is left to evaluate.
+func (r *rule) setRest(conditions []xast.ConditionType) {
+	r.rest, r.one, r.needs = nil, nil, 0
 	if len(conditions) > 0 {
 		r.rest = cedar.NewPolicyFromAST((*ast.Policy)(&xast.Policy{
 			Effect:    xast.EffectPermit,
@@ -51,17 +65,16 @@ func newRule(id string, order int, tree *xast.Policy, at model.Position, text st
 			Conditions: conditions,
 		}))
 		r.one = func(yield func(cedar.PolicyID, *cedar.Policy) bool) { yield("", r.rest) }
-		for _, c := range conditions {
-			r.left = append(r.left, conditionNode(c))
-		}
-		r.needs = needsOf(r.left)
+		r.needs = needsOf(conditionNodes(conditions))
 	}
-	reason := event.Reason{Code: CodePermit, Text: "a policy permits this", Policy: id, Position: r.position}
-	if r.effect == cedar.Forbid {
-		reason.Code, reason.Text = CodeForbid, "a policy forbids this"
+}
+
+func conditionNodes(conditions []xast.ConditionType) []xast.IsNode {
+	var out []xast.IsNode
+	for _, c := range conditions {
+		out = append(out, conditionNode(c))
 	}
-	r.reasons = []event.Reason{reason}
-	return r
+	return out
 }
 
 // conditionNode returns the expression that must be true for the condition to hold.
