@@ -226,6 +226,14 @@ func (a *Authority) mutateLocked(ctx context.Context, fn change) error {
 	return fmt.Errorf("changing the authority's state: %w", ErrConflict)
 }
 
+// Refresh takes over what another process has changed in the store, now rather than at the next tick of Run. It
+// rotates nothing.
+func (a *Authority) Refresh(ctx context.Context) error {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	return a.reload(ctx)
+}
+
 // reload takes over what the store holds if it is not what is in force.
 func (a *Authority) reload(ctx context.Context) error {
 	data, revision, err := a.config.Store.Load(ctx)

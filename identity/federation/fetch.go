@@ -108,6 +108,19 @@ func fetch(ctx context.Context, r *Relation, known []*spiffebundle.Bundle, web *
 	return parse(r.TrustDomain, body.Bytes())
 }
 
+// Parse reads a bundle of a trust domain as an endpoint shows it (SPIFFE Trust Domain and Bundle, section 4). It has at
+// least one root, and none that is no authority.
+func Parse(domain spiffeid.TrustDomain, data []byte) (*spiffebundle.Bundle, error) {
+	if len(data) > maxBundle {
+		return nil, fmt.Errorf("reading a bundle of %s: it is larger than %d bytes", domain, maxBundle)
+	}
+	bundle, err := parse(domain, data)
+	if err != nil {
+		return nil, fmt.Errorf("reading a bundle of %s: %w", domain, err)
+	}
+	return bundle, nil
+}
+
 // parse reads a bundle and holds that it can be used: at least one root, and none that is no authority.
 func parse(domain spiffeid.TrustDomain, data []byte) (*spiffebundle.Bundle, error) {
 	bundle, err := spiffebundle.Parse(domain, data)

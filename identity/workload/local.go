@@ -92,12 +92,7 @@ func (s *localSigner) rebuild() {
 		return
 	}
 	s.own, s.shown = own, s.federated
-	next := &Bundles{Own: own.TrustDomain(), All: map[TrustDomain]Bundle{}}
-	for _, b := range s.federated {
-		next.All[b.TrustDomain()] = bundleOf(b)
-	}
-	next.All[next.Own] = bundleOf(own)
-	s.bundles = next
+	s.bundles = BundlesOf(own, s.federated...)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -112,6 +107,16 @@ func sameBundles(a, b []*spiffebundle.Bundle) bool {
 		}
 	}
 	return true
+}
+
+// BundlesOf collects our own bundle and those federated with. Another one of our own domain does not count.
+func BundlesOf(own *spiffebundle.Bundle, federated ...*spiffebundle.Bundle) *Bundles {
+	out := &Bundles{Own: own.TrustDomain(), All: map[TrustDomain]Bundle{}}
+	for _, b := range federated {
+		out.All[b.TrustDomain()] = bundleOf(b)
+	}
+	out.All[out.Own] = bundleOf(own)
+	return out
 }
 
 func bundleOf(b *spiffebundle.Bundle) Bundle {

@@ -139,6 +139,20 @@ func (r *Renewer) ask(id ID) (*entry, *SVID, <-chan struct{}, error) {
 	return e, svid, changed, err
 }
 
+// Seed gives the Renewer an SVID from before, such as one that was kept sealed on disk. It serves until the first
+// renewal, which is due at once, succeeds or denies it. It does nothing for an id that is held already.
+func (r *Renewer) Seed(svid *SVID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done || r.entries[svid.ID] != nil {
+		return
+	}
+	e := &entry{id: svid.ID, svid: svid, expires: expiry(svid.Chain), asked: true, changed: make(chan struct{}), again: make(chan struct{}, 1)}
+	r.entries[svid.ID] = e
+	r.starts = append(r.starts, e)
+	poke(r.wake)
+}
+
 // read returns neither an SVID nor an error while the first is being made. The Renewer's lock is held.
 func (e *entry) read() (*SVID, <-chan struct{}, error) {
 	e.asked = true

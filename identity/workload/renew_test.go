@@ -226,3 +226,29 @@ func TestRenewerStops(t *testing.T) {
 		}
 	})
 }
+
+// An SVID from before serves at once, with the authority away, until it can be renewed.
+func TestSeed(t *testing.T) {
+	renewing(t, func(t *testing.T, c *ca, r *Renewer) {
+		id := service(t, c, "catalog")
+		old, _ := get(t, r, id)
+		c.set(func() { c.fail = errors.New("away") })
+		next := NewRenewer(c)
+		next.Seed(old)
+		run(t, next.Run)
+		time.Sleep(20 * time.Minute)
+		svid, changed := get(t, next, id)
+		if svid != old {
+			t.Error("it does not serve what it was given")
+		}
+		c.set(func() { c.fail = nil })
+		<-changed
+		if svid, _ := get(t, next, id); svid == old {
+			t.Error("not renewed")
+		}
+		next.Seed(old)
+		if svid, _ := get(t, next, id); svid == old {
+			t.Error("an old SVID took the place of a newer one")
+		}
+	})
+}
