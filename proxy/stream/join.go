@@ -25,7 +25,8 @@ func (l *Link) Join(near, far net.Conn) error {
 	there.run(l)
 	other.Wait()
 	w.stop()
-	l.Event.BytesIn, l.Event.BytesOut = there.moved.Load(), back.moved.Load()
+	l.Event.BytesIn += there.moved.Load() // what was looked into before is on its way already
+	l.Event.BytesOut = back.moved.Load()
 	if there.refused != nil {
 		return there.refused
 	}
