@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/app/isolate"
 	"github.com/palisade-security/palisade/token"
 )
 
@@ -30,6 +31,9 @@ var services = struct {
 }{}
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == isolate.Verb {
+		os.Exit(isolate.Inside(context.Background(), os.Args[2:], os.Stderr))
+	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	dir, err := os.MkdirTemp("", "palisade-shop-")
 	if err != nil {
@@ -102,7 +106,7 @@ func newFleet(t *testing.T, edits ...string) *fleet {
 		"rate: 300/1m, burst: 100", "rate: 1000000/1m, burst: 1000000",
 	}
 	for i, name := range []string{"web", "catalog", "orders", "payments"} {
-		pairs = append(pairs, fmt.Sprintf("127.0.0.1:910%d", i+1), f.services[i], "[go, run, ./"+name+"]", "["+filepath.Join(services.dir, name)+"]")
+		pairs = append(pairs, fmt.Sprintf("127.0.0.1:910%d", i+1), f.services[i], "build: [go, build, -o, .palisade/bin/"+name+", ./"+name+"], command: [.palisade/bin/"+name+"]", "command: ["+filepath.Join(services.dir, name)+"]")
 	}
 	for _, name := range []string{"policies/orders.cedar", "openapi/orders.yaml", "openapi/catalog.yaml"} {
 		f.write(name, read(t, filepath.Join("../examples/shop", name)))

@@ -35,7 +35,7 @@ func (e *edge) openMesh(ctx context.Context, snap *model.Snapshot) ([]gate.Optio
 		return nil, fmt.Errorf("opening the mesh: %w", err)
 	}
 	e.mesh = m
-	return []gate.Option{gate.WithReach(m.Reach)}, nil
+	return m.Options(snap), nil
 }
 
 // startMesh serves the sidecars until the returned function is called, which waits for their end.
@@ -101,14 +101,28 @@ func portOf(u *url.URL) uint16 {
 	return 80
 }
 
-// enclose puts a process behind its sidecar: it finds others through it, and is found through it.
-func (e *edge) enclose(ctx context.Context, spec *process.Spec) error {
-	if e.mesh == nil {
+// encloseAll puts every process behind its sidecar, in a network of its own where the system allows that.
+func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
+	if e.mesh == nil || len(specs) == 0 {
 		return nil
 	}
+	enclose := e.enclose
 	if e.gate.Snapshot.Mesh.Isolation == isolationOff {
-		return e.encloseOpenly(ctx, spec)
+		enclose = e.encloseOpenly
+	} else if err := isolate.Check(ctx, e.state); err != nil {
+		slog.WarnContext(ctx, "this system gives services no network of their own: whoever is on this machine reaches their ports past their sidecars", "error", err)
+		enclose = e.encloseOpenly
 	}
+	for i := range specs {
+		if err := enclose(ctx, &specs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enclose puts a process behind its sidecar: it finds others through it, and is found through it.
+func (e *edge) enclose(_ context.Context, spec *process.Spec) error {
 	around, err := e.sockets(spec.Name)
 	if err != nil {
 		return err

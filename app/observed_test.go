@@ -129,14 +129,14 @@ func TestMetrics(t *testing.T) {
 	f.do(c, "BREW", "/catalog", "")
 	var text string
 	for _, want := range []string{
-		`palisade_requests_total{method="GET",route="catalog shop.localhost/catalog",service="catalog",status="200"} 3`,
-		`palisade_requests_total{method="GET",route="",service="",status="404"} 1`,
-		`palisade_requests_total{method="other",route="",service="",status="405"} 1`,
-		`palisade_denials_total{dry_run="false",problem="unauthenticated",route="orders shop.localhost/orders",stage="authenticate"} 1`,
+		`palisade_requests_total{method="GET",route="catalog shop.localhost/catalog",service="catalog",side="edge",status="200"} 3`,
+		`palisade_requests_total{method="GET",route="",service="",side="edge",status="404"} 1`,
+		`palisade_requests_total{method="other",route="",service="",side="edge",status="405"} 1`,
+		`palisade_denials_total{dry_run="false",problem="unauthenticated",route="orders shop.localhost/orders",side="edge",stage="authenticate"} 1`,
 		`palisade_events_lost_total 0`,
 		`palisade_requests_in_flight 0`,
 		`palisade_reloads_total{result="applied"} 1`,
-		`palisade_request_duration_seconds_count{service="catalog"} 3`,
+		`palisade_request_duration_seconds_count{service="catalog",side="edge"} 3`,
 		`go_goroutines`,
 	} {
 		f.eventually(want, func() bool {

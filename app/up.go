@@ -40,10 +40,8 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 		return err
 	}
 	defer stopMesh()
-	for i := range specs {
-		if err := e.enclose(ctx, &specs[i]); err != nil {
-			return err
-		}
+	if err := e.encloseAll(ctx, specs); err != nil {
+		return err
 	}
 	group := process.New(specs, process.Events{
 		Isolated: e.isolated,

@@ -257,6 +257,9 @@ func (o *object) unmapped(e *Event) {
 	o.str(`"peer":"`, e.Peer)
 	o.str(`"tls_group":"`, e.TLSGroup)
 	o.str(`"workload":"`, e.Workload)
+	if e.Side != SideUnknown {
+		o.must(`"side":"`, e.Side.String())
+	}
 	o.flag(`"open":`, e.Open)
 	o.flag(`"dry_run":`, e.DryRun)
 	o.flag(`"drift":`, e.Drift)

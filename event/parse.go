@@ -95,6 +95,7 @@ type wireUnmapped struct {
 	Peer       string        `json:"peer"`
 	TLSGroup   string        `json:"tls_group"`
 	Workload   string        `json:"workload"`
+	Side       Side          `json:"side"`
 	Open       bool          `json:"open"`
 	DryRun     bool          `json:"dry_run"`
 	Drift      bool          `json:"drift"`
@@ -138,7 +139,7 @@ func Parse(b []byte) (*Event, error) {
 		Client: w.Source.IP + w.Source.Name, ClientPort: w.Source.Port + u.ClientPort, Peer: u.Peer,
 		TLSVersion: w.TLS.Version, TLSCipher: w.TLS.Cipher, TLSGroup: u.TLSGroup, TLSServer: w.TLS.Server,
 
-		User: w.Actor.user(), Workload: u.Workload,
+		User: w.Actor.user(), Workload: u.Workload, Side: u.Side,
 		Route: u.Route, Service: w.Destination.Service, Template: u.Template,
 
 		Open: u.Open, Allowed: w.ActionID == 1, DryRun: u.DryRun, Status: w.Response.Code,

@@ -13,6 +13,7 @@ type Event struct {
 	Fleet    string
 	Snapshot string // version of the snapshot that decided
 	Listener string
+	Side     Side // where a request was seen within the mesh; unknown: at the edge
 
 	Method    string
 	Scheme    string

@@ -23,8 +23,8 @@ func full() *event.Event {
 			Provider: "dev", Issuer: "https://issuer.example", Subject: "user-1",
 			Roles: []string{"customer", "beta"}, ClientID: "web", TokenID: "jti-1",
 		},
-		Workload: "spiffe://shop.example/web",
-		Route:    "orders-item", Service: "orders", Template: "/orders/{id}",
+		Workload: "spiffe://shop.example/web", Side: event.SideInbound,
+		Route: "orders-item", Service: "orders", Template: "/orders/{id}",
 		Open: true, Allowed: true, DryRun: true, Status: 403, Problem: "denied", Drift: true, Aborted: "client",
 		Trail: []event.Stage{
 			{Name: event.StageRoute, Outcome: event.OutcomePass, Took: 1200},

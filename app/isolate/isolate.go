@@ -115,7 +115,7 @@ func Open(ctx context.Context, conn *net.UnixConn, s *Spec) (*Pod, error) {
 // Release starts the service.
 func (p *Pod) Release(ctx context.Context) error {
 	if _, err := p.ask(ctx, &request{Op: opStart}); err != nil {
-		return fmt.Errorf("starting an isolated service: %w", err)
+		return fmt.Errorf("starting within its own network: %w", err)
 	}
 	return nil
 }

@@ -149,3 +149,12 @@ func TestPod(t *testing.T) {
 		t.Error("dialed into a namespace that is gone")
 	}
 }
+
+func TestCheck(t *testing.T) {
+	if err := Check(t.Context(), t.TempDir()); err != nil {
+		t.Error(err)
+	}
+	if err := Check(t.Context(), "/nowhere"); err == nil {
+		t.Error("names were written nowhere")
+	}
+}

@@ -19,7 +19,10 @@ import (
 	"github.com/palisade-security/palisade/keyring/kms"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy/engine"
+	"github.com/palisade-security/palisade/proxy/filter/exchange"
+	"github.com/palisade-security/palisade/proxy/filter/jwt"
 	"github.com/palisade-security/palisade/proxy/gate"
+	"github.com/palisade-security/palisade/token"
 )
 
 // Options are what a mesh stands on.
@@ -37,6 +40,7 @@ type Mesh struct {
 	source    *workload.Local
 	live      peer.Live
 	verifier  *peer.Verifier
+	users     *token.Transactions
 	places    places
 	edge      *holder
 	holders   []*holder // of all identities
@@ -91,6 +95,13 @@ func (m *Mesh) openAuthority(ctx context.Context, snap *model.Snapshot) error {
 		return err
 	}
 	m.source = workload.NewLocal(m.authority, "")
+	key, err := ring.Signer(ctx, "transactions")
+	if err != nil {
+		return err
+	}
+	if m.users, err = token.NewTransactions(snap.TrustDomain, key); err != nil {
+		return err
+	}
 	return m.trust()
 }
 
@@ -157,8 +168,13 @@ func (m *Mesh) follow(ctx context.Context) error {
 	}
 }
 
-// Reach says how the edge reaches a service: through its sidecars.
-func (m *Mesh) Reach(s *model.ResolvedService) gate.Reach { return m.reachAs(m.edge, s) }
+// reachAsEdge is how the edge reaches a service: through its sidecars.
+func (m *Mesh) reachAsEdge(s *model.ResolvedService) gate.Reach { return m.reachAs(m.edge, s) }
+
+// Options are what makes tables of the edge part of the mesh.
+func (m *Mesh) Options(snap *model.Snapshot) []gate.Option {
+	return []gate.Option{gate.WithReach(m.reachAsEdge), gate.WithExchange(exchange.New(m.issue, model.EdgeID(snap.TrustDomain), snap.Fleet))}
+}
 
 // Prepared is a snapshot compiled for every sidecar.
 type Prepared struct {
@@ -178,7 +194,11 @@ func (m *Mesh) Prepare(ctx context.Context, snap *model.Snapshot) (*Prepared, []
 			continue // it needs a restart, which whoever started the services says
 		}
 		slice := slicer.Service(name)
-		in, findings, err := s.in.builder.Build(ctx, slice, nobody{})
+		users, err := jwt.NewTransactions(jwt.TransactionOptions{Fleet: snap.Fleet, TrustDomain: snap.TrustDomain, Providers: slice.Providers, Roles: slice.Roles, JWKS: m.users.JWKS()})
+		if err != nil {
+			return nil, all, fmt.Errorf("sidecar of %q: %w", name, err)
+		}
+		in, findings, err := s.in.builder.Build(ctx, slice, users)
 		all = append(all, findings...)
 		if err != nil {
 			return nil, all, fmt.Errorf("sidecar of %q: %w", name, err)

@@ -65,19 +65,30 @@ func Line(e *event.Event, st Style) string {
 		mark, colour = "~", Warn
 	}
 	who := "-"
-	if e.User != nil {
+	switch {
+	case e.User != nil && e.Side == event.SideUnknown:
 		who = e.User.Subject
+	case e.User != nil:
+		who = serviceOf(e.Workload) + " for " + e.User.Subject
+	case e.Workload != "":
+		who = serviceOf(e.Workload)
 	}
 	target := e.Service
 	if target == "" {
 		target = "-"
+		if e.Side != event.SideUnknown {
+			target = e.Host
+		}
+	}
+	if e.Side != event.SideUnknown {
+		target += " (" + e.Side.String() + ")"
 	}
 	path := e.Path
 	if e.Query != "" {
 		path += "?" + e.Query
 	}
 	fmt.Fprintf(&b, "%s %s %-6s %s  %s → %s  %s", st.Paint(Faint, e.Time.Format(time.TimeOnly)), st.Paint(colour, fmt.Sprintf("%s %3d", mark, e.Status)),
-		e.Method, Printable(path), Printable(who), target, st.Paint(Faint, round(e.Took)))
+		e.Method, Printable(path), Printable(who), Printable(target), st.Paint(Faint, round(e.Took)))
 	if s := Refusing(e); s != nil {
 		b.WriteString("  " + st.Paint(colour, s.Name+": "+why(s)))
 		if s.DryRun {
@@ -89,6 +100,17 @@ func Line(e *event.Event, st Style) string {
 	}
 	b.WriteString("  " + st.Paint(Faint, e.ID))
 	return b.String()
+}
+
+// serviceOf is a service's name within its SPIFFE ID.
+func serviceOf(id string) string {
+	if _, name, ok := strings.Cut(id, "/service/"); ok {
+		return name
+	}
+	if _, path, ok := strings.Cut(strings.TrimPrefix(id, "spiffe://"), "/"); ok {
+		return path
+	}
+	return id
 }
 
 // Refusing returns the stage that refused, or the first that would have in dry run, or nil.

@@ -34,6 +34,7 @@ type Metrics struct {
 type series struct {
 	service, route, method string
 	status                 int
+	side                   event.Side
 }
 
 // bound are the metrics of one series.
@@ -44,14 +45,15 @@ type bound struct {
 }
 
 func (m *Metrics) of(e *event.Event) *bound {
-	key := series{e.Service, e.Route, method(e.Method), e.Status}
+	key := series{e.Service, e.Route, method(e.Method), e.Status, e.Side}
 	if b, ok := m.bound.Load(key); ok {
 		return b.(*bound) //nolint:forcetypeassert // the map holds nothing else
 	}
+	at := sideOf(key.side)
 	b := &bound{
-		requests: m.requests.WithLabelValues(key.service, key.route, key.method, strconv.Itoa(key.status)),
-		took:     m.took.WithLabelValues(key.service), upstream: m.upstream.WithLabelValues(key.service),
-		in: m.bytes.WithLabelValues(key.service, "in"), out: m.bytes.WithLabelValues(key.service, "out"),
+		requests: m.requests.WithLabelValues(key.service, key.route, key.method, strconv.Itoa(key.status), at),
+		took:     m.took.WithLabelValues(key.service, at), upstream: m.upstream.WithLabelValues(key.service, at),
+		in: m.bytes.WithLabelValues(key.service, "in", at), out: m.bytes.WithLabelValues(key.service, "out", at),
 	}
 	m.bound.Store(key, b)
 	return b
@@ -62,11 +64,11 @@ func NewMetrics(inFlight func() float64) *Metrics {
 	buckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_requests_total", Help: "Requests by route, method and status; an empty route matched none."}, []string{"service", "route", "method", "status"}),
-		denials:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_denials_total", Help: "Refusals by route, stage and problem; dry_run ones were not enforced."}, []string{"route", "stage", "problem", "dry_run"}),
-		took:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "palisade_request_duration_seconds", Help: "From the request's head to the end of the answer.", Buckets: buckets}, []string{"service"}),
-		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "palisade_upstream_duration_seconds", Help: "Until the head of the service's answer.", Buckets: buckets}, []string{"service"}),
-		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_body_bytes_total", Help: "Body bytes by service and direction."}, []string{"service", "direction"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_requests_total", Help: "Requests by route, method and status; an empty route matched none."}, []string{"service", "route", "method", "status", "side"}),
+		denials:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_denials_total", Help: "Refusals by route, stage and problem; dry_run ones were not enforced."}, []string{"route", "stage", "problem", "dry_run", "side"}),
+		took:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "palisade_request_duration_seconds", Help: "From the request's head to the end of the answer.", Buckets: buckets}, []string{"service", "side"}),
+		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "palisade_upstream_duration_seconds", Help: "Until the head of the service's answer.", Buckets: buckets}, []string{"service", "side"}),
+		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_body_bytes_total", Help: "Body bytes by service and direction."}, []string{"service", "direction", "side"}),
 		lost:     prometheus.NewCounter(prometheus.CounterOpts{Name: "palisade_events_lost_total", Help: "Events that could not be recorded."}),
 		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_reloads_total", Help: "Attempts to replace the snapshot."}, []string{"result"}),
 		snapshot: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "palisade_snapshot_info", Help: "The snapshot in force."}, []string{"version"}),
@@ -116,9 +118,17 @@ func (m *Metrics) Observe(e *event.Event) {
 	}
 	for i := range e.Trail {
 		if s := &e.Trail[i]; s.Outcome == event.OutcomeDeny || s.Outcome == event.OutcomeError {
-			m.denials.WithLabelValues(e.Route, s.Name, e.Problem, strconv.FormatBool(s.DryRun)).Inc()
+			m.denials.WithLabelValues(e.Route, s.Name, e.Problem, strconv.FormatBool(s.DryRun), sideOf(e.Side)).Inc()
 		}
 	}
+}
+
+// sideOf names where a request was seen: each hop of the mesh sees it twice, and the edge once.
+func sideOf(s event.Side) string {
+	if s == event.SideUnknown {
+		return "edge"
+	}
+	return s.String()
 }
 
 // method keeps the label bounded: anyone can send any token as a method.

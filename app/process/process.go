@@ -137,7 +137,7 @@ func (g *Group) isolated(ctx context.Context, p *proc) error {
 		return err
 	}
 	if err := p.pod.Release(ctx); err != nil {
-		return fmt.Errorf("service %q: %w", p.spec.Name, err)
+		return fmt.Errorf("starting service %q: %w", p.spec.Name, err)
 	}
 	return nil
 }

@@ -8,9 +8,14 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/palisade-security/palisade/app/isolate"
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == isolate.Verb {
+		main() // the inside of a service's network
+	}
 	testscript.Main(m, map[string]func(){
 		"palisade":     main,
 		"test-service": service,

@@ -94,6 +94,18 @@ const (
 	Outbound             // the service behind this sidecar asks others
 )
 
+// seen is the side as events name it.
+func (s Side) seen() event.Side {
+	switch s {
+	case Inbound:
+		return event.SideInbound
+	case Outbound:
+		return event.SideOutbound
+	case Edge:
+	}
+	return event.SideUnknown
+}
+
 // trusted returns the addresses whose word about the client's address is taken on a connection of w.
 func (t *Table) trusted(w *proxy.Workload) []netip.Prefix {
 	if w != nil && t.Forwarder != "" && w.SPIFFEID == t.Forwarder {

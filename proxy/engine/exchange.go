@@ -188,7 +188,7 @@ func (x *exchange) canonicalise() error {
 	in.Method, in.Target, in.Host, in.Proto, in.Header = c.Method, c.Target, c.Host, c.Proto, c.Header
 	in.TLS, in.SNI = c.Conn.Secure(), r.TLS.Server
 	in.ContentLength = c.Length
-	in.Limits = t.Limits
+	in.Limits, in.Inside = t.Limits, t.Side != Edge
 	if client, err := canon.Client(r.Peer, t.trusted(r.Workload), in.Header); err == nil {
 		r.Client = client
 	} else {

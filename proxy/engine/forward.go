@@ -111,6 +111,9 @@ func (x *exchange) interrupt() { x.call.Line.ReadBy(time.Unix(1, 0)) }
 
 func (x *exchange) noteUpstream(resp *upstream.Response) {
 	x.ev.UpstreamStatus, x.ev.UpstreamReused, x.ev.Attempts = resp.Status, resp.Reused, resp.Attempts
+	if resp.Address != "" {
+		x.ev.Upstream = resp.Address
+	}
 }
 
 func (x *exchange) forwardFailed(began time.Time, d *proxy.Denial) {

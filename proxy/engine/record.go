@@ -37,7 +37,7 @@ func (x *exchange) fill() {
 	e, r := &x.ev, &x.req
 	e.Time, e.ID, e.TraceID, e.SpanID = r.Received, r.ID, r.TraceID, x.trace.spanID()
 	e.Fleet, e.Snapshot = x.table.Fleet, x.table.Version
-	e.Listener = x.call.Conn.Listener
+	e.Listener, e.Side = x.call.Conn.Listener, x.table.Side.seen()
 	e.Method, e.Scheme, e.Host, e.Path, e.Query, e.Proto = r.Method, r.Scheme, r.Host, r.Path, r.RawQuery, r.Proto
 	if e.Path == "" && x.call.Refused == nil { // refused before it was understood: what the client sent, as it sent it
 		e.Method, e.Host = x.call.Method, x.call.Host

@@ -20,6 +20,7 @@ import (
 	"github.com/palisade-security/palisade/proxy/canon"
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/filter/authz"
+	"github.com/palisade-security/palisade/proxy/filter/exchange"
 	"github.com/palisade-security/palisade/proxy/filter/limit"
 	"github.com/palisade-security/palisade/proxy/filter/openapi"
 	"github.com/palisade-security/palisade/proxy/filter/waf"
@@ -44,6 +45,7 @@ type Gate struct {
 type Builder struct {
 	side     engine.Side
 	reach    func(s *model.ResolvedService) Reach
+	exchange *exchange.Exchange // nil: tokens from outside travel on
 	limits   *limit.Store
 	waf      *waf.Compiler
 	services map[string]*engine.Service // by everything that makes them what they are
@@ -57,9 +59,10 @@ const limitKeys = 1 << 20
 type Option func(*options)
 
 type options struct {
-	waf   waf.Options
-	side  engine.Side
-	reach func(s *model.ResolvedService) Reach
+	waf      waf.Options
+	side     engine.Side
+	reach    func(s *model.ResolvedService) Reach
+	exchange *exchange.Exchange
 }
 
 // WithWAF hands options to the compiler of inspections.
@@ -75,7 +78,7 @@ func NewBuilder(with ...Option) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{side: o.side, reach: o.reach, limits: limit.NewStore(limitKeys), waf: w, services: map[string]*engine.Service{}}, nil
+	return &Builder{side: o.side, reach: o.reach, exchange: o.exchange, limits: limit.NewStore(limitKeys), waf: w, services: map[string]*engine.Service{}}, nil
 }
 
 // ErrFindings is returned when the user's files hold mistakes; they are the findings beside it.
@@ -220,7 +223,7 @@ func (b *Builder) routes(snap *model.Snapshot, auth Authenticator, policies *pol
 }
 
 // steps is the pipeline of one route, in the order of the house.
-func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, auth Authenticator, authorise proxy.Filter, api *openapi.API) ([]engine.Step, error) {
+func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, auth Authenticator, authorise *authz.Filter, api *openapi.API) ([]engine.Step, error) {
 	byAddress, byPrincipal := limit.Compile(r.Limits, r.ID, r.Service, b.limits, nil)
 	inspect, err := b.waf.Filter(r, service)
 	if err != nil {
@@ -239,9 +242,15 @@ func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, au
 	add(event.StageLimitAddress, "limit", byAddress)
 	add(event.StageAuthenticate, "authenticate", auth.ForRoute(r))
 	add(event.StageLimitPrincipal, "limit", byPrincipal)
+	if b.side != engine.Edge && slices.Contains(r.DryRun, "authorise") {
+		add(event.StageAuthorise, "", authorise.Callers()) // who may call at all is not up for trial
+	}
 	add(event.StageAuthorise, "authorise", authorise)
 	add(event.StageInspect, "inspect", inspect)
 	add(event.StageValidate, "validate", validate)
+	if b.exchange != nil {
+		add(event.StageExchange, "", b.exchange.ForRoute(r))
+	}
 	return steps, nil
 }
 

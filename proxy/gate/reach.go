@@ -10,6 +10,7 @@ import (
 
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy/engine"
+	"github.com/palisade-security/palisade/proxy/filter/exchange"
 	"github.com/palisade-security/palisade/proxy/upstream"
 )
 
@@ -31,6 +32,9 @@ type Peers struct {
 func WithReach(reach func(s *model.ResolvedService) Reach) Option {
 	return func(all *options) { all.reach = reach }
 }
+
+// WithExchange leaves tokens from outside at the edge.
+func WithExchange(x *exchange.Exchange) Option { return func(all *options) { all.exchange = x } }
 
 // WithSide makes tables of a sidecar from the slice of its service. Without it, they are those of the edge.
 func WithSide(side engine.Side) Option { return func(all *options) { all.side = side } }

@@ -118,8 +118,17 @@ func (c *conn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	c.line.readBy(time.Now().Add(lingerTime), 0)
-	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes) // how it ends does not matter
+	end := time.Now().Add(lingerTime)
+	c.line.readBy(end, 0)
+	if n, _ := io.CopyN(io.Discard, c.nc, lingerBytes); n < lingerBytes { // how it ends does not matter
+		return
+	}
+	wait := time.NewTimer(time.Until(end)) // it sends more than anybody reads: until it has looked at the answer
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-c.ctx.Done():
+	}
 }
 
 // switching writes the head that lets the connection change its protocol.
