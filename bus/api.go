@@ -26,6 +26,8 @@ const (
 	codeNoMessage      = 10037
 	codeNoStream       = 10059
 	codeStoreFailed    = 10077 // also: the stream is full
+	codeNoMajority     = 10008 // of servers: "JetStream system temporarily unavailable"
+	codeInProcess      = 10158 // the message is stored, or not, in a moment
 	codeBatchDuplicate = 10201
 	codeBatchDisabled  = 10174
 	codeBatchPartial   = 10176
@@ -34,7 +36,7 @@ const (
 
 // passing tells whether another try may succeed: no leader now, or a server short of something.
 func (e *apiError) passing() bool {
-	return e.Status >= 500 || e.Code == codeStoreFailed || e.Code == codeBatchPartial
+	return e.Status >= 500 || e.Code == codeStoreFailed || e.Code == codeBatchPartial || e.Code == codeInProcess
 }
 
 // meaning turns what callers branch on into sentinels.
@@ -52,8 +54,7 @@ func (e *apiError) meaning() error {
 
 // libraryError turns an error of the client library into ours.
 func libraryError(err error) error {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return (&apiError{Status: api.Code, Code: int(api.ErrorCode), Text: api.Description}).meaning()
 	}
 	return err
@@ -61,6 +62,12 @@ func libraryError(err error) error {
 
 // ask sends a request to JetStream and reads its answer into out. It tries once.
 func (c *Client) ask(ctx context.Context, m *nats.Msg, out any) error {
+	err := c.askOnce(ctx, m, out)
+	c.judge(err)
+	return err
+}
+
+func (c *Client) askOnce(ctx context.Context, m *nats.Msg, out any) error {
 	answer, err := c.exchange(ctx, m)
 	if err != nil {
 		return err

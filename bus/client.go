@@ -36,6 +36,8 @@ type Client struct {
 
 	mu      sync.Mutex
 	back    chan struct{}                                // closed and replaced when the connection has come back
+	deaf    time.Time                                    // since when streams do not answer; zero: they do
+	moves   int                                          // to other servers since then
 	waiting map[string]map[*context.CancelCauseFunc]bool // by subject: exchanges that a refusal of the subject ends
 	closed  chan struct{}
 }
@@ -61,7 +63,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 		if c.nc, err = options.Connect(); err == nil {
 			break
 		}
-		if ended := pause(ctx, backoff(n, backoffMin, backoffMax)); ended != nil {
+		if ended := pause(ctx, backoff(n, backoffMax)); ended != nil {
 			return nil, fmt.Errorf("connecting to the bus: %w; last: %w", ended, err)
 		}
 	}
@@ -80,7 +82,7 @@ func (c *Client) options(o *Options) (*nats.Options, error) {
 		nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), // a server that refuses today may permit tomorrow
 		nats.ReconnectBufSize(-1), // what cannot be sent now is an error now, and tried again by whoever knows its age
-		nats.CustomReconnectDelay(func(n int) time.Duration { return backoff(n, backoffMin, 2*backoffMax) }),
+		nats.CustomReconnectDelay(func(n int) time.Duration { return backoff(n, 2*backoffMax) }),
 		nats.ReconnectHandler(func(*nats.Conn) { c.returned() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.log.Info("bus connection lost", "error", err) }),
 		nats.ErrorHandler(c.failed),

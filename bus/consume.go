@@ -51,7 +51,7 @@ func (c *Client) Consume(ctx context.Context, o ConsumeOptions, handle func(cont
 		default:
 		}
 		c.log.Warn("bus consumer begins anew", "stream", o.Stream, "consumer", o.Name, "error", err)
-		if err := pause(ctx, backoff(n, backoffMin, backoffMax)); err != nil {
+		if err := pause(ctx, backoff(n, backoffMax)); err != nil {
 			return err
 		}
 	}
@@ -111,7 +111,7 @@ func (c *Client) batch(
 	}
 	if err := within(ctx, o.Timeout, func(ctx context.Context) error { return handle(ctx, messages) }); err != nil {
 		for _, m := range raw {
-			_ = m.NakWithDelay(backoff(messages[0].Try, backoffMin, 10*backoffMax)) // without it they come after Timeout
+			_ = m.NakWithDelay(backoff(messages[0].Try, 10*backoffMax)) // without it they come after Timeout
 		}
 		return false, fmt.Errorf("handling messages: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -94,9 +95,9 @@ func (a *authority) verify(chain []*x509.Certificate) (string, error) {
 }
 
 // files writes what a nats-server needs to disk.
-func (a *authority) files(t testing.TB, dir string) (ca, cert, key string) {
+func (a *authority) files(t testing.TB, dir string, change ...func(*x509.Certificate)) (ca, cert, key string) {
 	t.Helper()
-	pair := a.issue(t, "spiffe://example/control", time.Hour)
+	pair := a.issue(t, "spiffe://example/control", time.Hour, change...)
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	must(t, err)
 	ca, cert, key = filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -169,9 +170,9 @@ func (r *rig) decided(_ context.Context, d bus.Decision) {
 func (r *rig) lastDenied() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := len(r.decisions) - 1; i >= 0; i-- {
-		if r.decisions[i].Denied != nil {
-			return r.decisions[i].Denied
+	for _, d := range slices.Backward(r.decisions) {
+		if d.Denied != nil {
+			return d.Denied
 		}
 	}
 	return nil

@@ -1,12 +1,11 @@
 package bus
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"log/slog"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"

@@ -71,8 +71,7 @@ func (c *Client) Request(ctx context.Context, subject string, data []byte) ([]by
 // refusal turns a handler's error into what the asker is told.
 func refusal(err error) *nats.Msg {
 	told := &Refusal{Code: Failed}
-	var meant *Refusal
-	if errors.As(err, &meant) {
+	if meant, ok := errors.AsType[*Refusal](err); ok {
 		told = meant
 	}
 	m := &nats.Msg{Header: nats.Header{}}

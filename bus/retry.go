@@ -12,10 +12,10 @@ import (
 
 // backoff returns how long to wait before try n (1 is the second): doubling, and between half and all of it, so that
 // clients that lost a server together do not come back together.
-func backoff(n int, least, most time.Duration) time.Duration {
+func backoff(n int, most time.Duration) time.Duration {
 	d := most
-	if n < 30 && least<<n < most {
-		d = least << n
+	if n < 30 && backoffMin<<n < most {
+		d = backoffMin << n
 	}
 	return d/2 + rand.N(d/2+1) //nolint:gosec // G404: jitter needs no secret
 }
@@ -69,7 +69,7 @@ func retry(ctx context.Context, once func(context.Context) error) error {
 		if err == nil || final(err) {
 			return err
 		}
-		if ended := pause(ctx, backoff(n, backoffMin, backoffMax)); ended != nil {
+		if ended := pause(ctx, backoff(n, backoffMax)); ended != nil {
 			return fmt.Errorf("%w; last: %w", ended, err)
 		}
 	}

@@ -132,8 +132,7 @@ func (s *service) one(ctx context.Context, m *nats.Msg, asked Asked) *nats.Msg {
 	defer cancel()
 	data, err := s.handle(ctx, asked)
 	if err != nil {
-		var meant *Refusal
-		if !errors.As(err, &meant) {
+		if _, meant := errors.AsType[*Refusal](err); !meant {
 			s.client.log.Error("bus request failed", "subject", m.Subject, "from", asked.From, "error", err)
 		}
 		return refusal(err)

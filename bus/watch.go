@@ -50,7 +50,7 @@ func (b *Bucket) Watch(ctx context.Context, pattern string, changed func([]Chang
 			n = 0
 		}
 		b.client.log.Debug("bus watch begins anew", "bucket", b.name, "pattern", pattern, "error", err)
-		if err := pause(ctx, backoff(n, backoffMin, backoffMax)); err != nil {
+		if err := pause(ctx, backoff(n, backoffMax)); err != nil {
 			return err
 		}
 	}
@@ -162,8 +162,10 @@ func (w *watch) consumer(ctx context.Context, inbox string) (pending uint64, err
 			DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
 			MaxDeliver: 1, IdleHeartbeat: heartbeat, InactiveThreshold: silence, MemoryStorage: true, Replicas: 1,
 		})
+		err = libraryError(err)
+		w.bucket.client.judge(err)
 		if err != nil {
-			return libraryError(err)
+			return err
 		}
 		pending = made.CachedInfo().NumPending
 		return nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"time"
@@ -28,12 +29,10 @@ func openPostgres(ctx context.Context, location string) (*Store, error) {
 	if err := provesItself(config); err != nil {
 		return nil, err
 	}
-	for name, value := range map[string]string{
+	maps.Copy(config.RuntimeParams, map[string]string{
 		"application_name": "palisade", "synchronous_commit": "on", "timezone": "UTC",
 		"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s",
-	} {
-		config.RuntimeParams[name] = value
-	}
+	})
 	config.ConnectTimeout = 5 * time.Second
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(postgresConnections)
@@ -105,8 +104,7 @@ func postgresAgain(err error) bool {
 // postgresLost tells of connections that broke or were never made. A transaction whose commit was not sent has done
 // nothing.
 func postgresLost(err error) bool {
-	var e *pgconn.PgError
-	if errors.As(err, &e) { // 08: connection, 57P: shut down, started up or crashed, 53300: too many clients
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok { // 08: connection, 57P: shut down, started up or crashed, 53300: too many clients
 		return strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "57P") || e.Code == "53300"
 	}
 	var dial *pgconn.ConnectError

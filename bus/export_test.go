@@ -1,0 +1,27 @@
+package bus
+
+import (
+	"context"
+)
+
+// Cluster returns who leads a stream, and whether all its replicas are up to date. For tests alone.
+func (c *Client) Cluster(ctx context.Context, stream string) (leader string, current bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	s, err := c.js.Stream(ctx, stream)
+	if err != nil {
+		return "", false, err
+	}
+	info := s.CachedInfo()
+	current = info.Cluster != nil && info.Cluster.Leader != "" && len(info.Cluster.Replicas) > 0
+	if info.Cluster == nil {
+		return "", false, nil
+	}
+	for _, r := range info.Cluster.Replicas {
+		current = current && r.Current && !r.Offline
+	}
+	return info.Cluster.Leader, current, nil
+}
+
+// BucketStream is the stream behind a bucket.
+func BucketStream(name string) string { return bucketStream + name }
