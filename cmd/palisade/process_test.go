@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,10 +10,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/palisade-security/palisade/internal/fleettest"
 )
 
 // model is a fleet of two processes, of which front calls back.
@@ -43,86 +42,35 @@ services:
 
 // up is a "palisade up" in a process of its own.
 type up struct {
-	t        *testing.T
-	dir      string
-	addrs    []string // edge, admin, front, back
-	cmd      *exec.Cmd
-	messages *log
-	done     chan struct{}
-}
-
-// log is the output of a process; it can be read meanwhile.
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	*fleettest.Fleet
+	addrs []string // edge, admin, front, back
+	cmd   *exec.Cmd
+	done  chan struct{}
 }
 
 // newUp writes the model; behaviours are those of front and back.
 func newUp(t *testing.T, front, back string) *up {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "palisade-up-") //nolint:usetesting // t.TempDir can be too long for the control socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	u := &up{t: t, dir: dir}
-	for range 4 {
-		var lc net.ListenConfig
-		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		u.addrs = append(u.addrs, ln.Addr().String())
-	}
+	u := &up{Fleet: fleettest.New(t), addrs: fleettest.FreePorts(t, 4)}
 	service, err := exec.LookPath("test-service")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(fleetModel, u.addrs[0], u.addrs[1], u.addrs[2], u.addrs[3], service, u.path("front"), u.path("back"))
-	u.write(strings.NewReplacer("${front}", front, "${back}", back).Replace(text))
+	text := fmt.Sprintf(fleetModel, u.addrs[0], u.addrs[1], u.addrs[2], u.addrs[3], service, u.Path("front"), u.Path("back"))
+	u.Write("palisade.yaml", strings.NewReplacer("${front}", front, "${back}", back).Replace(text))
 	return u
-}
-
-func (u *up) path(name string) string { return filepath.Join(u.dir, name) }
-
-func (u *up) write(model string) {
-	u.t.Helper()
-	if err := os.WriteFile(u.path("palisade.yaml"), []byte(model), 0o600); err != nil {
-		u.t.Fatal(err)
-	}
-}
-
-func (u *up) edit(from, to string) {
-	u.t.Helper()
-	b, err := os.ReadFile(u.path("palisade.yaml"))
-	if err != nil {
-		u.t.Fatal(err)
-	}
-	u.write(strings.ReplaceAll(string(b), from, to))
 }
 
 // start runs the command; it is killed at the end of the test if it runs still.
 func (u *up) start() {
-	u.t.Helper()
-	cmd := exec.Command("palisade", "up", u.dir)
-	u.messages, u.done = new(log), make(chan struct{})
-	cmd.Stdout, cmd.Stderr, cmd.Env = u.messages, u.messages, append(os.Environ(), "NO_COLOR=1")
+	u.T.Helper()
+	cmd := exec.Command("palisade", "up", u.Dir)
+	u.Messages.Reset()
+	u.done = make(chan struct{})
+	cmd.Stdout, cmd.Stderr, cmd.Env = &u.Messages, &u.Messages, append(os.Environ(), "NO_COLOR=1")
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Start(); err != nil {
-		u.t.Fatal(err)
+		u.T.Fatal(err)
 	}
 	u.cmd = cmd
 	done := u.done
@@ -130,43 +78,22 @@ func (u *up) start() {
 		defer close(done)
 		_ = cmd.Wait() // its exit code is looked at later
 	}()
-	u.t.Cleanup(func() {
+	u.T.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-done
 	})
 }
 
 func (u *up) startReady() {
-	u.t.Helper()
+	u.T.Helper()
 	u.start()
-	u.says("Ctrl-C stops everything")
-}
-
-// eventually polls until ok, or fails the test.
-func (u *up) eventually(what string, ok func() bool) {
-	u.t.Helper()
-	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			u.t.Fatalf("not in time: %s\n%s", what, u.messages)
-		case <-tick.C:
-		}
-	}
-}
-
-func (u *up) says(text string) {
-	u.t.Helper()
-	u.eventually(text, func() bool { return strings.Contains(u.messages.String(), text) })
+	u.Says("Ctrl-C stops everything")
 }
 
 // ends waits for the end and returns the exit code.
 func (u *up) ends() int {
-	u.t.Helper()
-	u.eventually("the end", func() bool {
+	u.T.Helper()
+	u.Eventually("the end", func() bool {
 		select {
 		case <-u.done:
 			return true
@@ -179,23 +106,19 @@ func (u *up) ends() int {
 
 // pid is the process id that a service left.
 func (u *up) pid(name string) int {
-	u.t.Helper()
-	b, err := os.ReadFile(u.path(name))
+	u.T.Helper()
+	n, err := strconv.Atoi(u.Read(name))
 	if err != nil {
-		u.t.Fatal(err)
-	}
-	n, err := strconv.Atoi(string(b))
-	if err != nil {
-		u.t.Fatal(err)
+		u.T.Fatal(err)
 	}
 	return n
 }
 
 // gone waits until a process is no more.
 func (u *up) gone(pids ...int) {
-	u.t.Helper()
+	u.T.Helper()
 	for _, pid := range pids {
-		u.eventually(fmt.Sprintf("process %d is gone", pid), func() bool { return !running(pid) })
+		u.Eventually(fmt.Sprintf("process %d is gone", pid), func() bool { return !running(pid) })
 	}
 }
 
@@ -210,26 +133,26 @@ func running(pid int) bool {
 }
 
 func (u *up) signal(s os.Signal) {
-	u.t.Helper()
+	u.T.Helper()
 	if err := u.cmd.Process.Signal(s); err != nil {
-		u.t.Fatal(err)
+		u.T.Fatal(err)
 	}
 }
 
 // palisade runs another verb on the same model.
 func (u *up) palisade(args ...string) (string, int) {
-	u.t.Helper()
-	cmd := exec.CommandContext(u.t.Context(), "palisade", append(args, u.dir)...)
+	u.T.Helper()
+	cmd := exec.CommandContext(u.T.Context(), "palisade", append(args, u.Dir)...)
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		u.t.Fatal(err)
+		u.T.Fatal(err)
 	}
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
 // ready asks the admin listener.
 func (u *up) ready() bool {
-	req, err := http.NewRequestWithContext(u.t.Context(), http.MethodGet, "http://"+u.addrs[1]+"/readyz", nil)
+	req, err := http.NewRequestWithContext(u.T.Context(), http.MethodGet, "http://"+u.addrs[1]+"/readyz", nil)
 	if err != nil {
 		return false
 	}
@@ -250,14 +173,14 @@ func TestInterrupt(t *testing.T) {
 			}
 			u.signal(s)
 			if code := u.ends(); code != exitOK {
-				t.Errorf("exit code %d\n%s", code, u.messages)
+				t.Errorf("exit code %d\n%s", code, &u.Messages)
 			}
 			u.gone(front, back)
-			order, err := os.ReadFile(u.path("stopped"))
+			order, err := os.ReadFile(u.Path("stopped"))
 			if err != nil || string(order) != "front\nback\n" {
 				t.Errorf("stopped in the order %q, %v", order, err)
 			}
-			if text := u.messages.String(); strings.Index(text, "back       ready") > strings.Index(text, "front      ready") {
+			if text := u.Messages.String(); strings.Index(text, "back       ready") > strings.Index(text, "front      ready") {
 				t.Errorf("started in another order:\n%s", text)
 			}
 		})
@@ -271,7 +194,7 @@ func TestDeafService(t *testing.T) {
 	front, back := u.pid("front"), u.pid("back")
 	u.signal(os.Interrupt)
 	if code := u.ends(); code != exitOK {
-		t.Errorf("exit code %d\n%s", code, u.messages)
+		t.Errorf("exit code %d\n%s", code, &u.Messages)
 	}
 	u.gone(front, back)
 }
@@ -283,8 +206,8 @@ func TestServiceFailsAtStart(t *testing.T) {
 	if code := u.ends(); code != exitError {
 		t.Errorf("exit code %d", code)
 	}
-	u.says("front      | no database")
-	u.says(`palisade: waiting for service "front" at ` + u.addrs[2])
+	u.Says("front      | no database")
+	u.Says(`palisade: waiting for service "front" at ` + u.addrs[2])
 	u.gone(u.pid("front"), u.pid("back"))
 }
 
@@ -303,14 +226,14 @@ func TestPortTaken(t *testing.T) {
 			if code := u.ends(); code != exitError {
 				t.Errorf("exit code %d", code)
 			}
-			u.says("palisade: ")
-			u.says(want)
-			u.says(u.addrs[i])
-			if text := u.messages.String(); strings.Contains(text, "goroutine ") {
+			u.Says("palisade: ")
+			u.Says(want)
+			u.Says(u.addrs[i])
+			if text := u.Messages.String(); strings.Contains(text, "goroutine ") {
 				t.Errorf("a stack trace:\n%s", text)
 			}
 			for _, name := range []string{"front", "back"} {
-				if _, err := os.Stat(u.path(name)); err == nil {
+				if _, err := os.Stat(u.Path(name)); err == nil {
 					u.gone(u.pid(name))
 				}
 			}
@@ -329,7 +252,7 @@ func TestServiceDies(t *testing.T) {
 	if code := u.ends(); code != exitError {
 		t.Errorf("exit code %d", code)
 	}
-	u.says(`palisade: service "back" ended: signal: killed`)
+	u.Says(`palisade: service "back" ended: signal: killed`)
 	u.gone(front)
 }
 
@@ -355,18 +278,18 @@ func TestKilled(t *testing.T) {
 	}
 	_ = f.Close()
 	u.startReady()
-	u.says("cut a torn tail off the record")
+	u.Says("cut a torn tail off the record")
 	if !u.ready() {
 		t.Error("not ready")
 	}
-	second := exec.CommandContext(t.Context(), "palisade", "up", u.dir)
+	second := exec.CommandContext(t.Context(), "palisade", "up", u.Dir)
 	out, err := second.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "another gateway runs on "+u.path(".palisade")) || second.ProcessState.ExitCode() != exitError {
+	if err == nil || !strings.Contains(string(out), "another gateway runs on "+u.Path(".palisade")) || second.ProcessState.ExitCode() != exitError {
 		t.Errorf("a second up on the same state: %v\n%s", err, out)
 	}
 	u.signal(os.Interrupt)
 	if code := u.ends(); code != exitOK {
-		t.Errorf("exit code %d\n%s", code, u.messages)
+		t.Errorf("exit code %d\n%s", code, &u.Messages)
 	}
 }
 
@@ -377,7 +300,7 @@ func TestKilledWrapper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.edit(fmt.Sprintf("command: [%q]", service), fmt.Sprintf("command: [sh, -c, %q]", service+" & wait"))
+	u.Edit("palisade.yaml", fmt.Sprintf("command: [%q]", service), fmt.Sprintf("command: [sh, -c, %q]", service+" & wait"))
 	u.startReady()
 	front, back := u.pid("front"), u.pid("back")
 	u.signal(syscall.SIGKILL)
@@ -386,16 +309,16 @@ func TestKilledWrapper(t *testing.T) {
 	front, back = u.pid("front"), u.pid("back")
 	u.signal(os.Interrupt)
 	if code := u.ends(); code != exitOK {
-		t.Errorf("exit code %d\n%s", code, u.messages)
+		t.Errorf("exit code %d\n%s", code, &u.Messages)
 	}
 	u.gone(front, back)
 }
 
 func (u *up) lastSegment() string {
-	u.t.Helper()
-	all, err := filepath.Glob(u.path(".palisade/events/*.seg"))
+	u.T.Helper()
+	all, err := filepath.Glob(u.Path(".palisade/events/*.seg"))
 	if err != nil || len(all) == 0 {
-		u.t.Fatalf("no segments: %v", err)
+		u.T.Fatalf("no segments: %v", err)
 	}
 	return all[len(all)-1]
 }
@@ -407,20 +330,20 @@ func TestHangup(t *testing.T) {
 	if out, code := u.palisade("reload"); code != exitOK || !strings.Contains(out, "serves") {
 		t.Errorf("reload: %d %s", code, out)
 	}
-	u.edit("path: /front,", "path: /other,")
+	u.Edit("palisade.yaml", "path: /front,", "path: /other,")
 	u.signal(syscall.SIGHUP)
-	u.says("msg=reloaded")
-	u.edit("path: /other,", "path: other,")
+	u.Says("msg=reloaded")
+	u.Edit("palisade.yaml", "path: /other,", "path: other,")
 	out, code := u.palisade("reload")
 	if code != exitFindings || !strings.Contains(out, "palisade.yaml:") || !strings.Contains(out, "the model before keeps serving") {
 		t.Errorf("reload of a broken model: %d %s", code, out)
 	}
-	u.edit("path: other,", "path: /third,")
+	u.Edit("palisade.yaml", "path: other,", "path: /third,")
 	if out, code := u.palisade("reload"); code != exitOK {
 		t.Errorf("reload of a mended model: %d %s", code, out)
 	}
 	u.signal(os.Interrupt)
 	if code := u.ends(); code != exitOK {
-		t.Errorf("exit code %d\n%s", code, u.messages)
+		t.Errorf("exit code %d\n%s", code, &u.Messages)
 	}
 }
