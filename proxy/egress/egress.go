@@ -125,7 +125,7 @@ func (e *Egress) Carry(ctx context.Context, l *stream.Link) error {
 func (e *Egress) recognise(ctx context.Context, l *stream.Link, w Wanted) (host model.Egress, said []byte, err error) {
 	name, protocol := "", byTCP
 	declared := e.plain(ctx, w)
-	if declared == nil && e.declares("", w.Port, "") != nil {
+	if declared == nil && (e.declares("", w.Port, byTLS) != nil || e.declares("", w.Port, byHTTP) != nil) {
 		err = l.Stage(event.StageCanonicalise, func() (err error) {
 			name, protocol, said, err = e.peek(l, w)
 			return err
@@ -212,11 +212,9 @@ func (e *Egress) peek(l *stream.Link, w Wanted) (name, protocol string, said []b
 	case tls && (first == recordHandshake || !http):
 		protocol = byTLS
 		name, err = serverName(p)
-	case http:
+	default:
 		protocol = byHTTP
 		name, err = requestHost(p, w.Port)
-	default:
-		return "", "", nil, stream.Refusal(proxy.KindForbidden, "call-not-declared", "the model declares no such host outside the fleet")
 	}
 	if err != nil {
 		return "", "", nil, unclear(err)

@@ -2,7 +2,6 @@ package egress
 
 import (
 	"io"
-	"net/netip"
 )
 
 // ServerName is serverName over a reader.
@@ -11,11 +10,14 @@ func ServerName(r io.Reader) (string, error) { return serverName(&peeker{src: r}
 // RequestHost is requestHost over a reader.
 func RequestHost(r io.Reader, port int) (string, error) { return requestHost(&peeker{src: r}, port) }
 
-// Reach lets tests reach addresses of their own machine.
-func (n *Names) Reach(f func(netip.Addr) bool) { n.reachable = f }
-
 // Race is race.
 var Race = race
 
 // InTurn is inTurn.
 var InTurn = inTurn
+
+// At is where a race was won.
+func At(r *reached) string { return r.at.String() }
+
+// Forget makes n ask again.
+func (n *Names) Forget() { n.mu.Lock(); clear(n.kept); n.mu.Unlock() }
