@@ -28,6 +28,7 @@ func (l *Link) Join(near, far net.Conn) error {
 	l.Event.BytesIn += there.moved.Load() // what was looked into before is on its way already
 	l.Event.BytesOut = back.moved.Load()
 	if there.refused != nil {
+		l.broken = true
 		return there.refused
 	}
 	if !l.isCut() {

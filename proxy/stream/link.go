@@ -36,6 +36,7 @@ type Link struct {
 	conn    event.Connection
 	clock   time.Time // when the stage before ended
 	silent  bool      // not worth a record
+	broken  bool      // refused for what was said on it
 	endings []func()
 
 	stranger bool   // guarded by Server.mu
@@ -289,12 +290,12 @@ func (l *Link) end(err error) {
 func (l *Link) refused(err error, cause string) {
 	e := &l.Event
 	d := denial(err)
-	if cause != "" && cause != CutRules && cause != CutIdentity {
+	if cause != "" && cause != CutRules && cause != CutIdentity && !l.broken {
 		e.Allowed, e.Problem = true, proxy.KindUpstream.Slug
 		return
 	}
 	e.Allowed, e.Problem = failedBehind(d), d.Kind.Slug
-	if n := len(e.Trail); n == 0 || e.Trail[n-1].Outcome != event.OutcomeDeny && e.Trail[n-1].Outcome != event.OutcomeError {
+	if n := len(e.Trail); n == 0 || l.broken || e.Trail[n-1].Outcome != event.OutcomeDeny && e.Trail[n-1].Outcome != event.OutcomeError {
 		_ = l.Stage(event.StageForward, func() error { return d }) // which no stage has said yet
 	}
 }
