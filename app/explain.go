@@ -126,11 +126,31 @@ func (x *Explanation) request(w io.Writer, st observe.Style, verdict string) {
 		answered = fmt.Sprintf(", answered %d", e.Status)
 	}
 	fmt.Fprintf(w, "%s %s %s%s  %s%s\n", st.Paint(observe.Bold, "Request"), e.Method, observe.Printable(e.Host), observe.Printable(withQuery(e)), verdict, answered)
-	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, strings.TrimSpace(e.Proto+" TLS "+e.TLSVersion+" "+e.TLSGroup))
+	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), e.Client, secured(e))
+	if e.Workload != "" {
+		fmt.Fprintf(w, "  caller    %s\n", observe.Printable(e.Workload))
+	}
+	if e.Side != event.SideUnknown {
+		fmt.Fprintf(w, "  seen      by the sidecar of %s (%s)\n", observe.Printable(sidecarOf(e)), e.Side)
+	}
 	fmt.Fprintf(w, "  user      %s\n", observe.Printable(who(e)))
 	if e.Route != "" {
 		fmt.Fprintf(w, "  route     %s → %s\n", e.Template, strings.TrimSpace(e.Service+" "+e.Upstream))
 	}
+}
+
+// secured names the protocol and what protects it.
+func secured(e *event.Event) string {
+	if e.TLSVersion == "" {
+		return e.Proto + " in the clear"
+	}
+	return strings.TrimSpace(e.Proto + " TLS " + e.TLSVersion + " " + e.TLSGroup)
+}
+
+// sidecarOf is the service whose sidecar saw a request.
+func sidecarOf(e *event.Event) string {
+	name, _, _ := strings.Cut(e.Listener, "/")
+	return name
 }
 
 func (x *Explanation) stage(w io.Writer, st observe.Style, s *event.Stage) {

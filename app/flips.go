@@ -52,6 +52,9 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 		if first.Code == "method-not-declared" {
 			return []policy.Flip{{Text: "add " + e.Method + " to the route's methods, and to a grant of it"}}
 		}
+		if first.Code == "call-not-declared" {
+			return []policy.Flip{declareCall(e, snap)}
+		}
 		return []policy.Flip{{Text: "expose it: services.<name>.expose: [{host: " + e.Host + ", path: " + e.Path + ", methods: [" + e.Method + "]}]"}}
 	case event.StageCanonicalise:
 		return []policy.Flip{{Text: "send it unambiguously: " + first.Text}}
@@ -65,7 +68,24 @@ func routeOf(snap *model.Snapshot, id string) *model.ResolvedRoute {
 			return &snap.Routes[i]
 		}
 	}
+	for i := range snap.Services {
+		for j := range snap.Services[i].Serve {
+			if snap.Services[i].Serve[j].ID == id {
+				return &snap.Services[i].Serve[j]
+			}
+		}
+	}
 	return nil
+}
+
+// declareCall says how a call between services that nobody declared would be.
+func declareCall(e *event.Event, snap *model.Snapshot) policy.Flip {
+	callee, caller := e.Host, observe.Caller(e)
+	flip := policy.Flip{Text: "declare the call, if it is meant to be: services." + callee + ".callers: [" + caller + "], and where serve is set there, this path too"}
+	if s := snap.ServiceByName(callee); s != nil {
+		flip.Position = s.Position.String()
+	}
+	return flip
 }
 
 // queryOf asks again what was asked then, as far as the record holds it: claims are not recorded.

@@ -69,9 +69,9 @@ func Line(e *event.Event, st Style) string {
 	case e.User != nil && e.Side == event.SideUnknown:
 		who = e.User.Subject
 	case e.User != nil:
-		who = serviceOf(e.Workload) + " for " + e.User.Subject
+		who = Caller(e) + " for " + e.User.Subject
 	case e.Workload != "":
-		who = serviceOf(e.Workload)
+		who = Caller(e)
 	}
 	target := e.Service
 	if target == "" {
@@ -100,17 +100,6 @@ func Line(e *event.Event, st Style) string {
 	}
 	b.WriteString("  " + st.Paint(Faint, e.ID))
 	return b.String()
-}
-
-// serviceOf is a service's name within its SPIFFE ID.
-func serviceOf(id string) string {
-	if _, name, ok := strings.Cut(id, "/service/"); ok {
-		return name
-	}
-	if _, path, ok := strings.Cut(strings.TrimPrefix(id, "spiffe://"), "/"); ok {
-		return path
-	}
-	return id
 }
 
 // Refusing returns the stage that refused, or the first that would have in dry run, or nil.

@@ -31,10 +31,13 @@ func connectionLine(e *event.Event, st Style) string {
 	return b.String()
 }
 
-// Caller names who opened a connection: the service, else its SPIFFE ID, else "-".
+// Caller names who asks within the mesh: the service, or the edge, else its SPIFFE ID, else "-".
 func Caller(e *event.Event) string {
 	if _, name, ok := strings.Cut(e.Workload, "/service/"); ok {
 		return name
+	}
+	if strings.Contains(e.Workload, "/edge/") {
+		return "edge"
 	}
 	if e.Workload == "" {
 		return "-"
