@@ -18,10 +18,10 @@ import (
 
 // writeCertificate writes a self-signed pair with that common name.
 func (f *fleet) writeCertificate(name string) {
-	f.t.Helper()
+	f.T.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"shop.localhost", "pay.shop.localhost"},
@@ -30,28 +30,28 @@ func (f *fleet) writeCertificate(name string) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
-	f.write("tls/key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
-	f.write("tls/cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	f.Write("tls/key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
+	f.Write("tls/cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 }
 
 // shown is the common name of the certificate that a handshake gets.
 func (f *fleet) shown() string {
-	f.t.Helper()
+	f.T.Helper()
 	d := tls.Dialer{Config: &tls.Config{ServerName: "shop.localhost", InsecureSkipVerify: true}}
-	conn, err := d.DialContext(f.t.Context(), "tcp", f.edge)
+	conn, err := d.DialContext(f.T.Context(), "tcp", f.Edge)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
 	defer conn.Close()
 	state := conn.(*tls.Conn).ConnectionState()
 	if state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
-		f.t.Errorf("TLS %x, %v", state.Version, state.CurveID)
+		f.T.Errorf("TLS %x, %v", state.Version, state.CurveID)
 	}
 	return state.PeerCertificates[0].Subject.CommonName
 }
@@ -65,9 +65,9 @@ func TestCertificateFiles(t *testing.T) {
 		t.Fatalf("shown %q", got)
 	}
 	f.writeCertificate("second")
-	f.eventually("the second is shown", func() bool { return f.shown() == "second" })
+	f.Eventually("the second is shown", func() bool { return f.shown() == "second" })
 
-	f.write("tls/cert.pem", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+	f.Write("tls/cert.pem", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
 	a, err := app.Reload(t.Context(), f.options)
 	if err != nil || a.Error == "" && len(a.Findings) == 0 {
 		t.Errorf("reload: %+v, %v", a, err)
@@ -83,13 +83,13 @@ func TestCertificateFiles(t *testing.T) {
 		t.Errorf("after a broken file: %q", got)
 	}
 	f.writeCertificate("third")
-	f.eventually("the third is shown", func() bool { return f.shown() == "third" })
+	f.Eventually("the third is shown", func() bool { return f.shown() == "third" })
 }
 
 // TestNeedsRestart: what a reload cannot change is said, not passed over.
 func TestNeedsRestart(t *testing.T) {
 	f := startFleet(t)
-	f.edit("palisade.yaml", "admin: "+f.admin, "admin: 127.0.0.1:1", "policies: [policies]", "policies: [policies]\naudit: {keep: 64MiB}", "ready: /healthz}\n    data: [public]\n    expose", "ready: /}\n    data: [public]\n    expose")
+	f.Edit("palisade.yaml", "admin: "+f.admin, "admin: 127.0.0.1:1", "policies: [policies]", "policies: [policies]\naudit: {keep: 64MiB}", "ready: /healthz}\n    data: [public]\n    expose", "ready: /}\n    data: [public]\n    expose")
 	a, err := app.Reload(t.Context(), f.options)
 	if err != nil || a.Error != "" {
 		t.Fatalf("%+v, %v", a, err)
@@ -108,12 +108,12 @@ func TestNeedsRestart(t *testing.T) {
 // TestFirstPolicy: a policy in a folder that held none is noticed.
 func TestFirstPolicy(t *testing.T) {
 	f := newFleet(t, "policies: [policies]", "policies: [policies, more]")
-	f.write("more/README", "policies come here\n")
+	f.Write("more/README", "policies come here\n")
 	f.start()
 	before := f.version()
-	f.write("more/closed.cedar", "@id(\"closed\")\nforbid (principal, action, resource in Service::\"catalog\");\n")
+	f.Write("more/closed.cedar", "@id(\"closed\")\nforbid (principal, action, resource in Service::\"catalog\");\n")
 	f.changed(before)
-	if got := f.do(f.client(true), "GET", "/catalog", "").StatusCode; got != 403 {
+	if got := f.Do(f.Client(true), "GET", "/catalog", "").StatusCode; got != 403 {
 		t.Errorf("status %d", got)
 	}
 }
@@ -121,13 +121,13 @@ func TestFirstPolicy(t *testing.T) {
 // TestStartAgain: a fleet that could not start leaves nothing behind that keeps it from starting.
 func TestStartAgain(t *testing.T) {
 	f := newFleet(t)
-	f.edit("palisade.yaml", "/web], ready", "/nothing], ready")
+	f.Edit("palisade.yaml", "/web], ready", "/nothing], ready")
 	if err := app.Up(t.Context(), f.options, f.reload); err == nil || !strings.Contains(err.Error(), `starting service "web"`) {
 		t.Fatalf("started: %v", err)
 	}
-	f.edit("palisade.yaml", "/nothing], ready", "/web], ready")
+	f.Edit("palisade.yaml", "/nothing], ready", "/web], ready")
 	f.start()
-	if a := f.do(f.client(false), "GET", "/", ""); a.StatusCode != 200 {
+	if a := f.Do(f.Client(false), "GET", "/", ""); a.StatusCode != 200 {
 		t.Errorf("status %d", a.StatusCode)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/token"
 )
 
@@ -28,27 +29,27 @@ func TestNoSecretIsRecorded(t *testing.T) {
 	auth, json := "Authorization: Bearer "+bearer, "Content-Type: application/json"
 	var ids []string
 	for _, h2 := range []bool{false, true} {
-		c := f.client(h2)
-		for _, a := range []*answer{
-			f.do(c, "GET", "/orders?password=hunter2hunter2", "", auth),
-			f.do(c, "GET", "/catalog?access_token="+bearer+"&card=4556737586899855", ""),
-			f.do(c, "GET", "/orders", "", "Authorization: Bearer "+bearer+"x"),
-			f.do(c, "GET", "/orders", "", "Authorization: Basic basic-secret"),
-			f.do(c, "GET", "/", "", "Cookie: session=s3ssion-cookie", "X-Api-Key: key-in-a-header"),
-			f.do(c, "POST", "/orders", `{"product": 1, "count": 1, "note": "my-gate-code-4711"}`, auth, json),
-			f.do(c, "POST", "/orders", `{"product": 1, "count": 1, "note": "my-gate-code-4711 ' OR 1=1 -- "}`, auth, json),
-			f.do(c, "POST", "/orders", `{"product": "my-gate-code-4711", "count": 1, "note": 4711}`, auth, json),
-			f.do(c, "GET", "/catalog?note=my-gate-code-4711'%20OR%20'1'='1", ""),
-			f.do(c, "GET", "/nothing?password=hunter2hunter2", "", "Cookie: session=s3ssion-cookie"),
-			f.do(c, "GET", "/catalog/%2e%2e/?password=hunter2hunter2", ""),
+		c := f.Client(h2)
+		for _, a := range []*fleettest.Answer{
+			f.Do(c, "GET", "/orders?password=hunter2hunter2", "", auth),
+			f.Do(c, "GET", "/catalog?access_token="+bearer+"&card=4556737586899855", ""),
+			f.Do(c, "GET", "/orders", "", "Authorization: Bearer "+bearer+"x"),
+			f.Do(c, "GET", "/orders", "", "Authorization: Basic basic-secret"),
+			f.Do(c, "GET", "/", "", "Cookie: session=s3ssion-cookie", "X-Api-Key: key-in-a-header"),
+			f.Do(c, "POST", "/orders", `{"product": 1, "count": 1, "note": "my-gate-code-4711"}`, auth, json),
+			f.Do(c, "POST", "/orders", `{"product": 1, "count": 1, "note": "my-gate-code-4711 ' OR 1=1 -- "}`, auth, json),
+			f.Do(c, "POST", "/orders", `{"product": "my-gate-code-4711", "count": 1, "note": 4711}`, auth, json),
+			f.Do(c, "GET", "/catalog?note=my-gate-code-4711'%20OR%20'1'='1", ""),
+			f.Do(c, "GET", "/nothing?password=hunter2hunter2", "", "Cookie: session=s3ssion-cookie"),
+			f.Do(c, "GET", "/catalog/%2e%2e/?password=hunter2hunter2", ""),
 		} {
-			ids = append(ids, a.id())
+			ids = append(ids, a.ID())
 		}
 	}
 	var told bytes.Buffer
 	for _, id := range ids {
 		var x *app.Explanation
-		f.eventually("a record of "+id, func() bool {
+		f.Eventually("a record of "+id, func() bool {
 			var err error
 			x, err = app.Explain(t.Context(), f.options, id)
 			return err == nil
@@ -68,13 +69,13 @@ func TestNoSecretIsRecorded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	places := map[string]string{"explain and events": told.String(), "the terminal": f.lines.String(), "messages": f.messages.String()}
-	segments, err := filepath.Glob(f.path(".palisade/events/*.seg"))
+	places := map[string]string{"explain and events": told.String(), "the terminal": f.lines.String(), "messages": f.Messages.String()}
+	segments, err := filepath.Glob(f.Path(".palisade/events/*.seg"))
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("no record: %v", err)
 	}
 	for _, s := range segments {
-		places[filepath.Base(s)] = read(t, s)
+		places[filepath.Base(s)] = fleettest.Read(t, s)
 	}
 	for place, text := range places {
 		for _, secret := range secrets {
@@ -89,12 +90,12 @@ func TestNoSecretIsRecorded(t *testing.T) {
 func TestDryRun(t *testing.T) {
 	f := startFleet(t,
 		"allow: [{roles: [customer], methods: [GET, POST]}]", "dry_run: [authorise, inspect, validate]\n        allow: [{roles: [customer], methods: [GET, POST]}]")
-	c := f.client(true)
-	a := f.do(c, "GET", "/orders?x=1'%20OR%20'1'='1", "", "Authorization: Bearer "+f.token("clerk-1", token.Claims{}, "clerk"))
+	c := f.Client(true)
+	a := f.Do(c, "GET", "/orders?x=1'%20OR%20'1'='1", "", "Authorization: Bearer "+f.token("clerk-1", token.Claims{}, "clerk"))
 	if a.StatusCode != 200 {
-		t.Fatalf("%d %s", a.StatusCode, a.body)
+		t.Fatalf("%d %s", a.StatusCode, a.Text)
 	}
-	x := f.explained(t, a.id(), true)
+	x := f.explained(t, a.ID(), true)
 	denied := map[string]bool{}
 	for _, s := range x.Event.Trail {
 		denied[s.Name] = s.DryRun && s.Outcome.String() == "deny"
@@ -102,13 +103,13 @@ func TestDryRun(t *testing.T) {
 	if !x.Event.DryRun || !denied["authorise"] || !denied["inspect"] {
 		t.Errorf("event %+v", x.Event)
 	}
-	if a := f.do(c, "GET", "/orders", ""); a.StatusCode != 401 {
+	if a := f.Do(c, "GET", "/orders", ""); a.StatusCode != 401 {
 		t.Errorf("a stage that is not in dry run: %d", a.StatusCode)
 	}
 	var refused bytes.Buffer
 	o := *f.options
 	o.Out = &refused
-	f.eventually("both are shown", func() bool {
+	f.Eventually("both are shown", func() bool {
 		refused.Reset()
 		return app.Events(t.Context(), &o, &app.EventQuery{Refused: true}) == nil && strings.Count(refused.String(), "\n") == 2
 	})
@@ -120,13 +121,13 @@ func TestDryRun(t *testing.T) {
 // TestMetrics counts what was asked.
 func TestMetrics(t *testing.T) {
 	f := startFleet(t)
-	c := f.client(true)
+	c := f.Client(true)
 	for range 3 {
-		f.do(c, "GET", "/catalog", "")
+		f.Do(c, "GET", "/catalog", "")
 	}
-	f.do(c, "GET", "/orders", "")
-	f.do(c, "GET", "/nothing", "")
-	f.do(c, "BREW", "/catalog", "")
+	f.Do(c, "GET", "/orders", "")
+	f.Do(c, "GET", "/nothing", "")
+	f.Do(c, "BREW", "/catalog", "")
 	var text string
 	for _, want := range []string{
 		`palisade_requests_total{method="GET",route="catalog shop.localhost/catalog",service="catalog",side="edge",status="200"} 3`,
@@ -139,14 +140,14 @@ func TestMetrics(t *testing.T) {
 		`palisade_request_duration_seconds_count{service="catalog",side="edge"} 3`,
 		`go_goroutines`,
 	} {
-		f.eventually(want, func() bool {
-			text = f.get("http://" + f.admin + "/metrics").body
+		f.Eventually(want, func() bool {
+			text = f.Get("http://" + f.admin + "/metrics").Text
 			return strings.Contains(text, want)
 		})
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if a := f.get("http://" + f.admin + path); a.StatusCode != 200 || a.body != `{"status":"ok"}`+"\n" {
-			t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
+		if a := f.Get("http://" + f.admin + path); a.StatusCode != 200 || a.Text != `{"status":"ok"}`+"\n" {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.Text)
 		}
 	}
 }
@@ -168,8 +169,8 @@ func TestTraces(t *testing.T) {
 	defer collector.Close()
 	f := startFleet(t, "policies: [policies]", "policies: [policies]\ntelemetry: {otlp: \""+collector.URL+"\", sample: 1, headers: {X-Tenant: {value: shop}}}")
 	trace := "0af7651916cd43dd8448eb211c80319c"
-	a := f.do(f.client(true), "GET", "/catalog/1", "", "Traceparent: 00-"+trace+"-b7ad6b7169203331-01")
-	x := f.explained(t, a.id(), true)
+	a := f.Do(f.Client(true), "GET", "/catalog/1", "", "Traceparent: 00-"+trace+"-b7ad6b7169203331-01")
+	x := f.explained(t, a.ID(), true)
 	if x.Event.TraceID != trace {
 		t.Errorf("trace %s", x.Event.TraceID)
 	}
@@ -184,7 +185,7 @@ func TestTraces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range [][]byte{id, []byte("GET /catalog/{id}"), []byte(a.id()), []byte("palisade")} {
+	for _, want := range [][]byte{id, []byte("GET /catalog/{id}"), []byte(a.ID()), []byte("palisade")} {
 		if !bytes.Contains(spans, want) {
 			t.Errorf("no span holds %q", want)
 		}
@@ -203,9 +204,9 @@ func TestStrictAudit(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
 	f := startFleet(t, "policies: [policies]", "policies: [policies]\naudit: {mode: strict, dir: "+filepath.Join(disk, "events")+"}")
-	c := f.client(true)
-	if a := f.do(c, "GET", "/catalog", ""); a.StatusCode != 200 {
-		t.Fatalf("with room on the disk: %d %s", a.StatusCode, a.body)
+	c := f.Client(true)
+	if a := f.Do(c, "GET", "/catalog", ""); a.StatusCode != 200 {
+		t.Fatalf("with room on the disk: %d %s", a.StatusCode, a.Text)
 	}
 	ballast, err := os.Create(filepath.Join(disk, "ballast"))
 	if err != nil {
@@ -215,18 +216,18 @@ func TestStrictAudit(t *testing.T) {
 		_, err = ballast.Write(make([]byte, 512))
 	}
 	_ = ballast.Close()
-	var a *answer
-	f.eventually("the record is full", func() bool {
-		a = f.do(c, "GET", "/catalog", "")
+	var a *fleettest.Answer
+	f.Eventually("the record is full", func() bool {
+		a = f.Do(c, "GET", "/catalog", "")
 		return a.StatusCode != 200
 	})
-	if p := a.problem(t); a.StatusCode != 503 || p.Type != "https://palisade.dev/problems/cannot-record" || a.Header.Get("Retry-After") == "" {
-		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
+	if p := a.Problem(t); a.StatusCode != 503 || p.Type != "https://palisade.dev/problems/cannot-record" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.Text)
 	}
-	if ready := f.get("http://" + f.admin + "/readyz"); ready.StatusCode != 503 || !strings.Contains(ready.body, "the record cannot be written") {
-		t.Errorf("readyz: %d %s", ready.StatusCode, ready.body)
+	if ready := f.Get("http://" + f.admin + "/readyz"); ready.StatusCode != 503 || !strings.Contains(ready.Text, "the record cannot be written") {
+		t.Errorf("readyz: %d %s", ready.StatusCode, ready.Text)
 	}
-	if m := f.get("http://" + f.admin + "/metrics").body; strings.Contains(m, "palisade_events_lost_total 0\n") {
+	if m := f.Get("http://" + f.admin + "/metrics").Text; strings.Contains(m, "palisade_events_lost_total 0\n") {
 		t.Error("the loss is not counted")
 	}
 }
@@ -235,15 +236,15 @@ func TestStrictAudit(t *testing.T) {
 func TestFollow(t *testing.T) {
 	f := startFleet(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	var shown output
+	var shown fleettest.Output
 	o := *f.options
 	o.Out = &shown
 	done := make(chan error, 1)
 	go func() { done <- app.Events(ctx, &o, &app.EventQuery{Follow: true, Refused: true, Service: "orders"}) }()
-	c := f.client(true)
-	f.do(c, "GET", "/catalog", "")
-	a := f.do(c, "GET", "/orders", "")
-	f.eventually("the refusal is shown", func() bool { return strings.Contains(shown.String(), a.id()) })
+	c := f.Client(true)
+	f.Do(c, "GET", "/catalog", "")
+	a := f.Do(c, "GET", "/orders", "")
+	f.Eventually("the refusal is shown", func() bool { return strings.Contains(shown.String(), a.ID()) })
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("following: %v", err)

@@ -12,7 +12,7 @@ import (
 func (f *fleet) explained(t *testing.T, id string, allowed bool) *app.Explanation {
 	t.Helper()
 	var x *app.Explanation
-	f.eventually("a record of "+id, func() bool {
+	f.Eventually("a record of "+id, func() bool {
 		var err error
 		x, err = app.Explain(t.Context(), f.options, id)
 		return err == nil

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket/wsjson"
 
 	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/token"
 )
 
@@ -29,22 +30,22 @@ type load struct {
 	events   *bufio.Scanner // server-sent events, open since the beginning
 	visitors func() error   // reads from a WebSocket, open since the beginning
 	upload   chan string    // parts of a body, begun at the beginning
-	uploaded chan *answer
+	uploaded chan *fleettest.Answer
 	customer string
 }
 
 func (l *load) fail(format string, args ...any) { l.failed.Store(fmt.Sprintf(format, args...), true) }
 
 func (f *fleet) load() *load {
-	f.t.Helper()
-	ctx, cancel := context.WithCancel(f.t.Context())
-	l := &load{f: f, stop: cancel, upload: make(chan string), uploaded: make(chan *answer, 1)}
+	f.T.Helper()
+	ctx, cancel := context.WithCancel(f.T.Context())
+	l := &load{f: f, stop: cancel, upload: make(chan string), uploaded: make(chan *fleettest.Answer, 1)}
 	l.customer = "Authorization: Bearer " + f.token("user-1", token.Claims{}, "customer")
 	for i := range 8 {
-		c := f.client(i%2 == 0)
+		c := f.Client(i%2 == 0)
 		l.workers.Go(func() {
 			for ctx.Err() == nil {
-				resp, err := c.Do(f.request("GET", "/catalog", ""))
+				resp, err := c.Do(f.Request("GET", "/catalog", ""))
 				if err != nil {
 					l.fail("GET: %v", err)
 					continue
@@ -57,7 +58,7 @@ func (f *fleet) load() *load {
 			}
 		})
 	}
-	f.t.Cleanup(l.end)
+	f.T.Cleanup(l.end)
 	l.open(ctx)
 	return l
 }
@@ -65,29 +66,29 @@ func (f *fleet) load() *load {
 // open begins what is to outlive every change.
 func (l *load) open(ctx context.Context) {
 	f := l.f
-	f.t.Helper()
-	resp, err := f.client(false).Do(f.request("GET", "/orders/events", "", l.customer))
+	f.T.Helper()
+	resp, err := f.Client(false).Do(f.Request("GET", "/orders/events", "", l.customer))
 	if err != nil || resp.StatusCode != http.StatusOK {
-		f.t.Fatalf("opening a stream: %v %v", resp, err)
+		f.T.Fatalf("opening a stream: %v %v", resp, err)
 	}
-	f.t.Cleanup(func() { _ = resp.Body.Close() })
+	f.T.Cleanup(func() { _ = resp.Body.Close() })
 	l.events = bufio.NewScanner(resp.Body)
 	conn, _, err := f.dialLive(ctx)
 	if err != nil {
-		f.t.Fatal(err)
+		f.T.Fatal(err)
 	}
-	f.t.Cleanup(func() { _ = conn.CloseNow() })
+	f.T.Cleanup(func() { _ = conn.CloseNow() })
 	l.visitors = func() error {
 		var v struct{ Visitors int }
 		return wsjson.Read(ctx, conn, &v)
 	}
-	req := f.request("POST", "/orders", "x", l.customer, "Content-Type: application/json")
+	req := f.Request("POST", "/orders", "x", l.customer, "Content-Type: application/json")
 	req.Body, req.ContentLength, req.GetBody = http.NoBody, -1, nil
 	req.Body = struct {
 		*slowBody
 		closer
 	}{&slowBody{parts: l.upload}, closer{}}
-	c := f.client(false)
+	c := f.Client(false)
 	l.workers.Go(func() {
 		resp, err := c.Do(req)
 		if err != nil {
@@ -96,7 +97,7 @@ func (l *load) open(ctx context.Context) {
 			return
 		}
 		defer resp.Body.Close()
-		l.uploaded <- &answer{Response: resp}
+		l.uploaded <- &fleettest.Answer{Response: resp}
 	})
 	l.part(`{"product": 1, `)
 }
@@ -108,24 +109,24 @@ func (closer) Close() error { return nil }
 func (l *load) part(text string) {
 	select {
 	case l.upload <- text:
-	case <-l.f.t.Context().Done():
-		l.f.t.Error("the upload takes no more")
+	case <-l.f.T.Context().Done():
+		l.f.T.Error("the upload takes no more")
 	}
 }
 
 // served waits until clients have been answered since now.
 func (l *load) served() {
-	l.f.t.Helper()
+	l.f.T.Helper()
 	until := l.asked.Load() + 40
-	l.f.eventually("clients are answered", func() bool { return l.asked.Load() > until })
+	l.f.Eventually("clients are answered", func() bool { return l.asked.Load() > until })
 }
 
 // alive shows that nothing of what was open is broken.
 func (l *load) alive(t *testing.T) {
 	t.Helper()
-	a := l.f.do(l.f.client(true), "POST", "/orders", `{"product": 1, "count": 1}`, l.customer, "Content-Type: application/json")
+	a := l.f.Do(l.f.Client(true), "POST", "/orders", `{"product": 1, "count": 1}`, l.customer, "Content-Type: application/json")
 	if a.StatusCode != http.StatusCreated {
-		t.Fatalf("ordering: %d %s", a.StatusCode, a.body)
+		t.Fatalf("ordering: %d %s", a.StatusCode, a.Text)
 	}
 	for l.events.Scan() && !strings.HasPrefix(l.events.Text(), "event: order") {
 	}
@@ -165,17 +166,17 @@ func (l *load) finish(t *testing.T) {
 
 // version is the snapshot in force, as metrics tell.
 func (f *fleet) version() string {
-	f.t.Helper()
-	_, rest, _ := strings.Cut(f.get("http://"+f.admin+"/metrics").body, `palisade_snapshot_info{version="`)
+	f.T.Helper()
+	_, rest, _ := strings.Cut(f.Get("http://"+f.admin+"/metrics").Text, `palisade_snapshot_info{version="`)
 	v, _, _ := strings.Cut(rest, `"`)
 	return v
 }
 
 // changed waits until another snapshot than before is in force.
 func (f *fleet) changed(before string) string {
-	f.t.Helper()
+	f.T.Helper()
 	var now string
-	f.eventually("the change is in force", func() bool { now = f.version(); return now != before })
+	f.Eventually("the change is in force", func() bool { now = f.version(); return now != before })
 	return now
 }
 
@@ -212,12 +213,12 @@ func changePolicy(t *testing.T, l *load) {
 	f, before := l.f, l.f.version()
 	clerk := "Authorization: Bearer " + f.token("clerk-1", token.Claims{}, "clerk")
 	put := func() int {
-		return f.do(f.client(true), "PUT", "/catalog/2", `{"name": "Gate hinge", "cents": 1250, "stock": 79}`, clerk, "Content-Type: application/json").StatusCode
+		return f.Do(f.Client(true), "PUT", "/catalog/2", `{"name": "Gate hinge", "cents": 1250, "stock": 79}`, clerk, "Content-Type: application/json").StatusCode
 	}
 	if got := put(); got != 200 {
 		t.Fatalf("before: %d", got)
 	}
-	f.write("policies/freeze.cedar", "@id(\"freeze\")\nforbid (principal, action == Action::\"PUT\", resource in Service::\"catalog\");\n")
+	f.Write("policies/freeze.cedar", "@id(\"freeze\")\nforbid (principal, action == Action::\"PUT\", resource in Service::\"catalog\");\n")
 	f.changed(before)
 	if got := put(); got != 403 {
 		t.Errorf("after a new policy: %d", got)
@@ -226,21 +227,21 @@ func changePolicy(t *testing.T, l *load) {
 
 func changeModel(t *testing.T, l *load) {
 	f, before := l.f, l.f.version()
-	if got := f.do(f.client(true), "GET", "/healthz", "").StatusCode; got != 404 {
+	if got := f.Do(f.Client(true), "GET", "/healthz", "").StatusCode; got != 404 {
 		t.Fatalf("before: %d", got)
 	}
-	f.edit("palisade.yaml", "      - {host: shop.localhost, path: /live,", "      - {host: shop.localhost, path: /healthz, allow: [{anyone: true, methods: [GET]}]}\n      - {host: shop.localhost, path: /live,")
+	f.Edit("palisade.yaml", "      - {host: shop.localhost, path: /live,", "      - {host: shop.localhost, path: /healthz, allow: [{anyone: true, methods: [GET]}]}\n      - {host: shop.localhost, path: /live,")
 	f.changed(before)
-	if got := f.do(f.client(true), "GET", "/healthz", "").StatusCode; got != 200 {
+	if got := f.Do(f.Client(true), "GET", "/healthz", "").StatusCode; got != 200 {
 		t.Errorf("a new route: %d", got)
 	}
 }
 
 func changeDocument(t *testing.T, l *load) {
 	f, before := l.f, l.f.version()
-	f.edit("openapi/orders.yaml", "maximum: 100", "maximum: 5")
+	f.Edit("openapi/orders.yaml", "maximum: 100", "maximum: 5")
 	f.changed(before)
-	a := f.do(f.client(true), "POST", "/orders", `{"product": 1, "count": 6}`, l.customer, "Content-Type: application/json")
+	a := f.Do(f.Client(true), "POST", "/orders", `{"product": 1, "count": 6}`, l.customer, "Content-Type: application/json")
 	if a.StatusCode != 422 {
 		t.Errorf("by the new document: %d", a.StatusCode)
 	}
@@ -248,10 +249,10 @@ func changeDocument(t *testing.T, l *load) {
 
 func breakModel(t *testing.T, l *load) {
 	f, before := l.f, l.f.version()
-	f.edit("palisade.yaml", "roles: [clerk], methods: [PUT]", "roles: [clerc], methods: [PUT]")
-	f.eventually("the mistake is shown", func() bool { return strings.Contains(f.messages.String(), `no role is named "clerc"`) })
-	if !strings.Contains(f.messages.String(), "palisade.yaml:") || !strings.Contains(f.messages.String(), `did you mean "clerk"`) {
-		t.Errorf("messages: %s", f.messages.String())
+	f.Edit("palisade.yaml", "roles: [clerk], methods: [PUT]", "roles: [clerc], methods: [PUT]")
+	f.Eventually("the mistake is shown", func() bool { return strings.Contains(f.Messages.String(), `no role is named "clerc"`) })
+	if !strings.Contains(f.Messages.String(), "palisade.yaml:") || !strings.Contains(f.Messages.String(), `did you mean "clerk"`) {
+		t.Errorf("messages: %s", f.Messages.String())
 	}
 	l.served()
 	if now := f.version(); now != before {
@@ -261,20 +262,20 @@ func breakModel(t *testing.T, l *load) {
 	if err != nil || a.Error == "" || len(a.Findings) == 0 || a.Findings[0].Position.Line == 0 {
 		t.Errorf("asked to reload: %+v, %v", a, err)
 	}
-	if m := f.get("http://" + f.admin + "/metrics").body; !strings.Contains(m, `palisade_reloads_total{result="refused"}`) {
+	if m := f.Get("http://" + f.admin + "/metrics").Text; !strings.Contains(m, `palisade_reloads_total{result="refused"}`) {
 		t.Error("refused reloads are not counted")
 	}
-	f.edit("palisade.yaml", "roles: [clerc], methods: [PUT]", "roles: [clerk, finance], methods: [PUT]")
+	f.Edit("palisade.yaml", "roles: [clerc], methods: [PUT]", "roles: [clerk, finance], methods: [PUT]")
 	f.changed(before)
 }
 
 func changeListener(_ *testing.T, l *load) {
 	f, before := l.f, l.f.version()
-	f.edit("palisade.yaml", "header: 6s", "header: 7s")
+	f.Edit("palisade.yaml", "header: 6s", "header: 7s")
 	f.changed(before)
 	l.served()
 	before = f.version()
-	f.edit("palisade.yaml", "header: 7s", "header: 8s")
+	f.Edit("palisade.yaml", "header: 7s", "header: 8s")
 	f.changed(before)
 	for range 6 { // well past a drain: what was open on the sockets before outlives it
 		l.served()
@@ -283,23 +284,23 @@ func changeListener(_ *testing.T, l *load) {
 
 func changeOnDemand(t *testing.T, l *load) {
 	f, before := l.f, l.f.version()
-	f.edit("palisade.yaml", "header: 8s", "header: 9s")
+	f.Edit("palisade.yaml", "header: 8s", "header: 9s")
 	a, err := app.Reload(t.Context(), f.options)
 	if err != nil || a.Error != "" || a.Version == before || a.Version != f.version() {
 		t.Errorf("reload: %+v, %v; before %s, now %s", a, err, before, f.version())
 	}
 	before = a.Version
-	f.edit("palisade.yaml", "header: 9s", "header: 10s")
+	f.Edit("palisade.yaml", "header: 9s", "header: 10s")
 	f.reload <- struct{}{} // as SIGHUP does
 	f.changed(before)
 }
 
 func changeService(t *testing.T, l *load) {
 	f, before := l.f, l.f.version()
-	f.edit("palisade.yaml", "    data: [public]\n    callers: [web, orders]", "    upstream: {connections: 3}\n    data: [public]\n    callers: [web, orders]")
+	f.Edit("palisade.yaml", "    data: [public]\n    callers: [web, orders]", "    upstream: {connections: 3}\n    data: [public]\n    callers: [web, orders]")
 	f.changed(before)
 	l.served()
-	if a := f.do(f.client(false), "GET", "/", ""); a.StatusCode != 200 {
+	if a := f.Do(f.Client(false), "GET", "/", ""); a.StatusCode != 200 {
 		t.Errorf("page: %d", a.StatusCode)
 	}
 }

@@ -39,10 +39,10 @@ func TestServe(t *testing.T) {
 
 func (f *fleet) pages(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
-		c := f.client(h2)
-		a := f.do(c, "GET", "/", "")
-		if a.StatusCode != 200 || !strings.Contains(a.body, "Oak fence panel") {
-			t.Errorf("%s: %d %s", a.Proto, a.StatusCode, a.body)
+		c := f.Client(h2)
+		a := f.Do(c, "GET", "/", "")
+		if a.StatusCode != 200 || !strings.Contains(a.Text, "Oak fence panel") {
+			t.Errorf("%s: %d %s", a.Proto, a.StatusCode, a.Text)
 		}
 		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "strict-origin-when-cross-origin", "X-Frame-Options": "DENY"} {
 			if got := a.Header.Get(name); got != want {
@@ -52,33 +52,33 @@ func (f *fleet) pages(t *testing.T) {
 		if a.Header.Get("Ratelimit") == "" || a.Header.Get("Ratelimit-Policy") == "" || a.Header.Get("Server") != "" {
 			t.Errorf("header %v", a.Header)
 		}
-		x := f.explained(t, a.id(), true)
+		x := f.explained(t, a.ID(), true)
 		if x.Event.Service != "web" || x.Event.Status != 200 || x.Event.TLSVersion != "1.3" {
 			t.Errorf("event %+v", x.Event)
 		}
-		head := f.do(c, "HEAD", "/", "")
-		if head.StatusCode != 200 || head.body != "" {
-			t.Errorf("HEAD: %d, %d bytes", head.StatusCode, len(head.body))
+		head := f.Do(c, "HEAD", "/", "")
+		if head.StatusCode != 200 || head.Text != "" {
+			t.Errorf("HEAD: %d, %d bytes", head.StatusCode, len(head.Text))
 		}
-		f.explained(t, head.id(), true)
+		f.explained(t, head.ID(), true)
 	}
 }
 
 func (f *fleet) cors(t *testing.T) {
-	c := f.client(true)
-	a := f.do(c, "OPTIONS", "/", "", "Origin: https://partner.example", "Access-Control-Request-Method: GET")
+	c := f.Client(true)
+	a := f.Do(c, "OPTIONS", "/", "", "Origin: https://partner.example", "Access-Control-Request-Method: GET")
 	if a.StatusCode != 204 || a.Header.Get("Access-Control-Allow-Origin") != "https://partner.example" || !strings.Contains(a.Header.Get("Access-Control-Allow-Methods"), "GET") {
 		t.Errorf("preflight: %d %v", a.StatusCode, a.Header)
 	}
-	a = f.do(c, "GET", "/", "", "Origin: https://partner.example")
+	a = f.Do(c, "GET", "/", "", "Origin: https://partner.example")
 	if a.Header.Get("Access-Control-Allow-Origin") != "https://partner.example" {
 		t.Errorf("declared origin: %v", a.Header)
 	}
-	a = f.do(c, "GET", "/", "", "Origin: https://evil.example")
+	a = f.Do(c, "GET", "/", "", "Origin: https://evil.example")
 	if a.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("undeclared origin: %v", a.Header)
 	}
-	a = f.do(c, "OPTIONS", "/", "", "Origin: https://evil.example", "Access-Control-Request-Method: GET")
+	a = f.Do(c, "OPTIONS", "/", "", "Origin: https://evil.example", "Access-Control-Request-Method: GET")
 	if a.StatusCode != 405 || a.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("preflight of an undeclared origin: %d %v", a.StatusCode, a.Header)
 	}
@@ -92,11 +92,11 @@ func (f *fleet) redirected(t *testing.T) {
 	}
 	req.Host = "shop.localhost:" + port
 	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if a := f.send(c, req); a.StatusCode != 308 || a.Header.Get("Location") != f.url("/orders?x=1") {
+	if a := f.Send(c, req); a.StatusCode != 308 || a.Header.Get("Location") != f.URL("/orders?x=1") {
 		t.Errorf("%d %v", a.StatusCode, a.Header)
 	}
 	req.Host = "evil.example"
-	if a := f.send(c, req); a.StatusCode != 404 || a.Header.Get("Location") != "" {
+	if a := f.Send(c, req); a.StatusCode != 404 || a.Header.Get("Location") != "" {
 		t.Errorf("an undeclared host: %d %v", a.StatusCode, a.Header)
 	}
 }
@@ -104,15 +104,15 @@ func (f *fleet) redirected(t *testing.T) {
 func (f *fleet) order(t *testing.T) {
 	bearer := "Authorization: Bearer " + f.token("user-1", token.Claims{}, "customer")
 	for _, h2 := range []bool{false, true} {
-		c := f.client(h2)
-		a := f.do(c, "POST", "/orders", `{"product": 2, "count": 3}`, bearer, "Content-Type: application/json", "X-Palisade-Subject: user-2")
+		c := f.Client(h2)
+		a := f.Do(c, "POST", "/orders", `{"product": 2, "count": 3}`, bearer, "Content-Type: application/json", "X-Palisade-Subject: user-2")
 		var order struct {
 			User    string
 			Cents   int
 			Receipt string
 		}
-		if err := json.Unmarshal([]byte(a.body), &order); err != nil || a.StatusCode != 201 {
-			t.Fatalf("%d %s", a.StatusCode, a.body)
+		if err := json.Unmarshal([]byte(a.Text), &order); err != nil || a.StatusCode != 201 {
+			t.Fatalf("%d %s", a.StatusCode, a.Text)
 		}
 		if order.User != "user-1" || order.Cents != 3750 || !strings.HasPrefix(order.Receipt, "R-") {
 			t.Errorf("order %+v", order)
@@ -124,8 +124,8 @@ func (f *fleet) order(t *testing.T) {
 func (f *fleet) events(t *testing.T) {
 	bearer := "Authorization: Bearer " + f.token("user-1", token.Claims{}, "customer")
 	for _, h2 := range []bool{false, true} {
-		c := f.client(h2)
-		resp, err := c.Do(f.request("GET", "/orders/events", "", bearer))
+		c := f.Client(h2)
+		resp, err := c.Do(f.Request("GET", "/orders/events", "", bearer))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,8 +142,8 @@ func (f *fleet) events(t *testing.T) {
 		}
 		next(": welcome")
 		for range 3 {
-			if a := f.do(f.client(true), "POST", "/orders", `{"product": 1, "count": 1}`, bearer, "Content-Type: application/json"); a.StatusCode != 201 {
-				t.Fatalf("ordering: %d %s", a.StatusCode, a.body)
+			if a := f.Do(f.Client(true), "POST", "/orders", `{"product": 1, "count": 1}`, bearer, "Content-Type: application/json"); a.StatusCode != 201 {
+				t.Fatalf("ordering: %d %s", a.StatusCode, a.Text)
 			}
 			next("event: order")
 			next(`data: {"id":`)
@@ -152,7 +152,7 @@ func (f *fleet) events(t *testing.T) {
 }
 
 func (f *fleet) dialLive(ctx context.Context) (*websocket.Conn, *http.Response, error) {
-	return websocket.Dial(ctx, f.url("/live"), &websocket.DialOptions{HTTPClient: f.client(false), HTTPHeader: http.Header{"Origin": {"https://shop.localhost"}}})
+	return websocket.Dial(ctx, f.URL("/live"), &websocket.DialOptions{HTTPClient: f.Client(false), HTTPHeader: http.Header{"Origin": {"https://shop.localhost"}}})
 }
 
 func (f *fleet) websocket(t *testing.T) {
@@ -177,10 +177,10 @@ func (f *fleet) websocket(t *testing.T) {
 // dialPay connects to the payments service through the edge.
 func (f *fleet) dialPay(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///pay.shop.localhost:443", grpc.WithTransportCredentials(credentials.NewTLS(f.tls())),
+	conn, err := grpc.NewClient("passthrough:///pay.shop.localhost:443", grpc.WithTransportCredentials(credentials.NewTLS(f.TLS())),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "tcp", f.edge)
+			return d.DialContext(ctx, "tcp", f.Edge)
 		}))
 	if err != nil {
 		t.Fatal(err)
@@ -230,12 +230,12 @@ func (f *fleet) grpc(t *testing.T) {
 }
 
 func (f *fleet) secondFactor(t *testing.T) {
-	c := f.client(true)
-	a := f.do(c, "DELETE", "/orders/2", "", "Authorization: Bearer "+f.token("root-1", token.Claims{}, "admin"))
+	c := f.Client(true)
+	a := f.Do(c, "DELETE", "/orders/2", "", "Authorization: Bearer "+f.token("root-1", token.Claims{}, "admin"))
 	if a.StatusCode != 403 {
 		t.Errorf("without a second factor: %d", a.StatusCode)
 	}
-	x := f.explained(t, a.id(), false)
+	x := f.explained(t, a.ID(), false)
 	var policies []string
 	for id, text := range x.Policies {
 		policies = append(policies, id+": "+text)
@@ -243,9 +243,9 @@ func (f *fleet) secondFactor(t *testing.T) {
 	if got := strings.Join(policies, "\n"); !strings.Contains(got, "cancel-needs-second-factor") || !strings.Contains(got, `principal.amr.contains("mfa")`) {
 		t.Errorf("policies %s", got)
 	}
-	a = f.do(c, "DELETE", "/orders/2", "", "Authorization: Bearer "+f.token("root-1", token.Claims{AMR: []string{"mfa"}}, "admin"))
+	a = f.Do(c, "DELETE", "/orders/2", "", "Authorization: Bearer "+f.token("root-1", token.Claims{AMR: []string{"mfa"}}, "admin"))
 	if a.StatusCode != 204 {
-		t.Errorf("with a second factor: %d %s", a.StatusCode, a.body)
+		t.Errorf("with a second factor: %d %s", a.StatusCode, a.Text)
 	}
 }
 

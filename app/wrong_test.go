@@ -76,10 +76,10 @@ func manyHeaders(n int) []string {
 func TestWrongRequests(t *testing.T) {
 	f := startFleet(t, "rate: 30/1m, burst: 10", "rate: 20/1h, burst: 20")
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		c := f.client(protocol == "HTTP/2.0")
+		c := f.Client(protocol == "HTTP/2.0")
 		table := f.wrongRequests(protocol)
 		for range 20 {
-			f.do(c, "GET", "/orders", "", table[len(table)-1].header[0])
+			f.Do(c, "GET", "/orders", "", table[len(table)-1].header[0])
 		}
 		for _, w := range table {
 			if w.h1 && protocol != "HTTP/1.1" {
@@ -96,22 +96,22 @@ func (f *fleet) refused(t *testing.T, c *http.Client, w wrong, protocol string) 
 	if method == "" {
 		method = http.MethodGet
 	}
-	req := f.request(method, "/", w.body, w.header...)
+	req := f.Request(method, "/", w.body, w.header...)
 	path, query, _ := strings.Cut(w.path, "?")
 	req.URL = &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Opaque: path, RawQuery: query} // as written, not as net/url would have it
-	a := f.send(c, req)
+	a := f.Send(c, req)
 	if a.Proto != protocol {
 		t.Errorf("answered over %s", a.Proto)
 	}
 	if a.StatusCode != w.status || a.Header.Get("Content-Type") != "application/problem+json" {
-		t.Fatalf("status %d, %s, want %d\n%s", a.StatusCode, a.Header.Get("Content-Type"), w.status, a.body)
+		t.Fatalf("status %d, %s, want %d\n%s", a.StatusCode, a.Header.Get("Content-Type"), w.status, a.Text)
 	}
-	p := a.problem(t)
+	p := a.Problem(t)
 	if p.Type != "https://palisade.dev/problems/"+w.kind || p.Status != w.status || p.Title == "" {
 		t.Errorf("problem %+v, want %s", p, w.kind)
 	}
-	if p.RequestID == "" || p.RequestID != a.id() || p.Instance != "urn:uuid:"+p.RequestID {
-		t.Errorf("request id %q in the document, %q in the header, instance %q", p.RequestID, a.id(), p.Instance)
+	if p.RequestID == "" || p.RequestID != a.ID() || p.Instance != "urn:uuid:"+p.RequestID {
+		t.Errorf("request id %q in the document, %q in the header, instance %q", p.RequestID, a.ID(), p.Instance)
 	}
 	if p.Reasons != nil {
 		t.Errorf("inner reasons told outside of dev mode: %v", p.Reasons)
@@ -123,5 +123,5 @@ func (f *fleet) refused(t *testing.T, c *http.Client, w wrong, protocol string) 
 	if name != "" && !strings.HasPrefix(a.Header.Get(name), value) || name != "" && a.Header.Get(name) == "" {
 		t.Errorf("%s: %q, want %q", name, a.Header.Get(name), value)
 	}
-	f.explained(t, a.id(), false)
+	f.explained(t, a.ID(), false)
 }
