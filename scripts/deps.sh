@@ -2,7 +2,7 @@
 # Installs the Debian packages that tests need, if they are missing. Versions are those of the Debian release
 # (bookworm); tools in Go are pinned in tools.mod.
 set -euo pipefail
-packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2)
+packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql)
 missing=()
 for p in "${packages[@]}"; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
@@ -10,5 +10,10 @@ done
 [ ${#missing[@]} -eq 0 ] && exit 0
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo=sudo
+# Tests start their own PostgreSQL; the package need not make and start one for the whole machine.
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+	$sudo mkdir -p /etc/postgresql-common
+	echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
 $sudo apt-get update -qq
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
