@@ -179,9 +179,9 @@ func TestChaos(t *testing.T) {
 
 	c.kill(c.nodes[0])
 	c.kill(c.nodes[1])
-	wait(t.Context(), 3*time.Second) //nolint:errcheck // it ends when the test does
+	_ = wait(t.Context(), 3*time.Second)
 	before := l.messages()
-	wait(t.Context(), 5*time.Second) //nolint:errcheck // it ends when the test does
+	_ = wait(t.Context(), 5*time.Second)
 	if n := l.messages(); n != before {
 		t.Errorf("%d messages were acknowledged without a majority", n-before)
 	}

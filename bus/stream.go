@@ -120,7 +120,10 @@ func (c *Client) publishBatch(ctx context.Context, messages []Message) error {
 			return fmt.Errorf("publishing: %w", err)
 		}
 	}
-	err := retry(ctx, func(ctx context.Context) error { return c.storeBatch(ctx, out) })
+	err := error(permanent{errNoBatch})
+	if len(out) > 1 { // a batch costs a server several times what one message does
+		err = retry(ctx, func(ctx context.Context) error { return c.storeBatch(ctx, out) })
+	}
 	if errors.Is(err, errNoBatch) {
 		err = c.storeEach(ctx, out)
 	}
