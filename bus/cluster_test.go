@@ -130,6 +130,12 @@ cluster { name: test, listen: "%s:%d", routes: [%s], %s, ping_interval: "2s" }
 	if c.spaces {
 		args = append([]string{"ip", "netns", "exec", n.space}, args...)
 	}
+	c.serve(n, args...)
+}
+
+// serve starts a node's process.
+func (c *cluster) serve(n *node, args ...string) {
+	c.t.Helper()
 	n.cmd = exec.Command(args[0], args[1:]...)
 	log, err := os.OpenFile(filepath.Join(c.dir, n.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(c.t, err)
