@@ -46,7 +46,7 @@ type Event struct {
 	Status  int    // status the client got; 0: none
 	Problem string // slug of the problem document, if the gateway answered
 	Drift   bool   // the API document does not declare what was asked
-	Aborted string // why the exchange ended early: "client", "upstream", "timeout", ""
+	Aborted string // why the exchange ended early: "client", "upstream", "timeout", ""; of a connection also "drain", "rules", "identity"
 	Trail   []Stage
 
 	BytesIn  int64 // request body

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -190,13 +191,7 @@ func (e *Egress) plain(ctx context.Context, w Wanted) *model.Egress {
 }
 
 func contains(list []netip.Addr, a netip.Addr) bool {
-	a = bare(a)
-	for _, o := range list {
-		if o == a {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, bare(a))
 }
 
 // peek reads what the client says first until it has named a host.

@@ -128,8 +128,8 @@ func newWay(t testing.TB, hosts ...model.Egress) *way {
 		t.Fatal(err)
 	}
 	w.address = ln.Addr().String()
-	w.server = stream.New(stream.Options{Name: "out", Listener: ln, Carrier: w.egress, Recorder: w.seen,
-		Bounds: stream.Bounds{Drain: 50 * time.Millisecond, Handshake: 2 * time.Second, Dial: 2 * time.Second}}, &stream.Rules{Snapshot: "s-1"})
+	bounds := stream.Bounds{Drain: 50 * time.Millisecond, Handshake: 2 * time.Second, Dial: 2 * time.Second}
+	w.server = stream.New(stream.Options{Name: "out", Listener: ln, Carrier: w.egress, Recorder: w.seen, Bounds: bounds}, &stream.Rules{Snapshot: "s-1"})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.server.Run(ctx) }()

@@ -82,11 +82,11 @@ func readHead(p *peeker) ([]byte, error) {
 // plain refuses control characters, and a CR or LF that is no end of a line. The last byte may be half of one.
 func plain(b []byte) error {
 	for i, c := range b {
-		bad := false
-		switch {
-		case c == '\r':
+		var bad bool
+		switch c {
+		case '\r':
 			bad = i+1 < len(b) && b[i+1] != '\n'
-		case c == '\n':
+		case '\n':
 			bad = i > 0 && b[i-1] != '\r'
 		default:
 			bad = c < ' ' && c != '\t' || c == 0x7f

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,7 +107,7 @@ func (l *Link) Stage(name string, f func() error) error {
 func (l *Link) Note(reasons ...event.Reason) {
 	if n := len(l.Event.Trail); n > 0 {
 		st := &l.Event.Trail[n-1]
-		st.Reasons = append(st.Reasons[:len(st.Reasons):len(st.Reasons)], reasons...)
+		st.Reasons = append(slices.Clip(st.Reasons), reasons...)
 	}
 }
 
