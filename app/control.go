@@ -57,6 +57,13 @@ func (e *edge) serveControl() {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // whoever asked is gone if this fails
 	})
+	mux.HandleFunc("POST /snapshot", func(w http.ResponseWriter, _ *http.Request) {
+		e.mu.Lock()
+		snap := e.gate.Snapshot
+		e.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(snap) // whoever asked is gone if this fails
+	})
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	e.group.Go(func() error {
 		stop := context.AfterFunc(e.ctx, func() { _ = s.Close() })

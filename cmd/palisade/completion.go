@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -28,7 +29,8 @@ func (c *completionCmd) Run(e *environment) error {
 // verbWords is a verb with what may follow it.
 type verbWords struct {
 	name, help string
-	flags      []string
+	verbs      []string // below it
+	flags      []string // its own and those of the verbs below it
 }
 
 func wordsOf(m *kong.Application) []verbWords {
@@ -41,6 +43,14 @@ func wordsOf(m *kong.Application) []verbWords {
 		v := verbWords{name: child.Name, help: child.Help, flags: append([]string(nil), common...)}
 		for _, f := range child.Flags {
 			v.flags = append(v.flags, "--"+f.Name)
+		}
+		for _, below := range child.Children {
+			v.verbs = append(v.verbs, below.Name)
+			for _, f := range below.Flags {
+				if flag := "--" + f.Name; !slices.Contains(v.flags, flag) {
+					v.flags = append(v.flags, flag)
+				}
+			}
 		}
 		out = append(out, v)
 	}
@@ -60,6 +70,11 @@ func bash(w io.Writer, verbs []verbWords) error {
 	var b strings.Builder
 	b.WriteString("_palisade() {\n  local cur=\"${COMP_WORDS[COMP_CWORD]}\"\n  COMPREPLY=()\n")
 	fmt.Fprintf(&b, "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -W %q -- \"$cur\"))\n    return\n  fi\n", names(verbs))
+	for _, v := range verbs {
+		if len(v.verbs) > 0 {
+			fmt.Fprintf(&b, "  if [ \"$COMP_CWORD\" -eq 2 ] && [ \"${COMP_WORDS[1]}\" = %s ]; then\n    COMPREPLY=($(compgen -W %q -- \"$cur\"))\n    return\n  fi\n", v.name, strings.Join(v.verbs, " "))
+		}
+	}
 	b.WriteString("  case \"$cur\" in -*) ;; *) return ;; esac\n  case \"${COMP_WORDS[1]}\" in\n")
 	for _, v := range verbs {
 		fmt.Fprintf(&b, "    %s) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;;\n", v.name, strings.Join(v.flags, " "))
@@ -81,6 +96,9 @@ func fish(w io.Writer, verbs []verbWords) error {
 	var b strings.Builder
 	for _, v := range verbs {
 		fmt.Fprintf(&b, "complete -c palisade -n __fish_use_subcommand -a %s -d %q\n", v.name, v.help)
+		for _, below := range v.verbs {
+			fmt.Fprintf(&b, "complete -c palisade -n '__fish_seen_subcommand_from %s' -a %s\n", v.name, below)
+		}
 		for _, f := range v.flags {
 			fmt.Fprintf(&b, "complete -c palisade -n '__fish_seen_subcommand_from %s' -l %s\n", v.name, strings.TrimPrefix(f, "--"))
 		}

@@ -88,6 +88,55 @@ func (*snapshotCmd) Help() string {
 }
 
 // Help shows examples.
+func (*planCmd) Help() string {
+	return `Without --from it compares with what the gateway serves that runs on the state directory.
+Exit code 0: nothing is permitted that was not; 1: something is, or that cannot be told; 2: no plan.
+
+Examples:
+  palisade plan new/ --from old/             two models
+  palisade plan new/ --from before.json      a model and what palisade snapshot printed
+  palisade plan new/ --state .palisade       a model and the one that is served
+  palisade plan new/ --from old/ --format json | jq '.changes[] | select(.kind == "widens")'`
+}
+
+// Help shows examples.
+func (*exportCmd) Help() string {
+	return `The model needs a mesh. What it says and the output cannot hold is told as a comment at its head and on
+standard error.
+
+Examples:
+  palisade export kubernetes fleet/ | kubectl apply -f -
+  palisade export compose fleet/ > compose.override.yaml
+  palisade export nftables --host 10.0.0.5 fleet/ | nft -f -`
+}
+
+// Help shows examples.
+func (*kubernetesCmd) Help() string {
+	return `Examples:
+  palisade export kubernetes fleet/ | kubectl apply -f -
+  palisade export kubernetes --namespace shop --label app fleet/
+  palisade export kubernetes --select palisade-edge=app=gateway fleet/
+  palisade export kubernetes --cidr pay.example.com=198.51.100.0/24 fleet/`
+}
+
+// Help shows examples.
+func (*composeCmd) Help() string {
+	return `Services of the Compose file have the names of the model's. Docker Compose 2.24 or later.
+
+Examples:
+  palisade export compose > compose.override.yaml
+  palisade export compose --image 'registry.example/palisade:${VERSION}' --mount ./fleet fleet/ > compose.override.yaml`
+}
+
+// Help shows examples.
+func (*nftablesCmd) Help() string {
+	return `Examples:
+  palisade export nftables --host 10.0.0.5 fleet/ > /etc/nftables.d/palisade.nft
+  palisade export nftables --host localhost --sidecar-user palisade --outbound orders=15001 fleet/ | nft -f -
+  nft list counters table inet palisade      what was dropped`
+}
+
+// Help shows examples.
 func (*schemaCmd) Help() string {
 	return `Editors with YAML support complete and check palisade.yaml by it.
 

@@ -69,7 +69,7 @@ func helpFor(parsed *kong.Context, err error) string {
 	}
 	if parsed != nil {
 		if verb := parsed.Selected(); verb != nil {
-			return "palisade " + verb.Name + " --help"
+			return verb.FullPath() + " --help"
 		}
 	}
 	return "palisade --help"

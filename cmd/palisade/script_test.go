@@ -71,10 +71,22 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("version: 1\nfleet: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	nothing := filepath.Join(t.TempDir(), "nothing.json")
+	if err := os.WriteFile(nothing, []byte(`{"version": "0123456789ab", "development": true}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		want int
 	}{
+		{[]string{"plan", shop, "--from", shop}, exitOK},
+		{[]string{"plan", shop, "--from", nothing}, exitFindings},
+		{[]string{"plan", shop}, exitError},
+		{[]string{"plan", broken, "--from", shop}, exitError},
+		{[]string{"plan", shop, "--from", broken}, exitError},
+		{[]string{"export", "compose", broken}, exitFindings},
+		{[]string{"export", "nftables", "--host", "nowhere", shop}, exitError},
+		{[]string{"export"}, exitError},
 		{[]string{"validate", shop}, exitOK},
 		{[]string{"validate", broken}, exitFindings},
 		{[]string{"validate", "--production", shop}, exitFindings},

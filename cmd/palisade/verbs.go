@@ -49,6 +49,8 @@ type cli struct {
 	Reload     reloadCmd     `cmd:"" help:"Make a running gateway read its model again."`
 	CA         caCmd         `cmd:"" name:"ca" help:"Print the local authority's certificate."`
 	Snapshot   snapshotCmd   `cmd:"" help:"Print the compiled model as JSON."`
+	Plan       planCmd       `cmd:"" help:"Show what a model permits more and less: exit 0 nothing more, 1 something, 2 error."`
+	Export     exportCmd     `cmd:"" help:"Write the segmentation for Kubernetes, Compose or nftables."`
 	Schema     schemaCmd     `cmd:"" help:"Print the JSON Schema of palisade.yaml."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

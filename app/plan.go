@@ -1,0 +1,152 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/model/plan"
+)
+
+// planned is a plan as programs read it.
+type planned struct {
+	Widens bool `json:"widens"`
+	plan.Plan
+}
+
+// Plan shows what the model permits more and less than the one before, and reports whether it permits anything more
+// or cannot be told not to. From is a model, or a snapshot in a file whose name ends in .json; without it the model
+// before is what the gateway serves that runs on the state directory.
+func Plan(ctx context.Context, o *Options, from string) (widens bool, err error) {
+	before, err := o.before(ctx, from)
+	if err != nil {
+		return false, err
+	}
+	_, after, findings, err := o.load(before.Development)
+	if err != nil {
+		// Exit code 1 means that something widens; what cannot be compared is an error, also when findings are why.
+		return false, errors.Join(errors.New("no plan: "+err.Error()), o.printFindings(o.Err, findings))
+	}
+	p := plan.Diff(before, after)
+	if o.JSON {
+		if p.Changes == nil {
+			p.Changes = []plan.Change{}
+		}
+		return p.Widens(), writeJSON(o.Out, planned{p.Widens(), p})
+	}
+	return p.Widens(), o.showPlan(after.Fleet, p)
+}
+
+// before is the snapshot that a plan starts from.
+func (o *Options) before(ctx context.Context, from string) (*model.Snapshot, error) {
+	switch {
+	case from == "":
+		var snap model.Snapshot
+		if err := o.serving(ctx, &snap); err != nil {
+			return nil, fmt.Errorf("no plan: --from names no model to compare with, and %w", err)
+		}
+		return &snap, nil
+	case filepath.Ext(from) == ".json":
+		return readSnapshot(from)
+	}
+	other := *o
+	other.Paths = []string{from}
+	_, snap, findings, err := other.load(true)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("no plan: %s: %s", from, err.Error()), o.printFindings(o.Err, findings))
+	}
+	return snap, nil
+}
+
+// serving asks the gateway that runs on the state directory for its snapshot.
+func (o *Options) serving(ctx context.Context, snap *model.Snapshot) error {
+	state, err := o.state()
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socketPath(state))
+	}}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/snapshot", nil)
+	if err != nil {
+		return fmt.Errorf("asking the gateway: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("no gateway runs on %s", state)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(snap); err != nil {
+		return fmt.Errorf("reading the gateway's answer: %w", err)
+	}
+	return nil
+}
+
+// readSnapshot reads what "palisade snapshot" printed.
+func readSnapshot(path string) (*model.Snapshot, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the snapshot: %w", err)
+	}
+	var snap model.Snapshot
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&snap); err != nil {
+		return nil, fmt.Errorf("reading the snapshot in %s: %w", path, err)
+	}
+	if snap.Version == "" || snap.Self != "" {
+		return nil, fmt.Errorf("%s is no snapshot of a whole model; palisade snapshot prints one", path)
+	}
+	return &snap, nil
+}
+
+// showPlan writes a plan for people.
+func (o *Options) showPlan(fleet string, p plan.Plan) error {
+	st := o.style()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s  snapshot %s → %s\n", st.Paint(observe.Bold, "plan"), fleet, short(p.Before), short(p.After))
+	colours := map[plan.Kind]string{plan.Widens: observe.Bad, plan.MayWiden: observe.Bad, plan.Narrows: observe.Good, plan.Changes: observe.Faint}
+	n := map[plan.Kind]int{}
+	for _, c := range p.Changes {
+		n[c.Kind]++
+		text := c.Words
+		if c.Key != "" {
+			text = c.Key + ": " + text
+		}
+		fmt.Fprintf(&b, "  %s %s%s\n", st.Paint(colours[c.Kind], fmt.Sprintf("%-9s", c.Kind)), observe.Printable(text), st.Paint(observe.Faint, places(c)))
+	}
+	if len(p.Changes) == 0 {
+		b.WriteString("nothing changes\n")
+	} else {
+		fmt.Fprintf(&b, "%d widen, %d may widen, %d narrow, %d change nothing of either\n", n[plan.Widens], n[plan.MayWiden], n[plan.Narrows], n[plan.Changes])
+	}
+	_, err := o.Out.Write([]byte(b.String()))
+	return err
+}
+
+// places says where a change stands.
+func places(c plan.Change) string {
+	was, is := c.Before.String(), c.After.String()
+	switch {
+	case was == is && was == "":
+		return ""
+	case was == "":
+		return "  " + is
+	case is == "":
+		return "  was " + was
+	case was == is:
+		return "  " + is
+	}
+	return "  " + is + ", was " + was
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/export"
+	"github.com/palisade-security/palisade/model"
+)
+
+type planCmd struct {
+	modelArgs
+	From string `help:"Model, or snapshot in a .json file, to compare with (default: what the running gateway serves)." placeholder:"PATH"`
+}
+
+func (c *planCmd) Run(e *environment) error {
+	widens, err := app.Plan(e.ctx, e.with(c.Model...), c.From)
+	if err == nil && widens {
+		return errRefused
+	}
+	return err
+}
+
+type exportCmd struct {
+	Kubernetes kubernetesCmd `cmd:"" help:"Write NetworkPolicies."`
+	Compose    composeCmd    `cmd:"" help:"Write an overlay for a Compose file."`
+	Nftables   nftablesCmd   `cmd:"" help:"Write the ruleset of one host."`
+}
+
+type kubernetesCmd struct {
+	modelArgs
+	Namespace   string   `help:"Where services run whose workloads name no namespace, the edge and control (default: the fleet's name)." placeholder:"NAME"`
+	Label       string   `help:"Label whose value names the service of a pod." default:"app.kubernetes.io/name" placeholder:"KEY"`
+	Select      []string `help:"Labels of the pods of a service, of palisade-edge or of palisade-control; repeat for several." placeholder:"NAME=KEY=VALUE" sep:"none"`
+	CIDR        []string `name:"cidr" help:"Address range of a host outside; repeat for several." placeholder:"HOST=RANGE" sep:"none"`
+	SidecarPort int      `help:"Where sidecars take calls for which the model says nothing." default:"9443"`
+	BusPort     int      `help:"Where control's bus is." default:"4222"`
+}
+
+func (c *kubernetesCmd) Run(e *environment) error {
+	o := export.KubernetesOptions{
+		Namespace: c.Namespace, Label: c.Label, SidecarPort: c.SidecarPort, BusPort: c.BusPort,
+		Select: map[string]map[string]string{}, CIDRs: map[string][]netip.Prefix{},
+	}
+	for _, text := range c.Select {
+		name, label, found := strings.Cut(text, "=")
+		key, value, pair := strings.Cut(label, "=")
+		if !found || !pair {
+			return fmt.Errorf("--select %s: expected NAME=KEY=VALUE", text)
+		}
+		if o.Select[name] == nil {
+			o.Select[name] = map[string]string{}
+		}
+		o.Select[name][key] = value
+	}
+	for _, text := range c.CIDR {
+		host, at, found := strings.Cut(text, "=")
+		prefix, err := netip.ParsePrefix(at)
+		if !found || err != nil {
+			return fmt.Errorf("--cidr %s: expected HOST=RANGE, such as pay.example.com=198.51.100.0/24", text)
+		}
+		o.CIDRs[host] = append(o.CIDRs[host], prefix)
+	}
+	return app.Export(e.with(c.Model...), func(s *model.Snapshot) (*export.Result, error) { return export.Kubernetes(s, o) })
+}
+
+type composeCmd struct {
+	modelArgs
+	Image string `help:"Container image of palisade." default:"palisade"`
+	Mount string `help:"Folder with the model, as seen from the Compose file." default:"." placeholder:"DIR"`
+}
+
+func (c *composeCmd) Run(e *environment) error {
+	o := export.ComposeOptions{Image: c.Image, Model: c.Mount}
+	return app.Export(e.with(c.Model...), func(s *model.Snapshot) (*export.Result, error) { return export.Compose(s, o) })
+}
+
+type nftablesCmd struct {
+	modelArgs
+	Host        []string `required:"" help:"What addresses in the model call the host; repeat for several. localhost is every loopback address." placeholder:"NAME" sep:"none"`
+	SidecarUser string   `help:"User or number that sidecars run as." default:"palisade" placeholder:"USER"`
+	Outbound    []string `help:"Ports on loopback at which a service finds its sidecar; repeat for several." placeholder:"SERVICE=PORT[-PORT]" sep:"none"`
+	LogGroup    int      `help:"NFLOG group that gets what is dropped." default:"5"`
+}
+
+func (c *nftablesCmd) Run(e *environment) error {
+	o := export.NftablesOptions{Hosts: c.Host, SidecarUser: c.SidecarUser, LogGroup: c.LogGroup, Outbound: map[string][]string{}}
+	for _, text := range c.Outbound {
+		name, ports, found := strings.Cut(text, "=")
+		if !found {
+			return fmt.Errorf("--outbound %s: expected SERVICE=PORT or SERVICE=PORT-PORT", text)
+		}
+		o.Outbound[name] = append(o.Outbound[name], ports)
+	}
+	return app.Export(e.with(c.Model...), func(s *model.Snapshot) (*export.Result, error) { return export.Nftables(s, o) })
+}
