@@ -16,22 +16,24 @@ import (
 
 type search struct {
 	hotelpb.UnimplementedSearchServer
-	geo   hotelpb.GeoClient
-	rates hotelpb.RatesClient
-	probe func(context.Context) // nil: none
+	geo    hotelpb.GeoClient
+	rates  hotelpb.RatesClient
+	probes []func(context.Context)
 }
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9301", "host:port to serve on")
 	geo := flag.String("geo", "127.0.0.1:9302", "host:port of geo")
 	rates := flag.String("rates", "127.0.0.1:9303", "host:port of rates")
-	probe := flag.String("probe", "", "host:port/service/method to call once more at each search, to see whether it can be; for tests of the network")
+	probes := flag.String("probe", "", "calls to make as well at each search, to see whether they can be, each host:port/service/method, by comma; for tests of the network")
 	forward := serve.Tracing()
 	flag.Var(&forward, "forward", "fields of requests that are handed on")
 	flag.Parse()
 	s := &search{geo: hotelpb.NewGeoClient(forward.Dial(*geo)), rates: hotelpb.NewRatesClient(forward.Dial(*rates))}
-	if address, method, ok := strings.Cut(*probe, "/"); ok {
-		s.probe = prober(forward.Dial(address), "/"+method)
+	for _, probe := range strings.Split(*probes, ",") {
+		if address, method, ok := strings.Cut(probe, "/"); ok {
+			s.probes = append(s.probes, prober(forward.Dial(address), "/"+method))
+		}
 	}
 	serve.GRPC(*listen, func(g *grpc.Server) { hotelpb.RegisterSearchServer(g, s) })
 }
@@ -45,8 +47,8 @@ func prober(c grpc.ClientConnInterface, method string) func(context.Context) {
 
 // Find asks geo who is near, and rates what they cost. A hotel without a rate is not offered.
 func (s *search) Find(ctx context.Context, in *hotelpb.FindRequest) (*hotelpb.FindReply, error) {
-	if s.probe != nil {
-		s.probe(ctx)
+	for _, probe := range s.probes {
+		probe(ctx)
 	}
 	near, err := s.geo.Nearby(ctx, &hotelpb.NearbyRequest{Place: in.GetNear()})
 	if err != nil {

@@ -29,7 +29,7 @@ func (c cost) Change(context.Context, *hotelpb.ChangeRequest, ...grpc.CallOption
 
 func TestFind(t *testing.T) {
 	probed := false
-	s := &search{geo: near{{Hotel: "b", Km: 1}, {Hotel: "c", Km: 2}, {Hotel: "a", Km: 3}}, rates: cost{"a": 5, "b": 7}, probe: func(context.Context) { probed = true }}
+	s := &search{geo: near{{Hotel: "b", Km: 1}, {Hotel: "c", Km: 2}, {Hotel: "a", Km: 3}}, rates: cost{"a": 5, "b": 7}, probes: []func(context.Context){func(context.Context) { probed = true }}}
 	out, err := s.Find(t.Context(), &hotelpb.FindRequest{})
 	if err != nil || !probed || len(out.GetOffers()) != 2 || out.GetOffers()[0].GetHotel() != "b" || out.GetOffers()[1].GetCents() != 5 {
 		t.Errorf("offers: %v, %v", out, err)
