@@ -30,7 +30,7 @@ func main() {
 	flag.Var(&forward, "forward", "fields of requests that are handed on")
 	flag.Parse()
 	s := &search{geo: hotelpb.NewGeoClient(forward.Dial(*geo)), rates: hotelpb.NewRatesClient(forward.Dial(*rates))}
-	for _, probe := range strings.Split(*probes, ",") {
+	for probe := range strings.SplitSeq(*probes, ",") {
 		if address, method, ok := strings.Cut(probe, "/"); ok {
 			s.probes = append(s.probes, prober(forward.Dial(address), "/"+method))
 		}
