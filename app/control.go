@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,7 @@ func (e *edge) serveControl() {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(snap) // whoever asked is gone if this fails
 	})
+	e.identityCommands(mux)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	e.group.Go(func() error {
 		stop := context.AfterFunc(e.ctx, func() { _ = s.Close() })
@@ -77,30 +79,51 @@ func (e *edge) serveControl() {
 
 // Reload asks the gateway that runs on the state directory to read its model again.
 func Reload(ctx context.Context, o *Options) (*ReloadAnswer, error) {
+	var out ReloadAnswer
+	if err := post(ctx, o, "/reload", nil, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// command asks the fleet that runs on the state directory for something.
+func command[T any](ctx context.Context, o *Options, path string, in any) (T, error) {
+	var out outcome[T]
+	body, err := json.Marshal(in)
+	if err == nil {
+		err = post(ctx, o, path, body, &out)
+	}
+	if err == nil && out.Error != "" {
+		err = errors.New(out.Error)
+	}
+	return out.Value, err
+}
+
+// post sends a command to the gateway that runs on the state directory, and reads the answer.
+func post(ctx context.Context, o *Options, path string, body []byte, out any) error {
 	state, err := o.state()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socketPath(state))
 	}}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/reload", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control"+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("asking for a reload: %w", err)
+		return fmt.Errorf("asking the gateway: %w", err)
 	}
 	resp, err := client.Do(req)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("no gateway runs on %s; start one with palisade up or palisade edge", state)
+		return fmt.Errorf("no gateway runs on %s; start one with palisade up or palisade edge", state)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no gateway answers on %s: %w", state, err)
+		return fmt.Errorf("no gateway answers on %s: %w", state, err)
 	}
 	defer resp.Body.Close()
-	var answer ReloadAnswer
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("reading the gateway's answer: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("reading the gateway's answer: %w", err)
 	}
-	return &answer, nil
+	return nil
 }

@@ -15,6 +15,7 @@ type holder struct {
 	id     workload.ID
 	source workload.Source
 	trust  upstream.Trust // of the connections made under this identity
+	again  chan struct{}  // capacity 1: fetch now
 
 	mu   sync.Mutex
 	cert *tls.Certificate // nil until there is one
@@ -22,7 +23,7 @@ type holder struct {
 }
 
 func (m *Mesh) hold(id workload.ID) *holder {
-	h := &holder{id: id, source: m.source}
+	h := &holder{id: id, source: m.source, again: make(chan struct{}, 1)}
 	m.holders = append(m.holders, h)
 	return h
 }
@@ -71,8 +72,17 @@ func (h *holder) run(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
+		case <-h.again:
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// ask fetches an SVID that was denied before: what is denied is not asked for again by itself.
+func (h *holder) ask() {
+	select {
+	case h.again <- struct{}{}:
+	default: // it is about to
 	}
 }

@@ -102,7 +102,8 @@ func (m *Mesh) openAuthority(ctx context.Context, snap *model.Snapshot) error {
 	if m.users, err = token.NewTransactions(snap.TrustDomain, key); err != nil {
 		return err
 	}
-	return m.trust()
+	_, err = m.trust()
+	return err
 }
 
 // keeper opens what wraps the keys: a key service, or a file beside them.
@@ -113,20 +114,19 @@ func (m *Mesh) keeper(ctx context.Context, url string) (keyring.Keeper, error) {
 	return keyring.LocalKeeper(filepath.Join(m.o.Folder, "keys"))
 }
 
-// trust takes over the authority's bundle and what it has revoked.
-func (m *Mesh) trust() error {
+// trust takes over the authority's bundle and what it has revoked, and returns how many connections that cut.
+func (m *Mesh) trust() (cut int, err error) {
 	t, err := peer.NewTrust(m.authority.Bundle())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	m.verifier.SetTrust(t)
-	if _, err := m.live.Deny(m.authority.Revoked()); err != nil && !errors.Is(err, peer.ErrOld) {
-		return err
-	}
+	peers, err := m.live.Deny(m.authority.Revoked())
+	cut = len(peers)
 	for _, h := range m.holders {
-		h.trust.Recheck()
+		cut += h.trust.Recheck()
 	}
-	return nil
+	return cut, unexpected(err)
 }
 
 // Run issues, renews and serves until ctx ends. Ready is called once all sidecars take calls.
@@ -157,7 +157,7 @@ func (m *Mesh) Run(ctx context.Context, ready func()) error {
 func (m *Mesh) follow(ctx context.Context) error {
 	for {
 		changed := m.authority.Watch()
-		if err := m.trust(); err != nil {
+		if _, err := m.trust(); err != nil {
 			m.o.Log.ErrorContext(ctx, "trust goes on with what it has", "error", err)
 		}
 		select {

@@ -38,7 +38,7 @@ type Sidecar struct {
 	self    *proxy.Workload
 	in, out side
 	dial    atomic.Pointer[Dial]
-	served  chan struct{} // closed once calls are taken
+	open    atomic.Int64 // connections of others to it
 }
 
 // Dial connects to the service itself.
@@ -60,7 +60,7 @@ func (m *Mesh) newSidecar(svc *model.ResolvedService) (*Sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("naming the service %q: %w", svc.Name, err)
 	}
-	s := &Sidecar{name: svc.Name, mesh: m, holder: m.hold(id), self: &proxy.Workload{SPIFFEID: svc.ID}, served: make(chan struct{})}
+	s := &Sidecar{name: svc.Name, mesh: m, holder: m.hold(id), self: &proxy.Workload{SPIFFEID: svc.ID}}
 	s.in.engine, s.out.engine = engine.New(m.o.Recorder), engine.New(m.o.Recorder)
 	if s.in.builder, err = gate.NewBuilder(gate.WithSide(engine.Inbound), gate.WithReach(s.reachOwn)); err != nil {
 		return nil, err
@@ -141,13 +141,12 @@ func (s *Sidecar) serve(ctx context.Context, g *errgroup.Group) error {
 	}
 	config := peer.ServerConfig(s.holder.certificate, m.verifier, peer.AnyIn(m.domain))
 	config.NextProtos = []string{"h2", "http/1.1"}
-	server, err := listen.Bind(ctx, s.options("inbound", listen.Options{Address: "127.0.0.1:0", TLS: config, Handler: s.in.engine, Peer: m.introduce}))
+	server, err := listen.Bind(ctx, s.options("inbound", listen.Options{Address: "127.0.0.1:0", TLS: config, Handler: s.in.engine, Peer: s.introduce}))
 	if err != nil {
 		return fmt.Errorf("sidecar of %q: %w", s.name, err)
 	}
 	m.places.set(s.name, server.Addr().String())
 	g.Go(func() error { return server.Run(ctx) })
-	close(s.served)
 	return nil
 }
 
@@ -160,14 +159,15 @@ func (s *Sidecar) options(direction string, o listen.Options) listen.Options {
 }
 
 // introduce names the service at the other end, and notes that it is connected, so that it can be cut off.
-func (m *Mesh) introduce(state *tls.ConnectionState, conn io.Closer) (*proxy.Workload, func(), error) {
+func (s *Sidecar) introduce(state *tls.ConnectionState, conn io.Closer) (*proxy.Workload, func(), error) {
 	p, err := peer.Of(*state)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := m.live.Track(p, conn)
+	c, err := s.mesh.live.Track(p, conn)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &proxy.Workload{SPIFFEID: p.ID.String()}, c.Release, nil
+	s.open.Add(1)
+	return &proxy.Workload{SPIFFEID: p.ID.String()}, func() { c.Release(); s.open.Add(-1) }, nil
 }
