@@ -51,6 +51,19 @@ func (t *Tx) ReleaseLease(ctx context.Context, l Lease) error {
 	return nil
 }
 
+// Lease returns a lease that somebody holds now. The error wraps ErrNotFound if nobody does.
+func (t *Tx) Lease(ctx context.Context, name string) (Lease, error) {
+	l, err := t.lease(ctx, "SELECT holder, epoch, until FROM leases WHERE name = $1", name)
+	if err != nil {
+		return Lease{}, fmt.Errorf("reading the lease %q: %w", name, err)
+	}
+	now, err := t.Now(ctx)
+	if err == nil && !now.Before(l.Until) {
+		err = fmt.Errorf("reading the lease %q: %w", name, ErrNotFound)
+	}
+	return l, err
+}
+
 func (t *Tx) lease(ctx context.Context, query, name string) (Lease, error) {
 	l := Lease{Name: name}
 	var until int64

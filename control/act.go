@@ -1,0 +1,66 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/store/table"
+)
+
+const (
+	outcomeDone   = "done"
+	outcomeDenied = "denied"
+	outcomeFailed = "failed"
+)
+
+// record makes an event.
+func (c *Control) record(ctx context.Context, e Event) {
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	c.log.InfoContext(ctx, "control", "kind", e.Kind, "who", e.Who, "object", e.Object, "outcome", e.Outcome, "text", e.Text)
+	if c.o.Record != nil {
+		c.o.Record(ctx, e)
+	}
+}
+
+// caller is an administrator whose word has been checked.
+type caller struct {
+	name string
+	role admin.Role
+}
+
+// act writes down what an administrator did or tried: a row and an event. The row that cannot be written does not undo
+// what was done; the event tells.
+func (c *Control) act(ctx context.Context, who caller, verb, object string, result error, detail any) {
+	outcome, text := outcomeDone, ""
+	if result != nil {
+		outcome, text = outcomeFailed, result.Error()
+		if isDenied(result) {
+			outcome = outcomeDenied
+		}
+	}
+	if _, secret := detail.(shownOnce); secret {
+		detail = nil
+	}
+	data, err := json.Marshal(detail)
+	if err != nil || detail == nil || result != nil {
+		data = nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+	defer cancel()
+	err = c.o.Store.Write(ctx, func(t *table.Tx) error {
+		_, err := t.AddAct(ctx, table.Act{
+			At: time.Now(), Who: who.name, Role: string(who.role), Verb: verb, Object: object, Outcome: outcome, Detail: data,
+		})
+		return err
+	})
+	if err != nil {
+		c.log.ErrorContext(ctx, "act of an administrator not stored", "who", who.name, "verb", verb, "object", object, "error", err)
+		text = fmt.Sprint(text, " (not stored: ", err, ")")
+	}
+	c.record(ctx, Event{Kind: verb, Who: who.name, Role: who.role, Object: object, Outcome: outcome, Text: text})
+}

@@ -1,0 +1,287 @@
+package control
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/store/table"
+)
+
+// The times of reports. A proxy reports every few seconds; who is silent for longer is away.
+const (
+	reportEvery = 5 * time.Second // as control/client does
+	awayAfter   = 4 * reportEvery
+	forgetAfter = 24 * time.Hour
+	flushEvery  = 500 * time.Millisecond
+	shareEvery  = 5 * time.Second // how often controls read what others have heard
+)
+
+// entry is what one process of a proxy last said.
+type entry struct {
+	ID     string        `json:"-"`
+	Report wire.Report   `json:"report"`
+	Seen   time.Time     `json:"seen"`          // by the clock of the control that heard it
+	Lag    time.Duration `json:"lag,omitempty"` // from the making of the slice in force to its confirmation
+}
+
+// away tells whether it has not been heard of for too long.
+func (e *entry) away(now time.Time) bool { return e.Report.Leaving || now.Sub(e.Seen) > awayAfter }
+
+// moved tells whether others must learn what has changed since an older one.
+func (e *entry) moved(old *entry) bool {
+	return e.Report.Leaving != old.Report.Leaving || !slices.Equal(e.Report.Addresses, old.Report.Addresses) ||
+		!bytes.Equal(e.Report.Keys, old.Report.Keys)
+}
+
+// desk takes reports, keeps the newest of each instance, and writes them to the store in batches. It is safe for
+// concurrent use; entries are never changed.
+type desk struct {
+	store *table.Store
+	news  nudge // somebody has reported
+	moved nudge // somebody has reported another address or key
+
+	mu    sync.Mutex
+	all   map[string]*entry // by identity and instance
+	dirty map[string]*entry
+	trim  time.Time
+}
+
+func newDesk(store *table.Store) *desk {
+	return &desk{store: store, all: map[string]*entry{}, dirty: map[string]*entry{}}
+}
+
+func deskKey(id, instance string) string { return id + " " + instance }
+
+// Bounds of a report.
+const (
+	maxName      = 128 // bytes of an instance or node
+	maxReason    = 4 << 10
+	maxAddresses = 16
+	maxNotes     = 256
+	maxNote      = 1 << 10
+	maxJWKS      = 16 << 10
+	maxInstances = 64 // of one identity whose reports are kept; more are processes that come and go
+)
+
+// checkReport refuses what no honest proxy says.
+func checkReport(r *wire.Report) error {
+	plain := func(s string) bool {
+		return len(s) <= maxName && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })
+	}
+	switch {
+	case r.Instance == "" || !plain(r.Instance) || !plain(r.Node) || !plain(r.Version):
+		return errors.New("instance, node and version must be plain and short")
+	case len(r.Reason) > maxReason || len(r.Addresses) > maxAddresses || len(r.Notes) > maxNotes || len(r.Keys) > maxJWKS:
+		return errors.New("the report is too long")
+	case r.Stale != "" && r.Stale != "stop" && r.Stale != "serve":
+		return errors.New("stale is stop, serve or nothing")
+	}
+	for _, a := range r.Addresses {
+		if host, _, err := net.SplitHostPort(a); err != nil || host == "" || len(a) > maxName {
+			return errors.New("an address is not host:port")
+		}
+	}
+	for _, n := range r.Notes {
+		if len(n.Kind) > maxName || len(n.Text) > maxNote {
+			return errors.New("a note is too long")
+		}
+	}
+	return nil
+}
+
+// receive takes a report of a proven identity. It returns the notes that are new.
+func (d *desk) receive(id string, r wire.Report, now time.Time) ([]wire.Note, error) {
+	if err := checkReport(&r); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := deskKey(id, r.Instance)
+	old := d.all[key]
+	e := &entry{ID: id, Report: r, Seen: now}
+	var noted uint64
+	if old != nil && old.Report.Started.Equal(r.Started) {
+		if r.Number < old.Report.Number {
+			return nil, nil
+		}
+		e.Lag = old.Lag
+		for _, n := range old.Report.Notes {
+			noted = max(noted, n.Number)
+		}
+	}
+	if !r.Made.IsZero() && (old == nil || !old.Report.Made.Equal(r.Made)) {
+		e.Lag = max(now.Sub(r.Made), 0)
+	}
+	if old == nil {
+		d.makeRoom(id)
+	}
+	d.all[key], d.dirty[key] = e, e
+	d.news.wake()
+	if old == nil || e.moved(old) {
+		d.moved.wake()
+	}
+	fresh := slices.DeleteFunc(slices.Clone(r.Notes), func(n wire.Note) bool { return n.Number <= noted })
+	return fresh, nil
+}
+
+// makeRoom drops the longest silent instance of an identity that has too many. The lock is held.
+func (d *desk) makeRoom(id string) {
+	var oldest string
+	count := 0
+	for key, e := range d.all {
+		if e.ID == id {
+			if count++; oldest == "" || e.Seen.Before(d.all[oldest].Seen) {
+				oldest = key
+			}
+		}
+	}
+	if count >= maxInstances {
+		delete(d.all, oldest)
+		delete(d.dirty, oldest)
+	}
+}
+
+// entries returns all, sorted by identity and instance.
+func (d *desk) entries() []*entry {
+	d.mu.Lock()
+	out := make([]*entry, 0, len(d.all))
+	for _, e := range d.all {
+		out = append(out, e)
+	}
+	d.mu.Unlock()
+	slices.SortFunc(out, func(a, b *entry) int {
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Report.Instance, b.Report.Instance))
+	})
+	return out
+}
+
+// get returns what an instance last said, or nil.
+func (d *desk) get(id, instance string) *entry {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.all[deskKey(id, instance)]
+}
+
+// run writes what is new to the store, and with several controls reads what others wrote, until ctx ends.
+func (d *desk) run(ctx context.Context, several bool) error {
+	flush, share := time.NewTicker(flushEvery), time.NewTicker(shareEvery)
+	defer flush.Stop()
+	defer share.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+			defer cancel()
+			_ = d.flush(last) // reports come again
+			return nil
+		case <-flush.C:
+			_ = d.flush(ctx) // tried again with the next
+		case <-share.C:
+			if several {
+				_ = d.load(ctx) // tried again with the next
+			}
+		}
+	}
+}
+
+// flush writes what is new.
+func (d *desk) flush(ctx context.Context) error {
+	d.mu.Lock()
+	dirty := d.dirty
+	d.dirty = map[string]*entry{}
+	now := time.Now()
+	trim := now.Sub(d.trim) > forgetAfter/24
+	if trim {
+		d.trim = now
+		for key, e := range d.all {
+			if now.Sub(e.Seen) > forgetAfter {
+				delete(d.all, key)
+			}
+		}
+	}
+	d.mu.Unlock()
+	if len(dirty) == 0 && !trim {
+		return nil
+	}
+	err := d.store.Write(ctx, func(t *table.Tx) error {
+		for _, e := range dirty {
+			if err := putEntry(ctx, t, e); err != nil {
+				return err
+			}
+		}
+		if trim {
+			_, err := t.ForgetReports(ctx, now.Add(-forgetAfter))
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for key, e := range dirty {
+			if d.dirty[key] == nil && d.all[key] == e {
+				d.dirty[key] = e
+			}
+		}
+	}
+	return err
+}
+
+func putEntry(ctx context.Context, t *table.Tx, e *entry) error {
+	detail, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("writing a report: %w", err)
+	}
+	r := &e.Report
+	return t.PutReport(ctx, table.Report{
+		ID: e.ID, Instance: r.Instance, Version: r.Version, Accepted: r.Accepted, Reason: r.Reason,
+		Expires: r.Expires, Reported: e.Seen, Detail: detail,
+	})
+}
+
+// load takes over what the store knows and this process does not.
+func (d *desk) load(ctx context.Context) error {
+	var rows []table.Report
+	err := d.store.Read(ctx, func(t *table.Tx) (err error) {
+		rows, err = t.Reports(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	news, moved := false, false
+	for _, row := range rows {
+		key := deskKey(row.ID, row.Instance)
+		if old := d.all[key]; old != nil && !row.Reported.After(old.Seen.Truncate(time.Microsecond)) {
+			continue
+		}
+		e := &entry{}
+		if err := json.Unmarshal(row.Detail, e); err != nil {
+			continue // of another version of the program; the next report mends it
+		}
+		e.ID, news = row.ID, true
+		if old := d.all[key]; old == nil || e.moved(old) {
+			moved = true
+		}
+		d.all[key] = e
+	}
+	if news {
+		d.news.wake()
+	}
+	if moved {
+		d.moved.wake()
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/attest"
+	"github.com/palisade-security/palisade/store/table"
+)
+
+const (
+	maxQuestions = 4096
+	questionLife = time.Minute
+	maxNodeName  = 255
+)
+
+// questions are challenges that wait for their answer. They live in the control that asked: who comes to another one
+// begins anew.
+type questions struct {
+	mu  sync.Mutex
+	all map[string]question
+}
+
+type question struct {
+	*attest.Challenge
+	expires time.Time
+}
+
+var errBusy = errors.New("too many ask at once")
+
+// ask makes a challenge. Whoever floods us with them makes others wait, and no more.
+func (q *questions) ask(now time.Time) (wire.Challenge, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.all == nil {
+		q.all = map[string]question{}
+	}
+	if len(q.all) >= maxQuestions {
+		for name, old := range q.all {
+			if now.After(old.expires) {
+				delete(q.all, name)
+			}
+		}
+	}
+	if len(q.all) >= maxQuestions {
+		return wire.Challenge{}, errBusy
+	}
+	name, c := rand.Text(), attest.NewChallenge()
+	q.all[name] = question{c, now.Add(questionLife)}
+	return wire.Challenge{Name: name, Bytes: c.Bytes()}, nil
+}
+
+// take returns a challenge, once.
+func (q *questions) take(name string, now time.Time) *attest.Challenge {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c, ok := q.all[name]
+	delete(q.all, name)
+	if !ok || now.After(c.expires) {
+		return nil
+	}
+	return c.Challenge
+}
+
+// enrol gives a first SVID to whoever proves to be what it says. It signs before it uses a join token up, so that a token
+// is not lost to trouble of our own; nothing leaves before the proof holds.
+func (c *Control) enrol(ctx context.Context, q wire.EnrolRequest) (wire.EnrolAnswer, error) {
+	id, err := c.identity(q.Name)
+	if err != nil {
+		return wire.EnrolAnswer{}, fmt.Errorf("%w: %w", errWrong, err)
+	}
+	if len(q.Node) > maxNodeName {
+		return wire.EnrolAnswer{}, fmt.Errorf("%w: the node's name is too long", errWrong)
+	}
+	node := q.Node
+	if q.Proof.Kind == wire.ByLapsed { // a revoked node must not get away by calling itself another
+		node, err = c.proveLapsed(id, q)
+		if err != nil {
+			return wire.EnrolAnswer{}, err
+		}
+	}
+	chain, err := c.sign(ctx, id, node, q.CSR)
+	if err != nil {
+		return wire.EnrolAnswer{}, err
+	}
+	if err := c.prove(ctx, id, q); err != nil {
+		return wire.EnrolAnswer{}, err
+	}
+	err = c.o.Store.Write(ctx, func(t *table.Tx) error {
+		return t.Enrol(ctx, table.Enrolment{ID: id, Kind: kindOf(c.fleet.Load(), id), Node: node, Attested: string(q.Proof.Kind), Since: time.Now()})
+	})
+	if err != nil {
+		return wire.EnrolAnswer{}, err
+	}
+	c.record(ctx, Event{Kind: "enrolled", Who: id, Object: node, Outcome: outcomeDone, Text: "by " + string(q.Proof.Kind)})
+	return c.welcome(chain)
+}
+
+func kindOf(f *fleet, id string) string {
+	if f == nil {
+		return ""
+	}
+	return f.kind(id)
+}
+
+// welcome is what a proxy needs beside its SVID.
+func (c *Control) welcome(chain [][]byte) (wire.EnrolAnswer, error) {
+	bundle, err := c.authority.Bundle().Marshal()
+	if err != nil {
+		return wire.EnrolAnswer{}, fmt.Errorf("writing the bundle: %w", err)
+	}
+	return wire.EnrolAnswer{Chain: chain, Bundle: bundle, Keys: c.keys, Bus: c.busURLs}, nil
+}
+
+// prove holds that an asker is what it wants to be.
+func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) error {
+	switch q.Proof.Kind {
+	case wire.ByLapsed:
+		return nil // done
+	case wire.ByJoinToken:
+		return c.proveJoin(ctx, id, q.Proof.Token)
+	case wire.ByCertificate:
+		return c.proveCertificate(q)
+	case wire.ByKubernetes:
+		return c.proveKubernetes(ctx, id, q.Proof.Token)
+	}
+	return fmt.Errorf("%w: %q is no kind of proof", errWrong, q.Proof.Kind)
+}
+
+func (c *Control) proveJoin(ctx context.Context, id, token string) error {
+	selectors, err := attest.RedeemJoinToken(ctx, joins{c.o.Store}, token)
+	if errors.Is(err, attest.ErrJoinToken) {
+		return fmt.Errorf("%w: %w", errDenied, err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range selectors {
+		if named, err := c.identity(s.Value); err == nil && s.Kind == attest.JoinName && named == id {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the join token is for another", errDenied)
+}
+
+func (c *Control) proveCertificate(q wire.EnrolRequest) error {
+	if c.o.Certificates == nil {
+		return fmt.Errorf("%w: node certificates prove nothing here", errDenied)
+	}
+	challenge := c.questions.take(q.Proof.Challenge, time.Now())
+	if challenge == nil {
+		return fmt.Errorf("%w: %w", errDenied, attest.ErrPossession)
+	}
+	selectors, err := challenge.Prove(c.o.Certificates.Roots, q.Proof.Chain, q.Proof.Response)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDenied, err)
+	}
+	for _, s := range selectors {
+		if s.Kind == attest.X509DNS && slices.Contains(c.o.Certificates.Names[s.Value], q.Name) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the certificate is none for %q", errDenied, q.Name)
+}
+
+func (c *Control) proveKubernetes(ctx context.Context, id, token string) error {
+	if c.o.Kubernetes == nil {
+		return fmt.Errorf("%w: service accounts prove nothing here", errDenied)
+	}
+	selectors, err := c.o.Kubernetes.Prove(ctx, token)
+	if errors.Is(err, attest.ErrServiceAccount) {
+		return fmt.Errorf("%w: %w", errDenied, err)
+	}
+	if err != nil {
+		return err
+	}
+	f := c.fleet.Load()
+	name, err := f.matcher.Match(selectors)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDenied, err)
+	}
+	if f.names[id] != name {
+		return fmt.Errorf("%w: the service account is that of %q", errDenied, name)
+	}
+	return nil
+}
+
+// proveLapsed takes an SVID that has ended, not too long ago, and whose key signs our challenge. It returns the node that
+// the SVID names.
+func (c *Control) proveLapsed(id string, q wire.EnrolRequest) (node string, err error) {
+	challenge := c.questions.take(q.Proof.Challenge, time.Now())
+	if challenge == nil || len(q.Proof.Chain) == 0 {
+		return "", fmt.Errorf("%w: %w", errDenied, attest.ErrPossession)
+	}
+	leaf, err := x509.ParseCertificate(q.Proof.Chain[0])
+	if err != nil {
+		return "", fmt.Errorf("%w: the SVID cannot be read", errDenied)
+	}
+	now := time.Now()
+	if now.Sub(leaf.NotAfter) > c.o.Grace {
+		return "", fmt.Errorf("%w: the SVID has ended too long ago; it needs a new proof", errDenied)
+	}
+	at := now
+	if at.After(leaf.NotAfter) {
+		at = leaf.NotAfter
+	}
+	p, err := c.holds(q.Proof.Chain, challenge.Bytes(), q.CSR, q.Proof.Response, at)
+	if err != nil {
+		return "", err
+	}
+	if p.ID.String() != id {
+		return "", fmt.Errorf("%w: the SVID is of %q", errDenied, p.ID)
+	}
+	return p.Node, nil
+}

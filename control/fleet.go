@@ -1,0 +1,189 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/palisade-security/palisade/identity/attest"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/store/table"
+)
+
+// fleet is a model in force, indexed. It is immutable.
+type fleet struct {
+	table.Enforcement
+	snap    *model.Snapshot
+	slicer  *model.Slicer
+	edge    string              // SPIFFE ID
+	names   map[string]string   // SPIFFE ID of a service to its name
+	calls   map[string][]string // SPIFFE ID to the names of the services it may call
+	matcher *attest.Matcher     // of workloads in Kubernetes
+}
+
+func newFleet(e table.Enforcement, snap *model.Snapshot) (*fleet, error) {
+	f := &fleet{Enforcement: e, snap: snap, slicer: model.NewSlicer(snap), edge: model.EdgeID(snap.TrustDomain), names: make(map[string]string, len(snap.Services))}
+	pods := map[string][]attest.Workload{}
+	for i := range snap.Services {
+		s := &snap.Services[i]
+		f.names[s.ID] = s.Name
+		for _, w := range s.Workloads {
+			// A pod proves its service account and nothing else to control.
+			if w.Kubernetes != nil && w.Unix == nil && w.Container == nil {
+				pods[s.Name] = append(pods[s.Name], attest.FromModel(w))
+			}
+		}
+	}
+	f.index()
+	var err error
+	f.matcher, err = attest.NewMatcher(pods)
+	return f, err
+}
+
+// index notes who may call whom.
+func (f *fleet) index() {
+	f.calls = map[string][]string{}
+	for i := range f.snap.Services {
+		s := &f.snap.Services[i]
+		for _, caller := range s.Callers {
+			id := model.ServiceID(f.snap.TrustDomain, caller)
+			f.calls[id] = append(f.calls[id], s.Name)
+		}
+	}
+	exposed := map[string]bool{}
+	for i := range f.snap.Routes {
+		if name := f.snap.Routes[i].Service; !exposed[name] {
+			exposed[name] = true
+			f.calls[f.edge] = append(f.calls[f.edge], name)
+		}
+	}
+}
+
+// has tells whether an identity is one of the fleet's proxies.
+func (f *fleet) has(id string) bool { return id == f.edge || f.names[id] != "" }
+
+// slice cuts what one identity needs; nil if the model does not know it.
+func (f *fleet) slice(id string) *model.Snapshot {
+	if id == f.edge {
+		return f.slicer.Edge()
+	}
+	if name := f.names[id]; name != "" {
+		return f.slicer.Service(name)
+	}
+	return nil
+}
+
+// ids calls each for the edge and every service.
+func (f *fleet) ids(each func(id string)) {
+	each(f.edge)
+	for i := range f.snap.Services {
+		each(f.snap.Services[i].ID)
+	}
+}
+
+// ttl is how long SVIDs of the fleet live.
+func (f *fleet) ttl() time.Duration {
+	if f == nil || f.snap.Mesh == nil {
+		return 0
+	}
+	return f.snap.Mesh.SVID.Lifetime.Std()
+}
+
+// kind of a proxy, as rollouts tell them apart.
+func (f *fleet) kind(id string) string {
+	if id == f.edge {
+		return "edge"
+	}
+	return "sidecar"
+}
+
+// parseModel reads a model as administrators send it and the store keeps it, and holds that it is one for this fleet.
+func (c *Control) parseModel(data []byte) (*model.Snapshot, error) {
+	snap := new(model.Snapshot)
+	if err := json.Unmarshal(data, snap); err != nil {
+		return nil, fmt.Errorf("reading a model: %w", err)
+	}
+	return snap, c.checkModel(snap)
+}
+
+func (c *Control) checkModel(snap *model.Snapshot) error {
+	switch {
+	case snap.TrustDomain != c.o.Domain:
+		return fmt.Errorf("the model is of trust domain %q, not of %q", snap.TrustDomain, c.o.Domain)
+	case snap.Self != "":
+		return errors.New("the model is a slice of one")
+	case snap.Version == "":
+		return errors.New("the model has no version; it must be a compiled one")
+	case snap.Mesh == nil:
+		return errors.New("the model has no mesh, and control nothing to do")
+	}
+	for i := range snap.Services {
+		s := &snap.Services[i]
+		if s.ID != model.ServiceID(c.o.Domain, s.Name) || i > 0 && strings.Compare(snap.Services[i-1].Name, s.Name) >= 0 {
+			return fmt.Errorf("the service %q of the model is not as the compiler writes it", s.Name)
+		}
+	}
+	return nil
+}
+
+// firstModel loads what is in force, or puts the given model in force if nothing is.
+func (c *Control) firstModel(ctx context.Context) error {
+	if m := c.o.Model; m != nil {
+		if err := c.checkModel(m); err != nil {
+			return err
+		}
+		document, err := json.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("writing the model: %w", err)
+		}
+		now := time.Now()
+		err = c.o.Store.Write(ctx, func(t *table.Tx) error {
+			if _, err := t.InForce(ctx); !errors.Is(err, table.ErrNotFound) {
+				return err
+			}
+			if err := t.AddModel(ctx, table.Model{Version: m.Version, Document: document, Added: now, Author: "control"}); err != nil {
+				return err
+			}
+			_, err := t.Enforce(ctx, table.Enforcement{Version: m.Version, Since: now, Author: "control", Note: "the first"}, 0)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("putting the first model in force: %w", err)
+		}
+	}
+	return c.loadFleet(ctx)
+}
+
+// loadFleet takes over the model that the store says is in force.
+func (c *Control) loadFleet(ctx context.Context) error {
+	var e table.Enforcement
+	var m table.Model
+	old := c.fleet.Load()
+	err := c.o.Store.Read(ctx, func(t *table.Tx) (err error) {
+		if e, err = t.InForce(ctx); err == nil && (old == nil || old.Number != e.Number) {
+			m, err = t.Model(ctx, e.Version)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, table.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading the model in force: %w", err)
+	case old != nil && old.Number == e.Number:
+		return nil
+	}
+	snap, err := c.parseModel(m.Document)
+	if err != nil {
+		return fmt.Errorf("reading the model in force: %w", err)
+	}
+	f, err := newFleet(e, snap)
+	if err != nil {
+		return fmt.Errorf("reading the model in force: %w", err)
+	}
+	c.fleet.Store(f)
+	return nil
+}

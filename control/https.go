@@ -1,0 +1,243 @@
+package control
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/authority"
+	"github.com/palisade-security/palisade/identity/peer"
+)
+
+// The bounds of the HTTPS interface.
+const (
+	headTime   = 5 * time.Second
+	readTime   = 30 * time.Second
+	idleTime   = 2 * time.Minute
+	headBytes  = 32 << 10
+	maxModel   = 64 << 20 // bytes of a model as JSON
+	atOnce     = 256      // requests of proxies; more are told to come back
+	drainTime  = 5 * time.Second
+	socketMode = 0o600
+)
+
+// listen serves proxies and administrators over HTTPS, and administrators of this host over a socket.
+func (c *Control) listen(ctx context.Context, g *errgroup.Group) error {
+	config := peer.ServerConfig(c.own.certificate, c.verifier, peer.AnyIn(c.domain))
+	// Who enrols has no certificate yet, and administrators show a token. What needs one asks for it.
+	verify := config.VerifyConnection
+	config.ClientAuth = tls.RequestClientCert
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return nil
+		}
+		return verify(state)
+	}
+	config.NextProtos = []string{"h2", "http/1.1"}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", c.o.Listen)
+	if err != nil {
+		return err
+	}
+	c.listening = ln.Addr().String()
+	mux := http.NewServeMux()
+	c.proxies(mux)
+	c.administrators(mux, c.byToken)
+	c.serve(ctx, g, tls.NewListener(ln, config), mux, nil)
+	if c.o.Socket == "" {
+		return nil
+	}
+	local, err := listenSocket(ctx, c.o.Socket)
+	if err != nil {
+		return err
+	}
+	mux = http.NewServeMux()
+	c.administrators(mux, bySocket)
+	c.serve(ctx, g, local, mux, withPeer)
+	return nil
+}
+
+// serve runs one HTTP server until ctx ends.
+func (c *Control) serve(ctx context.Context, g *errgroup.Group, ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: headTime, ReadTimeout: readTime, IdleTimeout: idleTime, MaxHeaderBytes: headBytes,
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: each,
+		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+	g.Go(func() error {
+		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		if s.Shutdown(drain) != nil {
+			_ = s.Close() // who is still there after that time is cut off
+		}
+		return nil
+	})
+}
+
+// proxies mounts what proxies ask.
+func (c *Control) proxies(mux *http.ServeMux) {
+	slots := make(chan struct{}, atOnce)
+	mount := func(pattern string, h func(w http.ResponseWriter, r *http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			default:
+				c.answer(r.Context(), w, nil, errBusy)
+				return
+			}
+			out, err := h(w, r)
+			c.answer(r.Context(), w, out, err)
+		})
+	}
+	mount("GET "+wire.BundlePath, func(http.ResponseWriter, *http.Request) (any, error) {
+		data, err := c.authority.Bundle().Marshal()
+		return json.RawMessage(data), err
+	})
+	mount("POST "+wire.ChallengePath, func(http.ResponseWriter, *http.Request) (any, error) { return c.questions.ask(time.Now()) })
+	mount("POST "+wire.EnrolPath, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		q, err := read[wire.EnrolRequest](w, r, wire.MaxRequest)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := c.enrol(r.Context(), q)
+		if err != nil {
+			c.record(r.Context(), Event{Kind: "enrolment-denied", Who: r.RemoteAddr, Object: q.Name, Outcome: outcomeDenied, Text: err.Error()})
+		}
+		return answer, err
+	})
+	mount("POST "+wire.RenewPath, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		p, err := c.client(r)
+		if err != nil {
+			return nil, err
+		}
+		q, err := read[wire.SignRequest](w, r, wire.MaxRequest)
+		if err != nil {
+			return nil, err
+		}
+		chain, err := c.sign(r.Context(), p.ID.String(), p.Node, q.CSR)
+		if err != nil {
+			return nil, err
+		}
+		return c.welcome(chain)
+	})
+	mount("POST "+wire.JWTPath, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		p, err := c.client(r)
+		if err != nil {
+			return nil, err
+		}
+		q, err := read[wire.JWTRequest](w, r, wire.MaxRequest)
+		if err != nil {
+			return nil, err
+		}
+		token, err := c.jwt(r.Context(), p.ID.String(), q.Audience)
+		return wire.JWTAnswer{Token: token}, err
+	})
+	mount("POST "+wire.ReportPath, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		p, err := c.client(r)
+		if err != nil {
+			return nil, err
+		}
+		q, err := read[wire.Report](w, r, wire.MaxRequest)
+		if err != nil {
+			return nil, err
+		}
+		return c.hear(r.Context(), p.ID.String(), q)
+	})
+}
+
+// client returns the proxy at the other end. It is verified for each request: a connection may outlive a revocation.
+func (c *Control) client(r *http.Request) (peer.Peer, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return peer.Peer{}, fmt.Errorf("%w: an SVID must be shown", errUnknown)
+	}
+	p, err := c.verifier.Verify(r.TLS.PeerCertificates, peer.AsClient, time.Now())
+	if err != nil {
+		return peer.Peer{}, fmt.Errorf("%w: %w", errDenied, err)
+	}
+	return p, nil
+}
+
+// read reads a JSON body.
+func read[T any](w http.ResponseWriter, r *http.Request, most int64) (out T, err error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		return out, fmt.Errorf("%w: the body cannot be read: %w", errWrong, err)
+	}
+	return out, nil
+}
+
+// errUnknown refuses whoever has not said who it is.
+var errUnknown = errors.New("unauthenticated")
+
+func isDenied(err error) bool { return errors.Is(err, errDenied) || errors.Is(err, errUnknown) }
+
+// problem turns an error into what the asker is told. What is not the asker's business stays in the log.
+func problem(err error) *admin.Problem {
+	var told *admin.Problem
+	var wrong *bus.Refusal
+	p := &admin.Problem{Type: "about:blank"}
+	switch {
+	case errors.As(err, &told):
+		return told
+	case errors.Is(err, errUnknown):
+		p.Status, p.Detail = http.StatusUnauthorized, err.Error()
+	case errors.Is(err, errDenied):
+		p.Status = http.StatusForbidden
+	case errors.Is(err, errWrong):
+		p.Status, p.Detail = http.StatusBadRequest, err.Error()
+	case errors.As(err, &wrong):
+		p.Status, p.Detail = http.StatusBadRequest, wrong.Text
+	case errors.Is(err, errConflict):
+		p.Status, p.Detail = http.StatusConflict, err.Error()
+	case errors.Is(err, errBusy), errors.Is(err, authority.ErrNoIssuer), errors.Is(err, errNobodyLeads), errors.Is(err, errSucceeded):
+		p.Status, p.Detail = http.StatusServiceUnavailable, err.Error()
+	default:
+		p.Status = http.StatusInternalServerError
+	}
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+// answer writes what came of a request.
+func (c *Control) answer(ctx context.Context, w http.ResponseWriter, out any, err error) {
+	status, kind := http.StatusOK, "application/json"
+	if err != nil {
+		p := problem(err)
+		if p.Status == http.StatusInternalServerError {
+			c.log.ErrorContext(ctx, "request failed", "error", err)
+		}
+		out, status, kind = p, p.Status, "application/problem+json"
+	}
+	data, err := json.Marshal(out)
+	if err != nil {
+		c.log.ErrorContext(ctx, "answer not written", "error", err)
+		status, data = http.StatusInternalServerError, nil
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // an asker that is gone needs no answer
+}

@@ -1,0 +1,165 @@
+package control
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/authority"
+	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/identity/workload"
+)
+
+// keyOf is a public key.
+type keyOf = crypto.PublicKey
+
+const queue = "control" // of all controls, one answers
+
+// errDenied refuses an identity for good.
+var errDenied = errors.New("denied")
+
+// sign certifies a key for an identity of the fleet.
+func (c *Control) sign(ctx context.Context, id, node string, csr []byte) ([][]byte, error) {
+	public, err := wire.CheckCSR(csr)
+	if err != nil {
+		return nil, err
+	}
+	f := c.fleet.Load()
+	if f == nil || !f.has(id) {
+		return nil, fmt.Errorf("%w: the model in force does not know %q", errDenied, id)
+	}
+	parsed, err := workload.ParseID(id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDenied, err)
+	}
+	svid, err := c.authority.SignX509(ctx, authority.X509Request{ID: parsed, Public: public, TTL: f.ttl(), Node: node})
+	switch {
+	case errors.Is(err, authority.ErrRevoked):
+		return nil, fmt.Errorf("%w: %w", errDenied, err)
+	case err != nil:
+		return nil, err
+	}
+	return svid.Chain, nil
+}
+
+// jwt issues a JWT-SVID for an identity of the fleet.
+func (c *Control) jwt(ctx context.Context, id string, audience []string) (string, error) {
+	f := c.fleet.Load()
+	if f == nil || !f.has(id) {
+		return "", fmt.Errorf("%w: the model in force does not know %q", errDenied, id)
+	}
+	parsed, err := workload.ParseID(id)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errDenied, err)
+	}
+	svid, err := c.authority.SignJWT(ctx, authority.JWTRequest{ID: parsed, Audiences: audience, TTL: f.snap.Mesh.SVID.JWTLifetime.Std()})
+	switch {
+	case errors.Is(err, authority.ErrRevoked):
+		return "", fmt.Errorf("%w: %w", errDenied, err)
+	case err != nil:
+		return "", err
+	}
+	return svid.Token, nil
+}
+
+// refusal is what the asker is told over the bus.
+func (c *Control) refusal(ctx context.Context, asker string, err error) error {
+	switch {
+	case errors.Is(err, errDenied):
+		c.record(ctx, Event{Kind: "identity-denied", Who: asker, Object: asker, Outcome: outcomeDenied, Text: err.Error()})
+		return &bus.Refusal{Code: bus.Denied}
+	case errors.Is(err, authority.ErrNoIssuer):
+		return &bus.Refusal{Code: bus.Busy, Text: "no issuer"}
+	}
+	c.log.WarnContext(ctx, "request of a proxy failed", "asker", asker, "error", err)
+	return err
+}
+
+func options(subject string) bus.ServeOptions {
+	return bus.ServeOptions{Subject: subject + "*", Queue: queue, From: wire.AskerToken, MaxData: wire.MaxRequest}
+}
+
+// answering reads a request, has it handled and writes the answer.
+func answering[Q, A any](c *Control, handle func(context.Context, bus.Asked, Q) (A, error)) func(context.Context, bus.Asked) ([]byte, error) {
+	return func(ctx context.Context, asked bus.Asked) ([]byte, error) {
+		var q Q
+		if err := json.Unmarshal(asked.Data, &q); err != nil {
+			return nil, &bus.Refusal{Code: bus.Wrong, Text: "the request cannot be read"}
+		}
+		a, err := handle(ctx, asked, q)
+		if err != nil {
+			return nil, c.refusal(ctx, asked.From, err)
+		}
+		return json.Marshal(a)
+	}
+}
+
+// holds verifies that whoever asks has the key of an SVID that was valid at a time and is not revoked.
+func (c *Control) holds(der [][]byte, challenge, csr, response []byte, at time.Time) (peer.Peer, error) {
+	chain := make([]*x509.Certificate, 0, len(der))
+	for _, raw := range der {
+		cert, err := x509.ParseCertificate(raw)
+		if err != nil {
+			return peer.Peer{}, fmt.Errorf("%w: a certificate cannot be read", errDenied)
+		}
+		chain = append(chain, cert)
+	}
+	p, err := c.verifier.Verify(chain, peer.AsClient, at)
+	if err != nil {
+		return peer.Peer{}, fmt.Errorf("%w: %w", errDenied, err)
+	}
+	if !wire.CheckResponse(chain[0].PublicKey, challenge, csr, response) {
+		return peer.Peer{}, fmt.Errorf("%w: the key of the SVID of %s is not proven", errDenied, p.ID)
+	}
+	return p, nil
+}
+
+// serveSign renews over the bus. The node of a proxy is that of its SVID, which it proved when it enrolled.
+func (c *Control) serveSign(ctx context.Context) error {
+	return c.bus.Serve(ctx, options(wire.SignSubject), answering(c, func(ctx context.Context, a bus.Asked, q wire.SignRequest) (wire.SignAnswer, error) {
+		p, err := c.holds(q.Chain, nil, q.CSR, q.Response, time.Now())
+		if err != nil {
+			return wire.SignAnswer{}, err
+		}
+		if p.ID.String() != a.From {
+			return wire.SignAnswer{}, fmt.Errorf("%w: %q shows an SVID of %q", errDenied, a.From, p.ID)
+		}
+		chain, err := c.sign(ctx, a.From, p.Node, q.CSR)
+		return wire.SignAnswer{Chain: chain}, err
+	}))
+}
+
+func (c *Control) serveJWT(ctx context.Context) error {
+	return c.bus.Serve(ctx, options(wire.JWTSubject), answering(c, func(ctx context.Context, a bus.Asked, q wire.JWTRequest) (wire.JWTAnswer, error) {
+		token, err := c.jwt(ctx, a.From, q.Audience)
+		return wire.JWTAnswer{Token: token}, err
+	}))
+}
+
+func (c *Control) serveReports(ctx context.Context) error {
+	return c.bus.Serve(ctx, options(wire.ReportSubject), answering(c, func(ctx context.Context, a bus.Asked, r wire.Report) (wire.ReportAnswer, error) {
+		return c.hear(ctx, a.From, r)
+	}))
+}
+
+// hear takes a report and confirms its notes once they are recorded.
+func (c *Control) hear(ctx context.Context, id string, r wire.Report) (wire.ReportAnswer, error) {
+	fresh, err := c.desk.receive(id, r, time.Now())
+	if err != nil {
+		return wire.ReportAnswer{}, &bus.Refusal{Code: bus.Wrong, Text: err.Error()}
+	}
+	for _, n := range fresh {
+		c.record(ctx, Event{At: n.At, Kind: "proxy-" + n.Kind, Who: id, Object: r.Instance, Outcome: outcomeDone, Text: n.Text})
+	}
+	var answer wire.ReportAnswer
+	for _, n := range r.Notes {
+		answer.Noted = max(answer.Noted, n.Number)
+	}
+	return answer, nil
+}

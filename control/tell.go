@@ -1,0 +1,213 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/control/wire"
+)
+
+// tellTrust keeps every proxy's trust up to date.
+func (l *leader) tellTrust(ctx context.Context) error {
+	for {
+		authority, desk := l.c.authority.Watch(), l.c.desk.moved.wait()
+		var federated <-chan struct{}
+		if l.c.o.Federation != nil {
+			federated = l.c.o.Federation.Watch()
+		}
+		if err := l.sayTrust(ctx); err != nil {
+			if errors.Is(err, errSucceeded) || ctx.Err() != nil {
+				return err
+			}
+			l.c.log.ErrorContext(ctx, "proxies not told whom to trust", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-authority:
+			continue // at once: it may be a revocation
+		case <-federated:
+			continue
+		case <-desk:
+		}
+		if !l.rest(ctx, authority) {
+			return nil
+		}
+	}
+}
+
+// rest waits a moment unless something urgent happens; false when ctx has ended.
+func (l *leader) rest(ctx context.Context, urgent <-chan struct{}) bool {
+	timer := time.NewTimer(rebuild)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-urgent:
+	case <-timer.C:
+	}
+	return true
+}
+
+func (l *leader) sayTrust(ctx context.Context) error {
+	c := l.c
+	body := wire.TrustBody{Bundles: map[string]json.RawMessage{}, Keys: c.keys, JWKS: c.desk.jwks(c.fleet.Load())}
+	own, err := c.authority.Bundle().Marshal()
+	if err != nil {
+		return fmt.Errorf("writing the bundle: %w", err)
+	}
+	if c.o.Federation != nil {
+		for _, b := range c.o.Federation.Bundles() {
+			data, err := b.Marshal()
+			if err != nil {
+				return fmt.Errorf("writing the bundle of %s: %w", b.TrustDomain(), err)
+			}
+			body.Bundles[b.TrustDomain().Name()] = data
+		}
+	}
+	body.Bundles[c.o.Domain] = own
+	if body.Revoked, err = c.authority.Revoked().Encode(); err != nil {
+		return fmt.Errorf("writing the revocation list: %w", err)
+	}
+	return l.pub.body(ctx, wire.TrustKey, wire.Trust, "", body)
+}
+
+// tellPlaces keeps every proxy's knowledge of its callees up to date.
+func (l *leader) tellPlaces(ctx context.Context) error {
+	for {
+		changed, model := l.c.desk.moved.wait(), l.c.news.wait()
+		if err := l.sayPlaces(ctx); err != nil {
+			if errors.Is(err, errSucceeded) || ctx.Err() != nil {
+				return err
+			}
+			l.c.log.ErrorContext(ctx, "proxies not told where services are", "error", err)
+		}
+		tick := time.NewTimer(reportEvery) // who is silent makes no news
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return nil
+		case <-tick.C:
+		case <-model:
+			tick.Stop()
+		case <-changed:
+			tick.Stop()
+			if !l.rest(ctx, nil) {
+				return nil
+			}
+		}
+	}
+}
+
+func (l *leader) sayPlaces(ctx context.Context) error {
+	f := l.c.fleet.Load()
+	if f == nil {
+		return nil
+	}
+	places := l.c.desk.places(f, l.since)
+	if l.toldOf == f && maps.EqualFunc(places, l.told, slices.Equal) {
+		return nil
+	}
+	g, told := errgroup.WithContext(ctx)
+	g.SetLimit(writers)
+	f.ids(func(id string) {
+		mine := f.callees(id, places)
+		key := wire.PlacesKey(id)
+		if len(mine) == 0 && l.pub.at(key).version == "" {
+			return
+		}
+		g.Go(func() error { return l.pub.body(told, key, wire.Places, id, mine) })
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	l.told, l.toldOf = places, f
+	return nil
+}
+
+// callees picks the places of the services that one identity may call.
+func (f *fleet) callees(id string, places map[string][]string) wire.PlacesBody {
+	out := wire.PlacesBody{}
+	for _, name := range f.calls[id] {
+		if at := places[name]; len(at) > 0 {
+			out[name] = at
+		}
+	}
+	return out
+}
+
+// places returns where the sidecars of services take calls. Declared addresses come first in the model and are not
+// looked at here. Those that are silent are left out, but not before a leader has listened long enough itself.
+func (d *desk) places(f *fleet, since time.Time) map[string][]string {
+	now := time.Now()
+	settled := now.Sub(since) > awayAfter
+	out := map[string][]string{}
+	for _, e := range d.entries() {
+		name := f.names[e.ID]
+		if name == "" || e.Report.Leaving || settled && e.away(now) {
+			continue
+		}
+		for _, a := range e.Report.Addresses {
+			if !slices.Contains(out[name], a) {
+				out[name] = append(out[name], a)
+			}
+		}
+	}
+	for _, at := range out {
+		slices.Sort(at)
+	}
+	return out
+}
+
+// jwks gathers the keys by which proxies at the edge sign transaction tokens. One that is away for a while may be back,
+// and what it signed is still about; so its keys stay as long as its report does.
+func (d *desk) jwks(f *fleet) json.RawMessage {
+	if f == nil {
+		return nil
+	}
+	var all struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	seen := map[string]bool{}
+	for _, e := range d.entries() {
+		if e.ID != f.edge || len(e.Report.Keys) == 0 {
+			continue
+		}
+		var one struct {
+			Keys []json.RawMessage `json:"keys"`
+		}
+		if json.Unmarshal(e.Report.Keys, &one) != nil {
+			continue
+		}
+		for _, key := range one.Keys {
+			if !seen[string(key)] {
+				seen[string(key)] = true
+				all.Keys = append(all.Keys, key)
+			}
+		}
+	}
+	if len(all.Keys) == 0 {
+		return nil
+	}
+	slices.SortFunc(all.Keys, func(a, b json.RawMessage) int { return strings.Compare(string(a), string(b)) })
+	out, err := json.Marshal(all)
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
