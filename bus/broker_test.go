@@ -30,12 +30,16 @@ func TestBroker(t *testing.T) {
 	must(t, err)
 	port := freePort(t)
 	path := filepath.Join(c.dir, "broker.conf")
-	must(t, os.WriteFile(path, fmt.Appendf(nil, "listen: \"127.0.0.1:%d\"\n%s", port, access), 0o600))
+	must(t, os.WriteFile(path, fmt.Appendf(nil, "listen: \"127.0.0.1:%d\"\njetstream { store_dir: %q }\n%s", port, filepath.Join(c.dir, "store"), access), 0o600))
 	n := &node{name: "broker"}
 	c.serve(n, c.binary, "-c", path)
 	t.Cleanup(func() { c.kill(n) })
 	url := fmt.Sprintf("nats://127.0.0.1:%d", port)
 
+	operator := bus.NewOperator(connect(t, bus.Options{Name: "system", URLs: []string{url}, Keys: keys, Role: bus.System, Log: testLog(t)}))
+	if err := operator.CheckSync(soon(t)); !errors.Is(err, bus.ErrUnsafe) {
+		t.Errorf("a server that syncs every two minutes: %v", err)
+	}
 	const orders, payments = "spiffe://example/service/orders", "spiffe://example/service/payments"
 	rules := &rules{of: map[string]bus.Permissions{
 		orders:   {Publish: []string{"orders.>", "payments.charge"}, Subscribe: []string{"payments.*"}, SharedInbox: true},

@@ -78,7 +78,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 func (c *Client) options(o *Options) (*nats.Options, error) {
 	n := nats.GetDefaultOptions()
 	set := []nats.Option{
-		nats.Name(o.Name), nats.CustomInboxPrefix(c.inbox), nats.NoEcho(),
+		nats.Name(o.Name), nats.CustomInboxPrefix(c.inbox),
 		nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), // a server that refuses today may permit tomorrow
 		nats.ReconnectBufSize(-1), // what cannot be sent now is an error now, and tried again by whoever knows its age

@@ -69,7 +69,7 @@ func TestRequestWaits(t *testing.T) {
 	<-asking
 	var ids sync.Map
 	var times atomic.Int32
-	server := r.role(t, bus.Control) // a client does not hear itself
+	server := r.role(t, bus.Control)
 	background(t, func(ctx context.Context) error {
 		return server.Serve(ctx, bus.ServeOptions{Subject: "late", Timeout: 3 * time.Second}, func(ctx context.Context, a bus.Asked) ([]byte, error) {
 			ids.Store(a.ID, true)

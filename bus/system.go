@@ -69,8 +69,8 @@ func (o *Operator) Servers(ctx context.Context) ([]string, error) {
 			return ids, fmt.Errorf("finding the bus servers: %d of %d answered: %w", len(ids), most, err)
 		}
 		var a serverAnswer[json.RawMessage]
-		if err := json.Unmarshal(m.Data, &a); err != nil || a.Server.ID == "" {
-			return ids, fmt.Errorf("finding the bus servers: an answer cannot be read: %w", err)
+		if json.Unmarshal(m.Data, &a) != nil || a.Server.ID == "" {
+			return ids, errors.New("finding the bus servers: an answer cannot be read")
 		}
 		ids = append(ids, a.Server.ID)
 		most = max(most, a.Stats.Servers)
