@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// isGone reports whether err says that the other end had closed the connection before.
+// isGone reports whether err says that the connection is no more.
 func isGone(err error) bool { return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.EPIPE) }

@@ -192,13 +192,10 @@ func (d *direction) splice() (more bool, cause string, err error) {
 	}
 }
 
-// broke tells which side an error of splice is about: the one that has nothing more to read is the source.
+// broke tells which side an error of splice is about. A socket that was reset is no longer connected; the other, which
+// is about to be cut, loses nothing by the question.
 func (d *direction) broke() string {
-	var one [1]byte
-	if err := d.src.SetReadDeadline(time.Now()); err != nil {
-		return d.readCause
-	}
-	if _, err := d.src.Read(one[:]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if half, ok := d.src.(interface{ CloseRead() error }); ok && isGone(half.CloseRead()) {
 		return d.readCause
 	}
 	return d.writeCause
