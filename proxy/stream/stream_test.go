@@ -343,7 +343,7 @@ func TestStrangers(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	p := newPair(t, "tcp", serve(t, echo), func(_ *pair, b *stream.Bounds) { b.Drain = 300 * time.Millisecond })
+	p := newPair(t, "tcp", serve(t, echo), func(_ *pair, b *stream.Bounds) { b.Drain = 1500 * time.Millisecond })
 	quick, slow := dial(t, p.address), dial(t, p.address)
 	ask(t, quick)
 	ask(t, slow)
