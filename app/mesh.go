@@ -79,7 +79,7 @@ func (e *edge) sockets(service string) ([]socket, error) {
 		if err != nil {
 			return nil, fmt.Errorf("services.%s.address: %w", s.Name, err)
 		}
-		at := netip.AddrFrom4([4]byte{127, 1, byte(i / 250), byte(i%250 + 1)})
+		at := loopback(1, i)
 		ports := []uint16{portOf(u)}
 		if u.Scheme != "tcp" && ports[0] != 80 {
 			ports = append(ports, 80)
@@ -137,12 +137,34 @@ func (e *edge) enclose(_ context.Context, spec *process.Spec) error {
 		spec.Isolate.Hosts[s.callee+model.MeshHost] = s.at.Addr()
 		spec.Isolate.Listen = append(spec.Isolate.Listen, s.at)
 	}
+	for i, out := range e.outside(spec.Name) {
+		at := loopback(2, i)
+		spec.Isolate.Hosts[out.Host] = at
+		spec.Isolate.Listen = append(spec.Isolate.Listen, netip.AddrPortFrom(at, uint16(out.Port)))
+	}
 	for _, s := range e.gate.Snapshot.Services {
 		if slices.Contains(s.Callers, spec.Name) {
 			spec.Env = append(spec.Env, variable(s.Name)+"_ADDRESS="+meshAddress(s.Address, s.Name))
 		}
 	}
 	return nil
+}
+
+// outside are the hosts outside the fleet that a service declares by name; addresses have no name to lead elsewhere.
+func (e *edge) outside(service string) []model.Egress {
+	s := e.gate.Snapshot.ServiceByName(service)
+	if s == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(s.Egress), func(out model.Egress) bool {
+		_, err := netip.ParseAddr(out.Host)
+		return err == nil
+	})
+}
+
+// loopback is the nth address of one of the ranges that stand for others within a service's network.
+func loopback(of, n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(of), byte(n / 250), byte(n%250 + 1)})
 }
 
 // meshAddress is a service's address with its name in place of the host.
@@ -165,7 +187,11 @@ func (e *edge) isolated(name string, pod *isolate.Pod) error {
 	for i, s := range around {
 		listeners[s.callee] = append(listeners[s.callee], pod.Listeners[i])
 	}
-	return e.mesh.Sidecar(name).Attach(pod.Dial, listeners)
+	var outside []mesh.Outside
+	for i, out := range e.outside(name) {
+		outside = append(outside, mesh.Outside{Host: out.Host, Port: out.Port, Listener: pod.Listeners[len(around)+i]})
+	}
+	return e.mesh.Sidecar(name).Attach(pod.Dial, listeners, outside...)
 }
 
 // encloseOpenly gives a service that shares our network sockets toward the services it may call.

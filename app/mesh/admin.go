@@ -21,6 +21,8 @@ type Cut struct {
 
 // Revoke refuses a service, a serial number or a node from now on, and cuts its connections.
 func (m *Mesh) Revoke(ctx context.Context, kind, value, reason, by string) (Cut, error) {
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
 	began := time.Now()
 	err := m.authority.Revoke(ctx, revocation.Kind(kind), value, reason, by)
 	if err != nil && !errors.Is(err, authority.ErrNotDurable) {
@@ -35,7 +37,7 @@ func (m *Mesh) Restore(ctx context.Context, kind, value string) error {
 	if err := m.authority.Restore(ctx, revocation.Kind(kind), value); err != nil {
 		return err
 	}
-	_, err := m.trust()
+	err := m.followOnce()
 	for _, h := range m.holders {
 		if _, denied := h.certificate(); denied != nil {
 			h.ask()

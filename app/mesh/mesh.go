@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -45,7 +46,10 @@ type Mesh struct {
 	edge      *holder
 	holders   []*holder // of all identities
 	sidecars  map[string]*Sidecar
+	trusting  sync.Mutex // held while what is trusted changes, so that a revocation counts what it cuts itself
 	running   *errgroup.Group
+	mu        sync.Mutex
+	snap      *model.Snapshot // in force
 	ctx       context.Context //nolint:containedctx // the life of the mesh, which pods arrive in
 }
 
@@ -114,7 +118,8 @@ func (m *Mesh) keeper(ctx context.Context, url string) (keyring.Keeper, error) {
 	return keyring.LocalKeeper(filepath.Join(m.o.Folder, "keys"))
 }
 
-// trust takes over the authority's bundle and what it has revoked, and returns how many connections that cut.
+// trust takes over the authority's bundle and what it has revoked, and returns how many connections that cut. The lock
+// trusting is held.
 func (m *Mesh) trust() (cut int, err error) {
 	t, err := peer.NewTrust(m.authority.Bundle())
 	if err != nil {
@@ -157,7 +162,7 @@ func (m *Mesh) Run(ctx context.Context, ready func()) error {
 func (m *Mesh) follow(ctx context.Context) error {
 	for {
 		changed := m.authority.Watch()
-		if _, err := m.trust(); err != nil {
+		if err := m.followOnce(); err != nil {
 			m.o.Log.ErrorContext(ctx, "trust goes on with what it has", "error", err)
 		}
 		select {
@@ -171,6 +176,13 @@ func (m *Mesh) follow(ctx context.Context) error {
 // reachAsEdge is how the edge reaches a service: through its sidecars.
 func (m *Mesh) reachAsEdge(s *model.ResolvedService) gate.Reach { return m.reachAs(m.edge, s) }
 
+func (m *Mesh) followOnce() error {
+	m.trusting.Lock()
+	defer m.trusting.Unlock()
+	_, err := m.trust()
+	return err
+}
+
 // Options are what makes tables of the edge part of the mesh.
 func (m *Mesh) Options(snap *model.Snapshot) []gate.Option {
 	return []gate.Option{gate.WithReach(m.reachAsEdge), gate.WithExchange(exchange.New(m.issue, model.EdgeID(snap.TrustDomain), snap.Fleet))}
@@ -179,12 +191,13 @@ func (m *Mesh) Options(snap *model.Snapshot) []gate.Option {
 // Prepared is a snapshot compiled for every sidecar.
 type Prepared struct {
 	m       *Mesh
+	snap    *model.Snapshot
 	in, out map[string]*gate.Gate
 }
 
 // Prepare compiles the slices of a snapshot. Nothing is in force before Apply.
 func (m *Mesh) Prepare(ctx context.Context, snap *model.Snapshot) (*Prepared, []model.Finding, error) {
-	p := &Prepared{m: m, in: map[string]*gate.Gate{}, out: map[string]*gate.Gate{}}
+	p := &Prepared{m: m, snap: snap, in: map[string]*gate.Gate{}, out: map[string]*gate.Gate{}}
 	slicer := model.NewSlicer(snap)
 	var all []model.Finding
 	for i := range snap.Services {
@@ -216,12 +229,18 @@ func (m *Mesh) Prepare(ctx context.Context, snap *model.Snapshot) (*Prepared, []
 
 // Apply puts a prepared snapshot in force.
 func (p *Prepared) Apply() {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.m.snap = p.snap
 	for name, g := range p.in {
 		s := p.m.sidecars[name]
 		s.in.engine.Swap(g.Table)
 		s.in.builder.Applied()
 		s.out.engine.Swap(p.out[name].Table)
 		s.out.builder.Applied()
+		for _, c := range s.carried {
+			s.rule(c, p.snap)
+		}
 	}
 }
 

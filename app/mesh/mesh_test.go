@@ -68,6 +68,7 @@ services:
       - {path: /catalog, methods: [GET], callers: [web]}
       - {path: /stock, methods: [GET], callers: [orders]}
   orders: {address: "http://ORDERS"}
+  ledger: {address: "tcp://LEDGER", callers: [orders]}
 `
 
 // fleet is a mesh of three services, of which each says who asked it.
@@ -81,8 +82,9 @@ func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{records: &records{}, toward: map[string]string{}}
 	dir, text := t.TempDir(), fleetModel
-	names := []string{"web", "catalog", "orders"}
-	for _, name := range names {
+	names := []string{"web", "catalog", "orders", "ledger"}
+	text = strings.Replace(text, "LEDGER", echo(t), 1)
+	for _, name := range names[:3] {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, name+" "+r.URL.Path) }))
 		t.Cleanup(s.Close)
 		text = strings.Replace(text, strings.ToUpper(name), s.Listener.Addr().String(), 1)
@@ -188,6 +190,49 @@ func TestCalls(t *testing.T) {
 		}
 		if seen := f.records.take(t, len(c.seen)); strings.Join(seen, "|") != strings.Join(c.seen, "|") {
 			t.Errorf("%s asks %s for %s: recorded %q, want %q", c.from, c.to, c.path, seen, c.seen)
+		}
+	}
+}
+
+// echo is a service that sends back what it gets.
+func echo(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c); _ = c.Close() }()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// TestConnections holds that declared connections that are not HTTP pass, and others are closed and recorded.
+func TestConnections(t *testing.T) {
+	f := newFleet(t)
+	for from, want := range map[string]string{"orders": "hello", "web": ""} {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", f.toward[from+" ledger"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_, _ = io.WriteString(c, "hello")
+		_ = c.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // it was dialled over TCP
+		b, _ := io.ReadAll(c)
+		_ = c.Close()
+		if string(b) != want {
+			t.Errorf("%s: got %q, want %q", from, b, want)
+		}
+		seen := strings.Join(f.records.take(t, map[string]int{"orders": 2, "web": 1}[from]), "|")
+		if (from == "web") != strings.Contains(seen, "call-not-declared") {
+			t.Errorf("%s: recorded %s", from, seen)
 		}
 	}
 }

@@ -33,12 +33,14 @@ const (
 // Sidecar carries the calls of one service, both ways.
 type Sidecar struct {
 	name    string
+	service model.ResolvedService // as it was when the mesh was opened
 	mesh    *Mesh
 	holder  *holder
 	self    *proxy.Workload
 	in, out side
 	dial    atomic.Pointer[Dial]
 	open    atomic.Int64 // connections of others to it
+	carried []*carried   // under the mesh's lock
 }
 
 // Dial connects to the service itself.
@@ -60,7 +62,7 @@ func (m *Mesh) newSidecar(svc *model.ResolvedService) (*Sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("naming the service %q: %w", svc.Name, err)
 	}
-	s := &Sidecar{name: svc.Name, mesh: m, holder: m.hold(id), self: &proxy.Workload{SPIFFEID: svc.ID}}
+	s := &Sidecar{name: svc.Name, service: *svc, mesh: m, holder: m.hold(id), self: &proxy.Workload{SPIFFEID: svc.ID}}
 	s.in.engine, s.out.engine = engine.New(m.o.Recorder), engine.New(m.o.Recorder)
 	if s.in.builder, err = gate.NewBuilder(gate.WithSide(engine.Inbound), gate.WithReach(s.reachOwn)); err != nil {
 		return nil, err
@@ -95,10 +97,20 @@ func (s *Sidecar) reachOwn(*model.ResolvedService) gate.Reach {
 	}}
 }
 
+// Outside is a socket on which a service reaches a declared host outside the fleet.
+type Outside struct {
+	Host     string
+	Port     int
+	Listener net.Listener
+}
+
 // Attach says how the service is reached, and serves the sockets on which it reaches others: each is for the
-// service of that name.
-func (s *Sidecar) Attach(dial Dial, sockets map[string][]net.Listener) error {
+// service of that name, or for a host outside.
+func (s *Sidecar) Attach(dial Dial, sockets map[string][]net.Listener, outside ...Outside) error {
 	s.dial.Store(&dial)
+	for _, o := range outside {
+		s.carryOutside(o.Host, o.Port, o.Listener)
+	}
 	for callee, listeners := range sockets {
 		for _, ln := range listeners {
 			if err := s.serveOutbound(callee, ln); err != nil {
@@ -112,6 +124,9 @@ func (s *Sidecar) Attach(dial Dial, sockets map[string][]net.Listener) error {
 // serveOutbound takes what the service asks of a callee.
 func (s *Sidecar) serveOutbound(callee string, ln net.Listener) error {
 	m := s.mesh
+	if other := m.sidecars[callee]; other != nil && isTCP(&other.service) {
+		return s.carryOutbound(&other.service, ln)
+	}
 	server, err := listen.Bind(m.ctx, s.options("outbound", listen.Options{
 		Listener: ln, Clear: true, Handler: s.toward(callee),
 		Peer: func(*tls.ConnectionState, io.Closer) (*proxy.Workload, func(), error) { return s.self, nil, nil },
@@ -138,6 +153,13 @@ func (s *Sidecar) serve(ctx context.Context, g *errgroup.Group) error {
 	m := s.mesh
 	if _, err := s.holder.fetch(ctx); err != nil {
 		return fmt.Errorf("sidecar of %q: fetching its SVID: %w", s.name, err)
+	}
+	if isTCP(&s.service) {
+		at, err := s.carryInbound(ctx)
+		if err == nil {
+			m.places.set(s.name, at.String())
+		}
+		return err
 	}
 	config := peer.ServerConfig(s.holder.certificate, m.verifier, peer.AnyIn(m.domain))
 	config.NextProtos = []string{"h2", "http/1.1"}
