@@ -309,7 +309,8 @@ func (h *hotel) past(t *testing.T) {
 	}
 }
 
-// TestUndeclaredCall: search asks what the model does not let it. Its own sidecar refuses, and the search goes on.
+// TestUndeclaredCall: search asks what the model does not let it. Its own sidecar refuses, and the search goes on; once a
+// call is declared, it passes, with nothing started anew.
 func TestUndeclaredCall(t *testing.T) {
 	const method, service = "/hotel.Rates/Change", "/hotel.Reservations/Free" // rates may be called, reservations not at all
 	h := startHotel(t, "command: [.palisade/bin/search, ", `command: [.palisade/bin/search, "-probe=rates:9303`+method+",reservations:9305"+service+`", `)
@@ -337,4 +338,10 @@ func TestUndeclaredCall(t *testing.T) {
 			}
 		}
 	}
+
+	h.Edit("palisade.yaml", "      - path: /hotel.Rates/Quote\n", "      - {path: /hotel.Rates/Change, methods: [POST], callers: [search]}\n      - path: /hotel.Rates/Quote\n")
+	h.Eventually("the call is declared, and answered by the service", func() bool {
+		h.Do(h.Client(true), "GET", "/hotels?lat=52.52&lon=13.4&"+stay, "")
+		return strings.Contains(h.Messages.String(), "probe "+method+": rpc error: code = NotFound desc = no such hotel")
+	})
 }
