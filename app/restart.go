@@ -19,6 +19,7 @@ func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
 	warn("audit.dir", was.Audit.Dir, snap.Audit.Dir)
 	warn("audit.keep", was.Audit.Keep, snap.Audit.Keep)
 	warn("telemetry", was.Telemetry, snap.Telemetry)
+	warn("mesh", was.Mesh, snap.Mesh)
 	if e.development {
 		warn("services.<name>.run", e.processes, e.declared.Processes())
 	}
