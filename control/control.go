@@ -164,7 +164,7 @@ func (c *Control) openBus(ctx context.Context, g *errgroup.Group) error {
 			o.Server = c.server
 		} else {
 			o.URLs = c.o.Bus.URLs
-			o.TLS = peer.ClientConfig(c.own.certificate, c.verifier, peer.AnyIn(c.domain))
+			o.TLS = peer.ClientConfig(c.own.certificate, c.verifier, func(id workload.ID) bool { return wire.IsBus(c.o.Domain, id.String()) })
 		}
 		return bus.Connect(ctx, o)
 	}

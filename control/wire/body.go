@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/model"
 )
 
 // TrustBody is what every proxy needs to know whom to believe.
@@ -53,6 +55,12 @@ const (
 	ReportSubject = "control.report."
 	AskerToken    = 3
 )
+
+// IsBus tells whether an identity may be a server of the bus: control, whose own server it is, or a server of a cluster,
+// whose SVID names it bus/NAME. Any other identity could read what proxies ask if it stood between.
+func IsBus(domain, id string) bool {
+	return id == model.ControlID(domain) || strings.HasPrefix(id, "spiffe://"+domain+"/bus/")
+}
 
 // Permissions are what a proxy may do on the bus on behalf of control.
 func Permissions(id string) bus.Permissions {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,6 +120,29 @@ func Parse(domain spiffeid.TrustDomain, data []byte) (*spiffebundle.Bundle, erro
 		return nil, fmt.Errorf("reading a bundle of %s: %w", domain, err)
 	}
 	return bundle, nil
+}
+
+// ParseAll reads the bundles of several trust domains by their names: our own, which must be there, and others.
+func ParseAll(domain spiffeid.TrustDomain, all map[string]json.RawMessage) (own *spiffebundle.Bundle, others []*spiffebundle.Bundle, err error) {
+	for name, data := range all {
+		td, err := spiffeid.TrustDomainFromString(name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the bundle of %q: %w", name, err)
+		}
+		b, err := Parse(td, data)
+		if err != nil {
+			return nil, nil, err
+		}
+		if td == domain {
+			own = b
+		} else {
+			others = append(others, b)
+		}
+	}
+	if own == nil {
+		return nil, nil, fmt.Errorf("reading bundles: there is none of %s itself", domain)
+	}
+	return own, others, nil
 }
 
 // parse reads a bundle and holds that it can be used: at least one root, and none that is no authority.

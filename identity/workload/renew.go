@@ -26,6 +26,12 @@ type Signer interface {
 	Bundles(ctx context.Context) (bundles *Bundles, changed <-chan struct{}, err error)
 }
 
+// Certifier is what a Signer may be beside: one that asks an authority which wants the key's holder to prove that it has
+// the key. A Renewer then asks Certify in place of SignX509.
+type Certifier interface {
+	Certify(ctx context.Context, id ID, key crypto.Signer) ([]*x509.Certificate, error)
+}
+
 // How renewal behaves.
 const (
 	atOnce       = 16 // signatures asked for at a time
@@ -274,7 +280,12 @@ func (r *Renewer) make(ctx context.Context, id ID) (*SVID, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a key for %s: %w", id, err)
 	}
-	chain, err := r.signer.SignX509(ctx, id, key.Public())
+	var chain []*x509.Certificate
+	if certifier, ok := r.signer.(Certifier); ok {
+		chain, err = certifier.Certify(ctx, id, key)
+	} else {
+		chain, err = r.signer.SignX509(ctx, id, key.Public())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking for an SVID for %s: %w", id, err)
 	}

@@ -1,0 +1,289 @@
+// Package client is the proxies' side of control: it enrols, renews the proxy's identity, takes what control says after
+// verifying it, reports what became of it, and keeps all of it sealed on disk, so that a proxy starts and serves with
+// control away. It decides nothing about calls; what it is given to compile does.
+package client
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/authority"
+	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/identity/workload"
+)
+
+// Client is one proxy's way to control. It is safe for concurrent use.
+type Client struct {
+	o          Options
+	log        *slog.Logger
+	id         workload.ID
+	instance   string
+	started    time.Time
+	live       peer.Live
+	verifier   *peer.Verifier
+	renewer    *workload.Renewer
+	own        atomic.Pointer[workload.SVID]
+	contact    atomic.Int64 // when control was last heard of, in nanoseconds since 1970
+	link       atomic.Pointer[bus.Client]
+	report     chan struct{} // capacity 1: report now
+	reconsider chan struct{} // capacity 1: look now whether the SVID has expired
+
+	taking sync.Mutex // held while something control says is taken
+
+	mu      sync.Mutex // guards what follows
+	keys    []crypto.PublicKey
+	bundles *workload.Bundles
+	changed chan struct{} // closed when bundles are replaced
+	busURLs []string
+	moved   chan struct{} // closed when busURLs are replaced
+	orders  map[wire.Kind]wire.Order
+	in      state // of the slice
+	stale   string
+	cut     uint64
+	notes   []wire.Note
+	noted   uint64
+	number  uint64
+}
+
+// state is how the proxy stands with its slice.
+type state struct {
+	version  string // in force
+	made     time.Time
+	mode     string // mesh.stale
+	accepted bool
+	reason   string
+}
+
+// Open loads what was kept, and puts the last good slice in force before it returns. That there is nothing yet is no
+// error: Run enrols.
+func Open(ctx context.Context, o Options) (*Client, error) {
+	if err := o.complete(); err != nil {
+		return nil, fmt.Errorf("opening the way to control: %w", err)
+	}
+	id, err := workload.ParseID("spiffe://" + o.Domain + "/" + o.Name)
+	if err != nil {
+		return nil, fmt.Errorf("opening the way to control: %w", err)
+	}
+	c := &Client{
+		o: o, log: o.Log.With("proxy", id.String()), id: id, instance: o.instance(), started: time.Now(),
+		report: make(chan struct{}, 1), reconsider: make(chan struct{}, 1),
+		changed: make(chan struct{}), moved: make(chan struct{}), orders: map[wire.Kind]wire.Order{},
+	}
+	c.in.mode = staleStop
+	c.verifier = peer.NewVerifier(&c.live)
+	c.renewer = workload.NewRenewer(signer{c})
+	if err := c.load(ctx); err != nil {
+		return nil, fmt.Errorf("opening the way to control: %w", err)
+	}
+	return c, nil
+}
+
+// ID is the proxy's SPIFFE ID.
+func (c *Client) ID() workload.ID { return c.id }
+
+// Instance is the name of this process among those of its identity.
+func (c *Client) Instance() string { return c.instance }
+
+// Live holds the connections that a revocation must cut: track them there.
+func (c *Client) Live() *peer.Live { return &c.live }
+
+// Verifier verifies peers by what control says.
+func (c *Client) Verifier() *peer.Verifier { return c.verifier }
+
+// Source gives the proxy's identity to it and, through a workload.Server, to its service.
+func (c *Client) Source() *workload.Renewer { return c.renewer }
+
+// Certificate is the identity that TLS shows (peer.Identity): also one that has expired, if the model says to serve on.
+func (c *Client) Certificate() (*tls.Certificate, error) {
+	svid := c.own.Load()
+	if svid == nil {
+		return nil, errNoIdentity
+	}
+	if !time.Now().Before(svid.Chain[0].NotAfter) && c.mode() != staleServe {
+		return nil, errExpired
+	}
+	cert := &tls.Certificate{PrivateKey: svid.Key, Leaf: svid.Chain[0]}
+	for _, one := range svid.Chain {
+		cert.Certificate = append(cert.Certificate, one.Raw)
+	}
+	return cert, nil
+}
+
+var (
+	errNoIdentity = errors.New("no identity yet")
+	errExpired    = errors.New("our own identity has expired")
+)
+
+// Ready tells why the proxy should get no calls, if so.
+func (c *Client) Ready() error {
+	if c.own.Load() == nil {
+		return errNoIdentity
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.in.version == "":
+		return errors.New("control has not said yet what to serve")
+	case c.stale == staleStop:
+		return errExpired
+	}
+	return nil
+}
+
+// Run keeps identity, trust and slice up to date until ctx ends, and then says goodbye.
+func (c *Client) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.renewer.Run(ctx) })
+	g.Go(func() error { return c.hold(ctx) })
+	g.Go(func() error { return c.follow(ctx) })
+	g.Go(func() error { return c.reports(ctx) })
+	g.Go(func() error { return c.watchExpiry(ctx) })
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// hold keeps asking for our identity, so that it is renewed, and after a denial asks again.
+func (c *Client) hold(ctx context.Context) error {
+	pauses := time.Second
+	for {
+		_, changed, err := c.renewer.X509SVID(ctx, c.id)
+		if err == nil {
+			pauses = time.Second
+			c.Report()
+			c.poke(c.reconsider)
+		} else if ctx.Err() == nil {
+			c.log.WarnContext(ctx, "no identity", "error", err)
+		}
+		var again <-chan time.Time
+		var timer *time.Timer
+		if err != nil {
+			timer = time.NewTimer(pauses)
+			again, pauses = timer.C, min(2*pauses, maxPause)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-again:
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+const maxPause = time.Minute
+
+func (c *Client) poke(flag chan struct{}) {
+	select {
+	case flag <- struct{}{}:
+	default:
+	}
+}
+
+// heard notes that control has answered.
+func (c *Client) heard() { c.contact.Store(time.Now().UnixNano()) }
+
+// lastContact is when control was last heard of. Who was given an SVID has heard of it then.
+func (c *Client) lastContact() time.Time {
+	at := time.Unix(0, c.contact.Load())
+	if svid := c.own.Load(); svid != nil {
+		if issued := svid.Chain[0].NotBefore.Add(authority.Backdate); issued.After(at) {
+			return issued
+		}
+	}
+	return at
+}
+
+// follow holds a connection to the bus and takes what control says, until ctx ends.
+func (c *Client) follow(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		urls, moved := c.busURLs, c.moved
+		c.mu.Unlock()
+		if len(urls) > 0 && c.own.Load() != nil {
+			if err := c.attend(ctx, urls, moved); err != nil && ctx.Err() == nil {
+				c.log.WarnContext(ctx, "bus not followed", "error", err)
+			}
+		} else if !c.wait(ctx, moved) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// wait returns at the next change, or after a while; false when ctx has ended.
+func (c *Client) wait(ctx context.Context, moved <-chan struct{}) bool {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-moved:
+	case <-timer.C:
+	}
+	return true
+}
+
+// attend follows one bus until its addresses change.
+func (c *Client) attend(ctx context.Context, urls []string, moved <-chan struct{}) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		select {
+		case <-moved:
+			return errMoved
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	g.Go(func() error {
+		client, err := bus.Connect(ctx, bus.Options{
+			Name: c.instance, URLs: urls, ID: c.id.String(), Log: c.log,
+			TLS: peer.ClientConfig(c.Certificate, c.verifier, func(id workload.ID) bool { return wire.IsBus(c.o.Domain, id.String()) }),
+		})
+		if err != nil {
+			return err
+		}
+		c.link.Store(client)
+		c.Report()
+		defer func() {
+			c.link.CompareAndSwap(client, nil)
+			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+			defer cancel()
+			client.Close(ending)
+		}()
+		w, ctx := errgroup.WithContext(ctx)
+		bucket := client.Bucket(wire.Bucket)
+		for _, pattern := range []string{wire.ForAll, wire.ForOne(c.id.String())} {
+			w.Go(func() error {
+				return bucket.Watch(ctx, pattern, func(changes []bus.Change) {
+					for _, change := range changes {
+						c.take(ctx, change)
+					}
+				})
+			})
+		}
+		return w.Wait()
+	})
+	return g.Wait()
+}
+
+var errMoved = errors.New("the bus is found elsewhere")
+
+const closing = 2 * time.Second

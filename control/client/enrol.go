@@ -1,0 +1,226 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/attest"
+	"github.com/palisade-security/palisade/identity/federation"
+	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/identity/workload"
+	"github.com/palisade-security/palisade/model"
+)
+
+// enrol proves what we are, by one way after the other. Without is true if control denies the identity that we have, so
+// that this proves nothing any more.
+func (c *Client) enrol(ctx context.Context, csr []byte, without bool) (*wire.EnrolAnswer, error) {
+	if err := c.meetControl(ctx); err != nil {
+		return nil, fmt.Errorf("enrolling: %w", err)
+	}
+	var problems []error
+	for _, prove := range c.proofs(without) {
+		proof, err := prove(ctx, csr)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		var got wire.EnrolAnswer
+		err = c.post(ctx, wire.EnrolPath, wire.EnrolRequest{Name: c.o.Name, Node: c.o.Node, CSR: csr, Proof: proof}, &got)
+		if err == nil {
+			c.note(ctx, "enrolled", "by "+string(proof.Kind))
+			return &got, nil
+		}
+		problems = append(problems, fmt.Errorf("by %s: %w", proof.Kind, err))
+	}
+	if len(problems) == 0 {
+		problems = append(problems, errors.New("there is nothing to prove it with: a join token, a node certificate or a service account"))
+	}
+	return nil, fmt.Errorf("enrolling: %w", errors.Join(problems...))
+}
+
+type prover func(ctx context.Context, csr []byte) (wire.Proof, error)
+
+// proofs are the ways to prove what we are that may succeed.
+func (c *Client) proofs(without bool) []prover {
+	var out []prover
+	if own := c.own.Load(); own != nil && !without {
+		out = append(out, func(ctx context.Context, csr []byte) (wire.Proof, error) {
+			return c.answerChallenge(ctx, wire.ByLapsed, own.Chain, func(challenge []byte) ([]byte, error) {
+				return wire.Respond(own.Key, challenge, csr)
+			})
+		})
+	}
+	if secret, _, err := admin.SplitJoinToken(c.o.JoinToken); err == nil && secret != "" {
+		out = append(out, func(context.Context, []byte) (wire.Proof, error) {
+			return wire.Proof{Kind: wire.ByJoinToken, Token: secret}, nil
+		})
+	}
+	if cert := c.o.Certificate; cert != nil {
+		out = append(out, func(ctx context.Context, _ []byte) (wire.Proof, error) { return c.byCertificate(ctx, cert) })
+	}
+	if path := c.o.Kubernetes; path != "" {
+		out = append(out, func(context.Context, []byte) (wire.Proof, error) {
+			token, err := os.ReadFile(path) // it is renewed by the kubelet
+			return wire.Proof{Kind: wire.ByKubernetes, Token: strings.TrimSpace(string(token))}, err
+		})
+	}
+	return out
+}
+
+// byCertificate signs a challenge with the key of a node certificate.
+func (c *Client) byCertificate(ctx context.Context, cert *tls.Certificate) (wire.Proof, error) {
+	var chain []*x509.Certificate
+	for _, raw := range cert.Certificate {
+		one, err := x509.ParseCertificate(raw)
+		if err != nil {
+			return wire.Proof{}, fmt.Errorf("reading the node certificate: %w", err)
+		}
+		chain = append(chain, one)
+	}
+	key, ok := cert.PrivateKey.(crypto.Signer)
+	if !ok || len(chain) == 0 {
+		return wire.Proof{}, errors.New("the node certificate has no key that signs")
+	}
+	return c.answerChallenge(ctx, wire.ByCertificate, chain, func(challenge []byte) ([]byte, error) {
+		return attest.Respond(key, chain[0], challenge)
+	})
+}
+
+func (c *Client) answerChallenge(ctx context.Context, kind wire.ProofKind, chain []*x509.Certificate, respond func([]byte) ([]byte, error)) (wire.Proof, error) {
+	var challenge wire.Challenge
+	if err := c.post(ctx, wire.ChallengePath, struct{}{}, &challenge); err != nil {
+		return wire.Proof{}, err
+	}
+	proof := wire.Proof{Kind: kind, Challenge: challenge.Name}
+	for _, cert := range chain {
+		proof.Chain = append(proof.Chain, cert.Raw)
+	}
+	var err error
+	proof.Response, err = respond(challenge.Bytes)
+	return proof, err
+}
+
+// meetControl learns the root of control by its fingerprint in the join token, if nothing better is known. The bundle
+// that it is picked from may be anybody's; the one root that has the fingerprint is not.
+func (c *Client) meetControl(ctx context.Context) error {
+	if t := c.verifier.Trust(); t != nil && t.Knows(c.id.TrustDomain()) {
+		return nil
+	}
+	_, fingerprint, err := admin.SplitJoinToken(c.o.JoinToken)
+	if err != nil {
+		return err
+	}
+	if fingerprint == nil {
+		return errors.New("nothing says how to recognise control: a bundle, or a join token with a fingerprint")
+	}
+	//nolint:gosec // nothing is believed that comes over this connection but for what the fingerprint names
+	anybody := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}
+	var data json.RawMessage
+	if err := c.exchange(ctx, anybody, http.MethodGet, wire.BundlePath, nil, &data); err != nil {
+		return err
+	}
+	b, err := federation.Parse(c.id.TrustDomain(), data)
+	if err != nil {
+		return err
+	}
+	roots := b.X509Authorities()
+	roots = slices.DeleteFunc(slices.Clone(roots), func(root *x509.Certificate) bool {
+		sum := sha256.Sum256(root.Raw)
+		return !bytes.Equal(sum[:], fingerprint)
+	})
+	if len(roots) == 0 {
+		return errors.New("the control that answers is not the one that the join token names")
+	}
+	b.SetX509Authorities(roots)
+	t, err := peer.NewTrust(b)
+	if err != nil {
+		return err
+	}
+	c.verifier.SetTrust(t)
+	return nil
+}
+
+// post asks a control over HTTPS, which must prove to be one. We show our SVID if it is valid.
+func (c *Client) post(ctx context.Context, path string, q, a any) error {
+	own, err := c.Certificate()
+	if err != nil || !time.Now().Before(own.Leaf.NotAfter) {
+		own = &tls.Certificate{} // shows none
+	}
+	control, err := workload.ParseID(model.ControlID(c.o.Domain))
+	if err != nil {
+		return err
+	}
+	config := peer.ClientConfig(func() (*tls.Certificate, error) { return own, nil }, c.verifier, peer.OneOf(control))
+	if err := c.exchange(ctx, config, http.MethodPost, path, q, a); err != nil {
+		return err
+	}
+	c.heard()
+	return nil
+}
+
+const maxAnswer = 8 << 20
+
+// exchange asks one control after the other until one answers.
+func (c *Client) exchange(ctx context.Context, config *tls.Config, method, path string, q, a any) error {
+	data, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	problems := []error{}
+	for _, address := range c.o.Control {
+		err := c.once(ctx, config, method, "https://"+address+path, data, a)
+		var told *admin.Problem
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &told) && denied(told):
+			return fmt.Errorf("%w: %w", workload.ErrDenied, err)
+		}
+		problems = append(problems, fmt.Errorf("control at %s: %w", address, err))
+	}
+	if len(problems) == 0 {
+		return errors.New("no control is known")
+	}
+	return errors.Join(problems...)
+}
+
+func (c *Client) once(ctx context.Context, config *tls.Config, method, url string, data []byte, a any) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	answer, err := transport.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		p := &admin.Problem{Title: http.StatusText(answer.StatusCode)}
+		_ = json.Unmarshal(body, p) // what is no problem document has a status all the same
+		p.Status = answer.StatusCode
+		return p
+	}
+	return json.Unmarshal(body, a)
+}

@@ -1,0 +1,205 @@
+package client
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/identity/workload"
+)
+
+// signer asks control for identities: a workload.Signer and workload.Certifier for our own identity alone.
+type signer struct{ c *Client }
+
+// SignX509 is not to be had: control wants to see that the key is there.
+func (s signer) SignX509(context.Context, workload.ID, crypto.PublicKey) ([]*x509.Certificate, error) {
+	return nil, errors.New("control certifies keys whose holder proves them")
+}
+
+// Certify renews our SVID, or enrols if there is none that is valid. It tries the bus, then HTTPS.
+func (s signer) Certify(ctx context.Context, id workload.ID, key crypto.Signer) ([]*x509.Certificate, error) {
+	c := s.c
+	if id != c.id {
+		return nil, workload.ErrDenied
+	}
+	csr, err := wire.NewCSR(key)
+	if err != nil {
+		return nil, err
+	}
+	err = errNoIdentity
+	var got *wire.EnrolAnswer
+	if own := c.own.Load(); own != nil && time.Now().Before(own.Chain[0].NotAfter) {
+		if got, err = c.renew(ctx, own, csr); errors.Is(err, workload.ErrDenied) {
+			c.note(ctx, "denied", "control denies another SVID: "+err.Error())
+		}
+	}
+	if err != nil && (errors.Is(err, errNoIdentity) || errors.Is(err, workload.ErrDenied)) {
+		denied := errors.Is(err, workload.ErrDenied)
+		var enrolErr error
+		if got, enrolErr = c.enrol(ctx, csr, denied); enrolErr != nil {
+			if denied {
+				c.own.Store(nil) // it is taken back
+				return nil, errors.Join(workload.ErrDenied, enrolErr)
+			}
+			return nil, enrolErr
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	return c.take509(ctx, key, got)
+}
+
+// take509 verifies what control has signed, and keeps it.
+func (c *Client) take509(ctx context.Context, key crypto.Signer, got *wire.EnrolAnswer) ([]*x509.Certificate, error) {
+	svid := &workload.SVID{ID: c.id, Key: key}
+	for _, raw := range got.Chain {
+		cert, err := x509.ParseCertificate(raw)
+		if err != nil {
+			return nil, fmt.Errorf("reading our SVID: %w", err)
+		}
+		svid.Chain = append(svid.Chain, cert)
+	}
+	if got.Bundle != nil { // it came over HTTPS, from a control that has proven itself
+		if err := c.trustOwn(got.Bundle); err != nil {
+			return nil, err
+		}
+		if err := c.meet(got); err != nil {
+			return nil, err
+		}
+	}
+	p, err := c.verifier.Verify(svid.Chain, peer.AsClient, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("verifying our SVID: %w", err)
+	}
+	if p.ID != c.id {
+		return nil, fmt.Errorf("verifying our SVID: it is that of %q", p.ID)
+	}
+	c.heard()
+	c.own.Store(svid)
+	bundle, keys := c.known(got)
+	c.keepIdentity(ctx, svid, bundle, keys)
+	return svid.Chain, nil
+}
+
+// meet takes over how control signs and where its bus is.
+func (c *Client) meet(got *wire.EnrolAnswer) error {
+	keys, err := wire.ParseKeys(got.Keys)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keys = keys
+	if len(got.Bus) > 0 && !slices.Equal(c.busURLs, got.Bus) {
+		c.busURLs = got.Bus
+		close(c.moved)
+		c.moved = make(chan struct{})
+	}
+	return nil
+}
+
+// known returns the bundle and keys to keep beside an SVID: those that came with it, or those in force.
+func (c *Client) known(got *wire.EnrolAnswer) (json.RawMessage, [][]byte) {
+	if got.Bundle != nil {
+		return got.Bundle, got.Keys
+	}
+	var kept identity
+	if data, err := c.o.Keeper.Load(c.name(identityName)); err == nil {
+		_ = json.Unmarshal(data, &kept) // what does not read is written anew with the next trust
+	}
+	return kept.Bundle, kept.Keys
+}
+
+const askTime = 5 * time.Second // for one way of asking
+
+// renew asks for another SVID with the one that we have.
+func (c *Client) renew(ctx context.Context, own *workload.SVID, csr []byte) (*wire.EnrolAnswer, error) {
+	q := wire.SignRequest{CSR: csr}
+	for _, cert := range own.Chain {
+		q.Chain = append(q.Chain, cert.Raw)
+	}
+	var err error
+	if q.Response, err = wire.Respond(own.Key, nil, csr); err != nil {
+		return nil, err
+	}
+	var signed wire.SignAnswer
+	busErr := c.ask(ctx, wire.SignSubject, q, &signed)
+	if busErr == nil {
+		return &wire.EnrolAnswer{Chain: signed.Chain}, nil
+	}
+	if errors.Is(busErr, workload.ErrDenied) {
+		return nil, busErr
+	}
+	var got wire.EnrolAnswer
+	if err := c.post(ctx, wire.RenewPath, q, &got); err != nil {
+		return nil, errors.Join(busErr, err)
+	}
+	return &got, nil
+}
+
+var errBusAway = errors.New("the bus is away")
+
+// ask sends a request over the bus. Nobody but us may send to its subject.
+func (c *Client) ask(ctx context.Context, subject string, q, a any) error {
+	link := c.link.Load()
+	if link == nil || !link.Connected() {
+		return errBusAway
+	}
+	data, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	answer, err := link.Request(ctx, subject+bus.SubjectToken(c.id.String()), data)
+	var refusal *bus.Refusal
+	switch {
+	case errors.As(err, &refusal) && refusal.Code == bus.Denied:
+		return fmt.Errorf("%w: %w", workload.ErrDenied, err)
+	case err != nil:
+		return err
+	}
+	c.heard()
+	return json.Unmarshal(answer, a)
+}
+
+// SignJWT asks for a JWT-SVID.
+func (s signer) SignJWT(ctx context.Context, id workload.ID, audience []string) (string, error) {
+	if id != s.c.id {
+		return "", workload.ErrDenied
+	}
+	q, a := wire.JWTRequest{Audience: audience}, wire.JWTAnswer{}
+	busErr := s.c.ask(ctx, wire.JWTSubject, q, &a)
+	if busErr == nil || errors.Is(busErr, workload.ErrDenied) {
+		return a.Token, busErr
+	}
+	if err := s.c.post(ctx, wire.JWTPath, q, &a); err != nil {
+		return "", errors.Join(busErr, err)
+	}
+	return a.Token, nil
+}
+
+// Bundles returns what control said last.
+func (s signer) Bundles(context.Context) (*workload.Bundles, <-chan struct{}, error) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.c.bundles == nil {
+		return nil, s.c.changed, errNoIdentity
+	}
+	return s.c.bundles, s.c.changed, nil
+}
+
+// denied tells whether control refuses for good.
+func denied(p *admin.Problem) bool {
+	return p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden
+}
