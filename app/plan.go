@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,7 +49,7 @@ func (o *Options) before(ctx context.Context, from string) (*model.Snapshot, err
 	switch {
 	case from == "":
 		var snap model.Snapshot
-		if err := o.serving(ctx, &snap); err != nil {
+		if err := post(ctx, o, "/snapshot", nil, &snap); err != nil {
 			return nil, fmt.Errorf("no plan: --from names no model to compare with, and %w", err)
 		}
 		return &snap, nil
@@ -65,32 +63,6 @@ func (o *Options) before(ctx context.Context, from string) (*model.Snapshot, err
 		return nil, errors.Join(fmt.Errorf("no plan: %s: %s", from, err.Error()), o.printFindings(o.Err, findings))
 	}
 	return snap, nil
-}
-
-// serving asks the gateway that runs on the state directory for its snapshot.
-func (o *Options) serving(ctx context.Context, snap *model.Snapshot) error {
-	state, err := o.state()
-	if err != nil {
-		return err
-	}
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socketPath(state))
-	}}}
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/snapshot", nil)
-	if err != nil {
-		return fmt.Errorf("asking the gateway: %w", err)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("no gateway runs on %s", state)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(snap); err != nil {
-		return fmt.Errorf("reading the gateway's answer: %w", err)
-	}
-	return nil
 }
 
 // readSnapshot reads what "palisade snapshot" printed.

@@ -273,17 +273,37 @@ func TestNftablesHolds(t *testing.T) {
 			}
 		}
 	}
-	seen := map[string]bool{}
-	for len(seen) < 4 {
-		line, err := logged.ReadString('\n')
-		if err != nil {
-			t.Fatalf("only %v were logged: %v", seen, err)
-		}
-		seen[strings.TrimSpace(line)] = true
-	}
+	seen := firstLines(logged, 4)
 	for _, words := range []string{"to orders past its sidecar", "to catalog past its sidecar", "by 62001 past the sidecar", "by 62002 past the sidecar"} {
 		if !seen["palisade: "+words+":"] {
 			t.Errorf("nobody logged %q: %v", words, seen)
+		}
+	}
+}
+
+// firstLines reads so many lines, or those that come in time.
+func firstLines(r *bufio.Reader, n int) map[string]bool {
+	lines := make(chan string, n)
+	go func() { // it ends with the process that writes
+		defer close(lines)
+		for range n {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			lines <- strings.TrimSpace(line)
+		}
+	}()
+	seen, late := map[string]bool{}, time.After(20*time.Second)
+	for {
+		select {
+		case line, more := <-lines:
+			if !more {
+				return seen
+			}
+			seen[line] = true
+		case <-late:
+			return seen
 		}
 	}
 }

@@ -69,6 +69,9 @@ func FuzzQuoted(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 150 {
+			t.Skip("keys may have 1024 characters, escapes included")
+		}
 		for _, r := range s {
 			if r == 0xfffd || r >= 0x7f && r < 0xa0 || r == 0xfeff || r > 0xffff {
 				t.Skip("nothing in a model or an option has it")
@@ -81,7 +84,7 @@ func FuzzQuoted(f *testing.F) {
 			t.Errorf("%q: %v %v\n%s", s, one, err, text)
 		}
 		if err := goccy.Unmarshal([]byte(text), &two); err != nil || !reflect.DeepEqual(two, want) {
-			t.Logf("%q: %v %v\n%s", s, two, err, text)
+			t.Errorf("%q: %v %v\n%s", s, two, err, text)
 		}
 	})
 }

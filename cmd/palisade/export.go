@@ -59,7 +59,7 @@ func (c *kubernetesCmd) Run(e *environment) error {
 		host, at, found := strings.Cut(text, "=")
 		prefix, err := netip.ParsePrefix(at)
 		if !found || err != nil {
-			return fmt.Errorf("--cidr %s: expected HOST=RANGE, such as pay.example.com=198.51.100.0/24", text)
+			return fmt.Errorf("--cidr %s: expected HOST=RANGE, such as pay.example.com=1.2.3.0/24", text)
 		}
 		o.CIDRs[host] = append(o.CIDRs[host], prefix)
 	}

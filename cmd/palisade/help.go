@@ -116,7 +116,7 @@ func (*kubernetesCmd) Help() string {
   palisade export kubernetes fleet/ | kubectl apply -f -
   palisade export kubernetes --namespace shop --label app fleet/
   palisade export kubernetes --select palisade-edge=app=gateway fleet/
-  palisade export kubernetes --cidr pay.example.com=198.51.100.0/24 fleet/`
+  palisade export kubernetes --cidr pay.example.com=1.2.3.0/24 fleet/`
 }
 
 // Help shows examples.
