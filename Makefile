@@ -38,4 +38,4 @@ bench: ## end to end, side by side with peers; see docs/performance.md
 	@scripts/bench.sh
 
 golden: ## rewrite golden files after a change that means to
-	$(GO) test ./model ./event -update
+	$(GO) test ./model ./event ./export -update
