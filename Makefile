@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 GO ?= go
 TOOL := $(GO) tool -modfile=tools.mod
-FUZZTIME ?= 10s
+FUZZTIME ?= 5s
 export CGO_ENABLED ?= 0
 
 .PHONY: help build check test lint fuzz bench golden vuln deps

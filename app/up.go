@@ -45,6 +45,11 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 	}
 	group := process.New(specs, process.Events{
 		Isolated: e.isolated,
+		Stopping: func(name string) {
+			if e.mesh != nil {
+				e.mesh.Sidecar(name).Release()
+			}
+		},
 		Output: func(name, line string) {
 			fmt.Fprintf(o.Err, "%s\n", st.Paint(observe.Faint, fmt.Sprintf("%-10s | %s", name, line)))
 		},

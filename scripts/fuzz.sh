@@ -7,7 +7,7 @@ time=${1:-10s}
 count=0
 # run fuzzes one target for a time and sets execs to what it executed.
 run() {
-	out=$(go test "$1" -run '^$' -fuzz "^$2\$" -fuzztime "$3" 2>&1) || { echo "$out"; echo "fuzz: $1 $2 failed"; exit 1; }
+	out=$(go test "$1" -run '^$' -fuzz "^$2\$" -fuzztime "$3" -fuzzminimizetime 10x 2>&1) || { echo "$out"; echo "fuzz: $1 $2 failed"; exit 1; }
 	execs=$(grep -oE 'execs: [0-9]+' <<<"$out" | tail -n 1 | grep -oE '[0-9]+' || echo 0)
 }
 

@@ -138,6 +138,9 @@ func (s *Sidecar) serveOutbound(callee string, ln net.Listener) error {
 	return nil
 }
 
+// Release closes idle connections to the service, which is about to end.
+func (s *Sidecar) Release() { s.in.builder.CloseIdle() }
+
 // toward serves calls as calls of one service, whatever the caller calls it.
 func (s *Sidecar) toward(callee string) engine.Handler {
 	return engine.HandlerFunc(func(ctx context.Context, c *engine.Call) bool {

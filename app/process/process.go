@@ -40,6 +40,8 @@ type Events struct {
 	// Isolated is called with the network of a service before the service starts. It takes the network's listeners
 	// over, and the group closes the network.
 	Isolated func(name string, pod *isolate.Pod) error
+
+	Stopping func(name string) // before a process is asked to end; may be nil
 }
 
 // Group runs processes that depend on each other.
@@ -261,6 +263,9 @@ func (g *Group) Exited() <-chan error { return g.exited }
 // Stop ends every process in reverse order: SIGTERM to its group, SIGKILL to what does not end in time.
 func (g *Group) Stop() {
 	for _, p := range slices.Backward(g.running) {
+		if g.events.Stopping != nil {
+			g.events.Stopping(p.spec.Name)
+		}
 		p.signal(syscall.SIGTERM)
 		select {
 		case <-p.done:

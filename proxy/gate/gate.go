@@ -137,6 +137,14 @@ func (b *Builder) Applied() {
 	b.waf.Sweep()
 }
 
+// CloseIdle closes the connections to all services that carry no request, and keeps none from now on: before the
+// services end, some of which wait for their connections to.
+func (b *Builder) CloseIdle() {
+	for _, s := range b.services {
+		s.Close()
+	}
+}
+
 func (b *Builder) table(snap *model.Snapshot, m *route.Matcher[*engine.Route]) *engine.Table {
 	e := &snap.Edge
 	t := &engine.Table{
