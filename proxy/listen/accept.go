@@ -3,46 +3,17 @@ package listen
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"sync"
-	"time"
 
+	"github.com/palisade-security/palisade/internal/accept"
 	"github.com/palisade-security/palisade/proxy/engine"
 )
 
 // accept takes connections until ctx ends, and lets each become a connection of HTTP/1.x or HTTP/2 on its
 // own, so that a slow handshake holds up nobody. The connection bounds bound the handshakes too.
 func (s *Server) accept(ctx, hands context.Context, shaking *sync.WaitGroup) error {
-	const first, most = 5 * time.Millisecond, time.Second
-	pause := first
-	for {
-		c, err := s.ln.Accept()
-		switch {
-		case err == nil:
-			pause = first
-			shaking.Go(func() { s.sort(ctx, hands, c) })
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the socket was closed to end this
-		case !isTemporary(err):
-			return err
-		default: // too many open files: some will be closed
-			wait := time.NewTimer(pause)
-			select {
-			case <-wait.C:
-			case <-ctx.Done():
-				wait.Stop()
-				return nil
-			}
-			pause = min(2*pause, most)
-		}
-	}
-}
-
-// isTemporary reports whether the next accept may succeed, as net/http's server asks it.
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
+	return accept.Loop(ctx, s.ln, func(c net.Conn) { shaking.Go(func() { s.sort(ctx, hands, c) }) })
 }
 
 // sort hands a connection to the server of its protocol.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/internal/accept"
 )
 
 // Carrier decides about a connection and carries it until its end. A *proxy.Denial refuses it; any other error means
@@ -100,45 +101,13 @@ func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.o.Listener.Close() }) // wakes accept
 	defer stop()
 	base := context.WithoutCancel(ctx)
-	err := s.accept(ctx, base)
+	err := accept.Loop(ctx, s.o.Listener, func(c net.Conn) { s.take(base, c) })
 	_ = s.o.Listener.Close() // it may be closed already
 	s.drain()
 	if err != nil {
 		return fmt.Errorf("serving listener %q: %w", s.o.Name, err)
 	}
 	return nil
-}
-
-func (s *Server) accept(ctx, base context.Context) error {
-	const first, most = 5 * time.Millisecond, time.Second
-	pause := first
-	for {
-		c, err := s.o.Listener.Accept()
-		switch {
-		case err == nil:
-			pause = first
-			s.take(base, c)
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the socket was closed to end this
-		case !isTemporary(err):
-			return err
-		default: // too many open files: some will be closed
-			wait := time.NewTimer(pause)
-			select {
-			case <-wait.C:
-			case <-ctx.Done():
-				wait.Stop()
-				return nil
-			}
-			pause = min(2*pause, most)
-		}
-	}
-}
-
-// isTemporary reports whether the next accept may succeed, as net/http's server asks it.
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
 }
 
 func (s *Server) drain() {
