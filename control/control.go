@@ -80,13 +80,17 @@ func (c *Control) Run(ctx context.Context) error {
 		return fmt.Errorf("starting control: %w", err)
 	}
 	defer c.shut(context.WithoutCancel(ctx))
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.own.run(ctx) })
 	g.Go(func() error { return c.followAuthority(ctx) })
 	if err := c.own.wait(ctx); err != nil {
+		stop()
 		return errors.Join(err, g.Wait())
 	}
 	if err := c.openBus(ctx, g); err != nil {
+		stop()
 		return errors.Join(fmt.Errorf("starting control: %w", err), g.Wait())
 	}
 	g.Go(func() error { return c.serveSign(ctx) })
@@ -94,10 +98,11 @@ func (c *Control) Run(ctx context.Context) error {
 	g.Go(func() error { return c.serveReports(ctx) })
 	g.Go(func() error { return c.desk.run(ctx, c.several()) })
 	g.Go(func() error { return c.followNews(ctx) })
-	g.Go(func() error { return c.contend(ctx) })
 	if err := c.listen(ctx, g); err != nil {
+		stop()
 		return errors.Join(fmt.Errorf("starting control: %w", err), g.Wait())
 	}
+	g.Go(func() error { return c.contend(ctx) }) // its name says where it listens
 	if c.o.Ready != nil {
 		c.o.Ready(c.listening)
 	}

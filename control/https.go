@@ -43,7 +43,12 @@ func (c *Control) listen(ctx context.Context, g *errgroup.Group) error {
 		if len(state.PeerCertificates) == 0 {
 			return nil
 		}
-		return verify(state)
+		err := verify(state)
+		var refusal *peer.Refusal
+		if errors.As(err, &refusal) && refusal.Reason == peer.Revoked {
+			return nil // who is revoked is told so by what it asks for, and not by a broken connection
+		}
+		return err
 	}
 	config.NextProtos = []string{"h2", "http/1.1"}
 	var lc net.ListenConfig

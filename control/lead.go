@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,14 +25,15 @@ const (
 
 // leader is what the control that leads does beside all others.
 type leader struct {
-	c       *Control
-	lease   table.Lease
-	pub     *publisher
-	since   time.Time
-	applies chan struct{}                 // capacity 1: held by the rollout that is under way
-	rollout atomic.Pointer[admin.Rollout] // that one; nil: none
-	told    map[string][]string           // places as proxies know them
-	toldOf  *fleet                        // by this model
+	c        *Control
+	lease    table.Lease
+	pub      *publisher
+	since    time.Time
+	applies  chan struct{}                 // capacity 1: held by the rollout that is under way
+	rollout  atomic.Pointer[admin.Rollout] // that one; nil: none
+	trusting sync.Mutex
+	told     map[string][]string // places as proxies know them
+	toldOf   *fleet              // by this model
 }
 
 // contend takes the lease when it can be had, and leads while it holds it, until ctx ends.

@@ -112,7 +112,7 @@ func (p *publisher) say(ctx context.Context, key string, st wire.Statement) erro
 		if err != nil {
 			return err
 		}
-		if stands.order.After(st.Order) {
+		if stands.order.Term > p.term {
 			return fmt.Errorf("telling proxies: %w", errSucceeded)
 		}
 		p.set(key, stands)

@@ -14,7 +14,10 @@ import (
 	"github.com/palisade-security/palisade/model"
 )
 
-const cutTime = 10 * time.Second // for proxies to confirm that they have cut
+const (
+	cutTime     = 10 * time.Second // for proxies to confirm that they have cut
+	restoreTime = time.Second
+)
 
 // revoke refuses a service, a serial number or a node, and waits until all proxies that are there have cut it off.
 func (l *leader) revoke(ctx context.Context, who caller, q admin.RevokeRequest) (admin.RevokeResult, error) {
@@ -32,9 +35,8 @@ func (l *leader) revoke(ctx context.Context, who caller, q admin.RevokeRequest) 
 	if err := l.publishList(ctx, &out); err != nil {
 		return out, err
 	}
-	gone := l.affected(kind, value)
-	cut, err := bus.NewOperator(c.system).Cut(ctx, func(id string) bool { return c.barred(id) })
-	out.Bus = cut
+	gone := l.affected()
+	out.Bus, err = l.cutBus(ctx, gone)
 	if err != nil {
 		c.log.WarnContext(ctx, "bus connections of what is revoked not all ended", "error", err)
 	}
@@ -56,8 +58,42 @@ func (l *leader) restore(ctx context.Context, q admin.RevokeRequest) (admin.Revo
 	if err := l.publishList(ctx, &out); err != nil {
 		return out, err
 	}
-	l.await(ctx, &out, begun, nil)
+	ctx, cancel := context.WithTimeout(ctx, restoreTime) // nothing is cut: who is late is no danger
+	defer cancel()
+	l.await(ctx, &out, begun, l.affected())
 	return out, nil
+}
+
+// cutBus ends connections to the bus. It knows them by identity alone: of an identity of which some proxies may stay, all
+// are ended once, and those come back.
+func (l *leader) cutBus(ctx context.Context, gone map[string]bool) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, cutTime)
+	defer cancel()
+	operator := bus.NewOperator(l.c.system)
+	partly := map[string]int{}
+	for _, e := range l.c.desk.entries() {
+		if gone[deskKey(e.ID, e.Report.Instance)] && !l.c.barred(e.ID) {
+			partly[e.ID] = 0
+		}
+	}
+	if len(partly) > 0 {
+		all, err := operator.Connections(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, conn := range all {
+			if _, some := partly[conn.ID]; some {
+				partly[conn.ID]++
+			}
+		}
+	}
+	return operator.Cut(ctx, func(id string) bool {
+		if partly[id] > 0 {
+			partly[id]--
+			return true
+		}
+		return l.c.barred(id)
+	})
 }
 
 // publishList pushes the list in force at once.
@@ -71,12 +107,15 @@ func (l *leader) publishList(ctx context.Context, out *admin.RevokeResult) error
 }
 
 // affected returns what is revoked itself, as far as it is known: it cannot confirm any more.
-func (l *leader) affected(kind revocation.Kind, value string) map[string]bool {
-	out := map[string]bool{}
+func (l *leader) affected() map[string]bool {
+	list, out := l.c.authority.Revoked(), map[string]bool{}
 	for _, e := range l.c.desk.entries() {
-		r := &e.Report
-		if kind == revocation.Service && e.ID == value || kind == revocation.Node && r.Node == value || kind == revocation.Serial && r.Serial == value {
-			out[deskKey(e.ID, r.Instance)] = true
+		id, err := workload.ParseID(e.ID)
+		if err != nil {
+			continue
+		}
+		if _, refused := list.Refuses(revocation.Subject{ID: id, Serial: e.Report.Serial, Node: e.Report.Node, Begins: time.Now()}); refused {
+			out[deskKey(e.ID, e.Report.Instance)] = true
 		}
 	}
 	return out

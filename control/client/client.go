@@ -54,6 +54,7 @@ type Client struct {
 	notes   []wire.Note
 	noted   uint64
 	number  uint64
+	last    string // why we are not enrolled
 }
 
 // state is how the proxy stands with its slice.

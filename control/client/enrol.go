@@ -53,6 +53,21 @@ func (c *Client) enrol(ctx context.Context, csr []byte, without bool) (*wire.Enr
 	return nil, fmt.Errorf("enrolling: %w", errors.Join(problems...))
 }
 
+// trouble notes why we are not enrolled, once for each reason.
+func (c *Client) trouble(ctx context.Context, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	c.mu.Lock()
+	known := c.last == text
+	c.last = text
+	c.mu.Unlock()
+	if !known && text != "" {
+		c.note(ctx, "not-enrolled", text)
+	}
+}
+
 type prover func(ctx context.Context, csr []byte) (wire.Proof, error)
 
 // proofs are the ways to prove what we are that may succeed.

@@ -39,7 +39,9 @@ func (s signer) Certify(ctx context.Context, id workload.ID, key crypto.Signer) 
 	err = errNoIdentity
 	var got *wire.EnrolAnswer
 	if own := c.own.Load(); own != nil && time.Now().Before(own.Chain[0].NotAfter) {
-		if got, err = c.renew(ctx, own, csr); errors.Is(err, workload.ErrDenied) {
+		if c.revoked(own) {
+			err = fmt.Errorf("%w: it is revoked", workload.ErrDenied)
+		} else if got, err = c.renew(ctx, own, csr); errors.Is(err, workload.ErrDenied) {
 			c.note(ctx, "denied", "control denies another SVID: "+err.Error())
 		}
 	}
@@ -47,6 +49,7 @@ func (s signer) Certify(ctx context.Context, id workload.ID, key crypto.Signer) 
 		denied := errors.Is(err, workload.ErrDenied)
 		var enrolErr error
 		if got, enrolErr = c.enrol(ctx, csr, denied); enrolErr != nil {
+			c.trouble(ctx, enrolErr)
 			if denied {
 				c.own.Store(nil) // it is taken back
 				return nil, errors.Join(workload.ErrDenied, enrolErr)
@@ -57,6 +60,13 @@ func (s signer) Certify(ctx context.Context, id workload.ID, key crypto.Signer) 
 		return nil, err
 	}
 	return c.take509(ctx, key, got)
+}
+
+// revoked tells whether we know ourselves that an SVID of ours is refused everywhere.
+func (c *Client) revoked(svid *workload.SVID) bool {
+	var refusal *peer.Refusal
+	_, err := c.verifier.Verify(svid.Chain, peer.AsClient, time.Now())
+	return errors.As(err, &refusal) && refusal.Reason == peer.Revoked
 }
 
 // take509 verifies what control has signed, and keeps it.
@@ -78,14 +88,15 @@ func (c *Client) take509(ctx context.Context, key crypto.Signer, got *wire.Enrol
 		}
 	}
 	p, err := c.verifier.Verify(svid.Chain, peer.AsClient, time.Now())
-	if err != nil {
+	switch {
+	case err != nil && !c.revoked(svid): // control, which has signed it, knows a newer list than we may
 		return nil, fmt.Errorf("verifying our SVID: %w", err)
-	}
-	if p.ID != c.id {
+	case err == nil && p.ID != c.id:
 		return nil, fmt.Errorf("verifying our SVID: it is that of %q", p.ID)
 	}
 	c.heard()
 	c.own.Store(svid)
+	c.trouble(ctx, nil)
 	bundle, keys := c.known(got)
 	c.keepIdentity(ctx, svid, bundle, keys)
 	return svid.Chain, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/federation"
@@ -179,9 +178,8 @@ func (c *Client) acceptTrust(ctx context.Context, st *wire.Statement) error {
 		c.note(ctx, "cut", fmt.Sprintf("%d connections are cut by revocation list %d", n, list.Sequence()))
 	}
 	if svid := c.own.Load(); svid != nil {
-		var refusal *peer.Refusal
-		if _, err := c.verifier.Verify(svid.Chain, peer.AsClient, time.Now()); errors.As(err, &refusal) && refusal.Reason == peer.Revoked {
-			c.note(ctx, "revoked", "our own identity is revoked: "+refusal.Text)
+		if c.revoked(svid) {
+			c.note(ctx, "revoked", fmt.Sprintf("our own identity is revoked by list %d", list.Sequence()))
 			c.renewer.Renew(c.id)
 		}
 		c.keepIdentity(ctx, svid, body.Bundles[c.o.Domain], body.Keys)
