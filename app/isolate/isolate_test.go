@@ -47,7 +47,7 @@ func service(outside string) int {
 		fmt.Fprint(w, syscall.Sethostname([]byte("x")), loopbackUp(), syscall.Unshare(syscall.CLONE_NEWNS))
 	})
 	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
-	fmt.Println(http.ListenAndServe("127.0.0.1:8080", mux))
+	fmt.Println(http.ListenAndServe("127.0.0.1:18080", mux))
 	return 1
 }
 
@@ -78,7 +78,7 @@ func start(t *testing.T, outside string) (*Pod, *exec.Cmd) {
 		t.Fatal(err)
 	}
 	for {
-		c, err := p.Dial(t.Context(), "tcp", "127.0.0.1:8080")
+		c, err := p.Dial(t.Context(), "tcp", "127.0.0.1:18080")
 		if err == nil {
 			_ = c.Close()
 			return p, cmd
@@ -92,7 +92,7 @@ func start(t *testing.T, outside string) (*Pod, *exec.Cmd) {
 func ask(t *testing.T, p *Pod, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: p.Dial, DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:8080"+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:18080"+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestPod(t *testing.T) {
 	if got := ask(t, p, "/rights"); strings.Contains(got, "nil") {
 		t.Errorf("the service has rights over its namespace: %s", got)
 	}
-	if c, err := net.Dial("tcp", "127.0.0.1:8080"); err == nil {
+	if c, err := net.Dial("tcp", "127.0.0.1:18080"); err == nil {
 		_ = c.Close()
 		t.Error("the service is reachable from outside")
 	}
@@ -145,7 +145,7 @@ func TestPod(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
 		t.Errorf("got %v, want the service's exit code", err)
 	}
-	if _, err := p.Dial(t.Context(), "tcp", "127.0.0.1:8080"); err == nil {
+	if _, err := p.Dial(t.Context(), "tcp", "127.0.0.1:18080"); err == nil {
 		t.Error("dialed into a namespace that is gone")
 	}
 }
