@@ -1,6 +1,9 @@
 package control_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,4 +27,89 @@ func apply(t testing.TB, s *site, snap *model.Snapshot) {
 	if out := applied(t, s, snap); out.Outcome != admin.Applied {
 		t.Fatalf("not applied: %+v", out)
 	}
+}
+
+// TestApply holds a rollout that goes well, one whose trial fares worse, and the history of both.
+func TestApply(t *testing.T) {
+	first := compile(t, shop)
+	s := newSite(t, first, nil)
+	c := s.start()
+	orders := join(t, s, "service/orders", nil)
+	edge := join(t, s, "edge/edge", nil)
+	// Traffic flows at each report: one in a hundred fails, and with a certain model each third.
+	bad := ""
+	for _, p := range []*proxy{orders, edge} {
+		traffic(t, p, func() bool { return p == orders && bad != "" && p.version() == bad })
+	}
+	eventually(t, "both are seen", func() bool { return row(c, orders) != nil && row(c, edge) != nil && row(c, orders).Requests > 300 })
+
+	second := compile(t, edited("callers: [web]", "callers: [web, payments]"))
+	out := applied(t, s, second)
+	if out.Outcome != admin.Applied || len(out.Trials) != 1 || out.Trials[0].Instance != orders.Instance() || !out.Plan.Widens() {
+		t.Fatalf("outcome %+v", out)
+	}
+	if out.Trials[0].After.Requests < 20 {
+		t.Errorf("the trial saw %+v", out.Trials[0])
+	}
+	if st := c.Status(); st.InForce.Version != second.Version || st.InForce.Number != 2 || st.Rollout != nil {
+		t.Errorf("in force %+v", st.InForce)
+	}
+
+	third := compile(t, edited("callers: [web]", "callers: []"))
+	bad = third.ForService("orders").Version
+	out = applied(t, s, third)
+	if out.Outcome != admin.RolledBack || !out.Trials[0].Failed || !strings.Contains(out.Reason, "errors 3") {
+		t.Fatalf("outcome %+v", out)
+	}
+	good := second.ForService("orders").Version
+	eventually(t, "orders is back", func() bool { return orders.version() == good && row(c, orders).Current })
+	if len(s.saw("rolled-back")) != 1 {
+		t.Error("no event says so")
+	}
+	// Against another model than is in force, a plan is worth nothing.
+	_, err := s.admin().Apply(soon(t), admin.ApplyRequest{Model: encode(t, third), Before: first.Version})
+	var p *admin.Problem
+	if !errors.As(err, &p) || p.Status != 409 {
+		t.Errorf("against an old plan: %v", err)
+	}
+	// One of the history comes back by its version.
+	out, err = s.admin().Apply(soon(t), admin.ApplyRequest{Version: first.Version, Before: second.Version, Watch: model.Duration(time.Millisecond)})
+	must(t, err)
+	if out.Outcome != admin.Applied || out.Model.Number != 3 {
+		t.Errorf("back to the first: %+v", out)
+	}
+	history, err := s.admin().History(soon(t))
+	must(t, err)
+	if len(history) != 3 || history[0].Version != first.Version || history[0].Author == "" {
+		t.Errorf("history %+v", history)
+	}
+	if out := applied(t, s, first); out.Outcome != admin.Unchanged {
+		t.Errorf("the same again: %+v", out)
+	}
+}
+
+// traffic lets a proxy count requests until the test ends; failing tells whether they fail.
+func traffic(t *testing.T, p *proxy, failing func() bool) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			fail := failing()
+			p.get(func(p *proxy) {
+				p.stats.Traffic.Requests += 30
+				if fail {
+					p.stats.Traffic.Errors += 10
+				}
+			})
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
 }
