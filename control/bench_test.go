@@ -16,8 +16,8 @@ import (
 	"github.com/palisade-security/palisade/model"
 )
 
-// big is a model of n services with four callers each.
-func big(t testing.TB, n int, lifetime string) *model.Snapshot {
+// bigFleet is a model of n services with four callers each.
+func bigFleet(t testing.TB, n int, lifetime string) *model.Snapshot {
 	t.Helper()
 	var texts []string
 	var b strings.Builder
@@ -67,7 +67,7 @@ func BenchmarkPush(b *testing.B) {
 }
 
 func benchmarkPush(b *testing.B, n int) {
-	models := []*model.Snapshot{big(b, n, "1h"), big(b, n, "59m")}
+	models := []*model.Snapshot{bigFleet(b, n, "1h"), bigFleet(b, n, "59m")}
 	s := newSite(b, models[0], func(o *control.Options) { o.Lease = 20 * time.Second })
 	c := s.start()
 	keeper := &memory{all: map[string][]byte{}}
@@ -144,7 +144,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.Run(fmt.Sprintf("services=%d", n), func(b *testing.B) {
 			for b.Loop() {
 				before := heap()
-				s := newSite(b, big(b, n, "1h"), func(o *control.Options) { o.Lease = time.Minute })
+				s := newSite(b, bigFleet(b, n, "1h"), func(o *control.Options) { o.Lease = time.Minute })
 				begun := time.Now()
 				s.start()
 				took := time.Since(begun)

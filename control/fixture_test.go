@@ -153,8 +153,16 @@ func newSite(t testing.TB, first *model.Snapshot, change func(*control.Options))
 
 func (s *site) socket() string { return filepath.Join(s.dir, "admin.sock") }
 
-// start runs control until stop.
+// start runs control until stop, and waits until it leads.
 func (s *site) start() *control.Control {
+	s.t.Helper()
+	c := s.begin()
+	eventually(s.t, "control leads", func() bool { return c.Status().Leads })
+	return c
+}
+
+// begin runs control until stop.
+func (s *site) begin() *control.Control {
 	s.t.Helper()
 	ready := make(chan string, 1)
 	o := control.Options{
@@ -184,7 +192,6 @@ func (s *site) start() *control.Control {
 	}
 	s.running = r
 	s.t.Cleanup(func() { s.stop() })
-	eventually(s.t, "control leads", func() bool { return c.Status().Leads })
 	return c
 }
 
