@@ -37,6 +37,7 @@ type Client struct {
 	mu      sync.Mutex
 	back    chan struct{}                                // closed and replaced when the connection has come back
 	deaf    time.Time                                    // since when streams do not answer; zero: they do
+	heard   time.Time                                    // last answer of streams
 	moves   int                                          // to other servers since then
 	waiting map[string]map[*context.CancelCauseFunc]bool // by subject: exchanges that a refusal of the subject ends
 	closed  chan struct{}

@@ -254,7 +254,7 @@ func brief(t testing.TB) context.Context {
 
 // soon is a context that ends long after what is awaited should have happened.
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -12,6 +12,8 @@ import (
 const (
 	moveAfter = 5 * time.Second // without an answer from streams
 	moveMost  = 5 * time.Minute
+
+	probeEvery = 10 * time.Second // of who only watches
 )
 
 // judge takes note whether streams answer. A server that was cut off from its cluster still talks to its clients; if
@@ -32,6 +34,13 @@ func (c *Client) judge(err error) {
 	}
 }
 
+// heardSince reports whether streams have answered within d.
+func (c *Client) heardSince(d time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.heard) < d
+}
+
 func (c *Client) move(answered bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -40,7 +49,7 @@ func (c *Client) move(answered bool) bool {
 	patience += rand.N(patience / 2) //nolint:gosec // G404: jitter needs no secret
 	switch {
 	case answered:
-		c.deaf, c.moves = time.Time{}, 0
+		c.deaf, c.moves, c.heard = time.Time{}, 0, now
 		return false
 	case c.deaf.IsZero():
 		c.deaf = now

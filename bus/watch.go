@@ -88,7 +88,9 @@ func (w *watch) follow(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	defer func() { end(nil); <-ended }()
+	probed := make(chan struct{})
+	go func() { defer close(probed); w.probe(ctx) }()
+	defer func() { end(nil); <-ended; <-probed }()
 	inbox := client.nc.NewInbox()
 	sub, err := client.nc.SubscribeSync(inbox)
 	if err != nil {
@@ -113,6 +115,35 @@ func (w *watch) follow(ctx context.Context) error {
 		return m, err
 	}
 	return w.take(next, pending)
+}
+
+// probe finds out that this server was cut off from its cluster: to who only watches, that looks as if nothing changed.
+// It asks for a consumer that nobody listens to, which takes a majority and no other right than to watch.
+func (w *watch) probe(ctx context.Context) {
+	client := w.bucket.client
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if client.heardSince(probeEvery) {
+			continue
+		}
+		attempt, cancel := context.WithTimeout(ctx, attemptTime)
+		_, err := client.js.CreatePushConsumer(attempt, bucketStream+w.bucket.name, jetstream.ConsumerConfig{
+			Name: nuid.Next(), DeliverSubject: client.nc.NewInbox(), FilterSubject: bucketSubject + w.bucket.name + "." + w.pattern,
+			DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1,
+			InactiveThreshold: time.Second, MemoryStorage: true, Replicas: 1,
+		})
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		client.judge(libraryError(err))
+	}
 }
 
 // take hands on what next returns: first what was there, in one piece, and then each change.
