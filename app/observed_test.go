@@ -109,9 +109,9 @@ func TestDryRun(t *testing.T) {
 	var refused bytes.Buffer
 	o := *f.options
 	o.Out = &refused
-	f.Eventually("both are shown", func() bool {
+	f.Eventually("all are shown: that of the edge, that of the sidecar behind it, and the 401", func() bool {
 		refused.Reset()
-		return app.Events(t.Context(), &o, &app.EventQuery{Refused: true}) == nil && strings.Count(refused.String(), "\n") == 2
+		return app.Events(t.Context(), &o, &app.EventQuery{Refused: true}) == nil && strings.Count(refused.String(), "\n") == 3
 	})
 	if !strings.Contains(refused.String(), "(dry run)") {
 		t.Errorf("events: %s", refused.String())
