@@ -35,8 +35,7 @@ func TestRoles(t *testing.T) {
 		return c
 	}
 	status := func(err error) int {
-		var p *admin.Problem
-		if errors.As(err, &p) {
+		if p, ok := errors.AsType[*admin.Problem](err); ok {
 			return p.Status
 		}
 		if err != nil {

@@ -44,8 +44,7 @@ type Control struct {
 
 	fleet   atomic.Pointer[fleet] // in force; nil: no model yet
 	leading atomic.Pointer[leader]
-	holder  atomic.Pointer[string] // where the leader answers
-	news    nudge                  // something in the store has changed
+	news    nudge // something in the store has changed
 
 	server    *bus.Server // nil with an external cluster
 	bus       *bus.Client

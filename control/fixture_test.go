@@ -140,7 +140,7 @@ func freePort(t testing.TB) string {
 
 func newSite(t testing.TB, first *model.Snapshot, change func(*control.Options)) *site {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "control") // short: a socket lies in it
+	dir, err := os.MkdirTemp("", "control") //nolint:usetesting // a socket lies in it, whose path must be short
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &site{t: t, dir: dir, first: first, change: change, listen: freePort(t), busAt: freePort(t)}
@@ -274,7 +274,7 @@ func newProxy(t testing.TB, s *site, name, dir string, change func(*client.Optio
 	t.Helper()
 	p := &proxy{t: t}
 	p.o = client.Options{
-		Domain: domain, Name: name, Node: "host", Keeper: openRing(t, dir), Log: testLog(t), Control: []string{s.listen},
+		Domain: domain, Name: name, Node: "host", Log: testLog(t), Control: []string{s.listen},
 		Every: 500 * time.Millisecond,
 		Compile: func(_ context.Context, snap *model.Snapshot) (func(), error) {
 			p.mu.Lock()
@@ -298,6 +298,9 @@ func newProxy(t testing.TB, s *site, name, dir string, change func(*client.Optio
 	}
 	if change != nil {
 		change(&p.o)
+	}
+	if p.o.Keeper == nil {
+		p.o.Keeper = openRing(t, dir)
 	}
 	return p
 }

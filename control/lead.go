@@ -188,10 +188,10 @@ func (c *Control) followNews(ctx context.Context) error {
 			default:
 			}
 		})
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			return err
 		}
-		return err
+		return nil
 	})
 	g.Go(func() error {
 		ticker := time.NewTicker(shareEvery)

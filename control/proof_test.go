@@ -27,7 +27,7 @@ import (
 // certificate makes a certificate for a node, by an authority of its own.
 func certificate(t *testing.T, name string) (*x509.CertPool, *tls.Certificate) {
 	t.Helper()
-	make := func(template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	issue := func(template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		must(t, err)
 		if by == nil {
@@ -40,8 +40,8 @@ func certificate(t *testing.T, name string) (*x509.CertPool, *tls.Certificate) {
 		must(t, err)
 		return cert, key
 	}
-	root, rootKey := make(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	leaf, key := make(&x509.Certificate{
+	root, rootKey := issue(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	leaf, key := issue(&x509.Certificate{
 		DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, root, rootKey)
 	pool := x509.NewCertPool()

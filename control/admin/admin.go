@@ -184,7 +184,7 @@ type Act struct {
 }
 
 // Problem is how control says no (RFC 9457).
-type Problem struct {
+type Problem struct { //nolint:errname // the name is the standard's
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`

@@ -212,34 +212,30 @@ func (c *Client) lastContact() time.Time {
 
 // follow holds a connection to the bus and takes what control says, until ctx ends.
 func (c *Client) follow(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		c.mu.Lock()
 		urls, moved := c.busURLs, c.moved
 		c.mu.Unlock()
-		if len(urls) > 0 && c.own.Load() != nil {
-			if err := c.attend(ctx, urls, moved); err != nil && ctx.Err() == nil {
-				c.log.WarnContext(ctx, "bus not followed", "error", err)
-			}
-		} else if !c.wait(ctx, moved) {
-			return nil
+		if len(urls) == 0 || c.own.Load() == nil {
+			c.wait(ctx, moved)
+			continue
 		}
-		if ctx.Err() != nil {
-			return nil
+		if err := c.attend(ctx, urls, moved); ctx.Err() == nil {
+			c.log.WarnContext(ctx, "bus not followed", "error", err)
 		}
 	}
+	return nil
 }
 
-// wait returns at the next change, or after a while; false when ctx has ended.
-func (c *Client) wait(ctx context.Context, moved <-chan struct{}) bool {
+// wait returns at the next change, or after a while.
+func (c *Client) wait(ctx context.Context, moved <-chan struct{}) {
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-moved:
 	case <-timer.C:
 	}
-	return true
 }
 
 // attend follows one bus until its addresses change.

@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -163,7 +162,7 @@ func (x *told) kinds() (out []string) {
 
 func (x *told) options(name string, keeper Keeper) Options {
 	return Options{
-		Domain: domain, Name: name, Node: "host", Keeper: keeper, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Domain: domain, Name: name, Node: "host", Keeper: keeper, Log: slog.New(slog.DiscardHandler),
 		Compile: func(_ context.Context, s *model.Snapshot) (func(), error) {
 			if x.fail != nil {
 				return nil, x.fail
