@@ -100,7 +100,7 @@ func TestNeedsRestart(t *testing.T) {
 			keys = append(keys, finding.Key)
 		}
 	}
-	if got := strings.Join(keys, " "); got != "edge.admin audit.keep services.<name>.run" {
+	if got := strings.Join(keys, " "); got != "edge.admin audit.keep services.web.run" {
 		t.Errorf("warned of %q: %+v", got, a.Findings)
 	}
 }

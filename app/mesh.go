@@ -103,18 +103,36 @@ func portOf(u *url.URL) uint16 {
 
 // encloseAll puts every process behind its sidecar, in a network of its own where the system allows that.
 func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
-	if e.mesh == nil || len(specs) == 0 {
+	if e.mesh == nil {
 		return nil
+	}
+	if err := e.joinOthers(ctx, specs); err != nil || len(specs) == 0 {
+		return err
 	}
 	enclose := e.enclose
 	if e.gate.Snapshot.Mesh.Isolation == isolationOff {
 		enclose = e.encloseOpenly
 	} else if err := isolate.Check(ctx, e.state); err != nil {
-		slog.WarnContext(ctx, "this system gives services no network of their own: whoever is on this machine reaches their ports past their sidecars", "error", err)
+		slog.WarnContext(ctx, "this system gives services no network of their own: whoever is on this machine reaches their ports past their sidecars, and can speak as any of them through the sockets of theirs; names of other services do not resolve, and hosts outside are not checked", "error", err, "mend", "allow unprivileged user namespaces, or run as root")
 		enclose = e.encloseOpenly
 	}
 	for i := range specs {
 		if err := enclose(ctx, &specs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinOthers puts the services that others start behind their sidecars, as far as that goes: they are called through them.
+func (e *edge) joinOthers(ctx context.Context, specs []process.Spec) error {
+	for _, s := range e.gate.Snapshot.Services {
+		if slices.ContainsFunc(specs, func(spec process.Spec) bool { return spec.Name == s.Name }) {
+			continue
+		}
+		slog.WarnContext(ctx, "a service without run is called through its sidecar, but calls nobody through it, and whoever can reach its address gets past it",
+			"service", s.Name, "address", s.Address)
+		if err := e.mesh.Sidecar(s.Name).Attach(new(net.Dialer).DialContext, nil); err != nil {
 			return err
 		}
 	}
@@ -131,7 +149,11 @@ func (e *edge) enclose(_ context.Context, spec *process.Spec) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names only, which the service's user reads
 		return fmt.Errorf("making the folder of a service's names: %w", err)
 	}
-	spec.Isolate = &isolate.Spec{Hosts: map[string]netip.Addr{}, Folder: folder}
+	hidden, err := filepath.Abs(e.state)
+	if err != nil {
+		return fmt.Errorf("finding the state directory: %w", err)
+	}
+	spec.Isolate = &isolate.Spec{Hosts: map[string]netip.Addr{}, Folder: folder, Hide: hidden, Keep: "bin"}
 	for _, s := range around {
 		spec.Isolate.Hosts[s.callee] = s.at.Addr()
 		spec.Isolate.Hosts[s.callee+model.MeshHost] = s.at.Addr()

@@ -62,8 +62,7 @@ func (o *Options) load(development bool) (*model.Declared, *model.Snapshot, []mo
 	if model.HasErrors(findings) {
 		return d, nil, findings, ErrFindings
 	}
-	snap, more := d.Compile(model.Options{Development: development, Getenv: os.LookupEnv})
-	findings = append(findings, more...)
+	snap, findings := d.Compile(model.Options{Development: development, Getenv: os.LookupEnv}) // those of Load among them
 	if snap == nil || model.HasErrors(findings) {
 		return d, nil, findings, ErrFindings
 	}

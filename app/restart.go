@@ -1,7 +1,9 @@
 package app
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/palisade-security/palisade/model"
 )
@@ -21,7 +23,25 @@ func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
 	warn("telemetry", was.Telemetry, snap.Telemetry)
 	warn("mesh", was.Mesh, snap.Mesh)
 	if e.development {
-		warn("services.<name>.run", e.processes, e.declared.Processes())
+		was, now := commands(e.processes), commands(e.declared.Processes())
+		for _, name := range slices.Sorted(maps.Keys(now)) {
+			warn("services."+name+".run", was[name], now[name])
+		}
+		for _, name := range slices.Sorted(maps.Keys(was)) {
+			if _, still := now[name]; !still {
+				warn("services."+name, true, false)
+			}
+		}
+	}
+	return out
+}
+
+// commands are processes by service, without their order, which matters at the next start only.
+func commands(all []model.Process) map[string]model.Process {
+	out := make(map[string]model.Process, len(all))
+	for _, p := range all {
+		p.After = nil
+		out[p.Service] = p
 	}
 	return out
 }

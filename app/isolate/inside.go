@@ -118,7 +118,7 @@ func (in *inside) answer(ctx context.Context, r *request) {
 func (in *inside) do(ctx context.Context, r *request) (*os.File, error) {
 	switch r.Op {
 	case opSetup:
-		return nil, setUp(r.Hosts)
+		return nil, setUp(r)
 	case opListen:
 		return listen(ctx, r.Address)
 	case opDial:

@@ -27,6 +27,8 @@ type Spec struct {
 	Hosts  map[string]netip.Addr // names the service can resolve, beside localhost
 	Listen []netip.AddrPort      // sockets to open inside, in this order
 	Folder string                // where files for the inside are written; it must outlive the service
+	Hide   string                // a folder the service must not see; empty: none
+	Keep   string                // the one folder within Hide that it sees nevertheless, if there is one
 }
 
 // Pod is a service's namespace, seen from outside.
@@ -94,7 +96,7 @@ func Open(ctx context.Context, conn *net.UnixConn, s *Spec) (*Pod, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	if _, err := p.ask(ctx, &request{Op: opSetup, Hosts: hosts}); err != nil {
+	if _, err := p.ask(ctx, &request{Op: opSetup, Hosts: hosts, Hide: s.Hide, Keep: s.Keep}); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting a namespace up: %w", err), p.Close())
 	}
 	for _, at := range s.Listen {

@@ -46,6 +46,10 @@ func service(outside string) int {
 	mux.HandleFunc("/rights", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, syscall.Sethostname([]byte("x")), loopbackUp(), syscall.Unshare(syscall.CLONE_NEWNS))
 	})
+	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		b, err := os.ReadFile(r.FormValue("path"))
+		fmt.Fprint(w, string(b), err)
+	})
 	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
 	fmt.Println(http.ListenAndServe("127.0.0.1:18080", mux))
 	return 1
@@ -69,7 +73,12 @@ func start(t *testing.T, outside string) (*Pod, *exec.Cmd) {
 	_ = cmd.ExtraFiles[0].Close()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	at := netip.MustParseAddrPort("127.1.0.1:80")
-	p, err := Open(t.Context(), line, &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: t.TempDir()})
+	folder := t.TempDir()
+	if err := errors.Join(os.Mkdir(folder+"/bin", 0o700), os.WriteFile(folder+"/bin/open", []byte("shown"), 0o600), os.WriteFile(folder+"/key", []byte("hidden"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HIDDEN", folder)
+	p, err := Open(t.Context(), line, &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: folder, Hide: folder, Keep: "bin"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +141,12 @@ func TestPod(t *testing.T) {
 	}
 	if got := ask(t, p, "/rights"); strings.Contains(got, "nil") {
 		t.Errorf("the service has rights over its namespace: %s", got)
+	}
+	if got := ask(t, p, "/read?path="+os.Getenv("HIDDEN")+"/key"); !strings.Contains(got, "no such file") {
+		t.Errorf("a hidden file is seen: %s", got)
+	}
+	if got := ask(t, p, "/read?path="+os.Getenv("HIDDEN")+"/bin/open"); got != "shown<nil>" {
+		t.Errorf("what is to be kept is not: %s", got)
 	}
 	if c, err := net.Dial("tcp", "127.0.0.1:18080"); err == nil {
 		_ = c.Close()

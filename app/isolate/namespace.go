@@ -1,15 +1,19 @@
 package isolate
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// setUp brings loopback up and puts the names of the namespace in place of the host's.
-func setUp(hosts string) error {
+// setUp brings loopback up, puts the names of the namespace in place of the host's, and hides what must not be seen.
+func setUp(r *request) error {
 	if err := loopbackUp(); err != nil {
 		return err
 	}
@@ -17,10 +21,37 @@ func setUp(hosts string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
-	if err := unix.Mount(hosts, "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount(r.Hosts, "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mounting /etc/hosts: %w", err)
 	}
+	if r.Hide == "" {
+		return nil
+	}
+	if err := hide(r.Hide, r.Keep); err != nil {
+		return fmt.Errorf("hiding %s: %w", r.Hide, err)
+	}
 	return nil
+}
+
+// hide puts an empty folder in place of one, in which a folder of the old one may stay.
+func hide(folder, keep string) error {
+	kept, err := unix.Open(filepath.Join(folder, keep), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if keep == "" || errors.Is(err, fs.ErrNotExist) {
+		keep = ""
+	} else if err != nil {
+		return err
+	}
+	if kept >= 0 {
+		defer func() { _ = unix.Close(kept) }()
+	}
+	if err := unix.Mount("tmpfs", folder, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k"); err != nil || keep == "" {
+		return err
+	}
+	at := filepath.Join(folder, keep)
+	if err := os.Mkdir(at, 0o755); err != nil { //nolint:gosec // the service's user goes through it
+		return err
+	}
+	return unix.Mount("/proc/self/fd/"+strconv.Itoa(kept), at, "", unix.MS_BIND, "")
 }
 
 func loopbackUp() error {

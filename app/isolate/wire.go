@@ -27,6 +27,8 @@ type request struct {
 	Op      op     `json:"op"`
 	Address string `json:"address,omitempty"` // host:port
 	Hosts   string `json:"hosts,omitempty"`   // path of a hosts file
+	Hide    string `json:"hide,omitempty"`    // folder
+	Keep    string `json:"keep,omitempty"`    // folder within it
 }
 
 type reply struct {

@@ -154,7 +154,9 @@ func (s *Sidecar) toward(callee string) engine.Handler {
 // serve takes calls of others.
 func (s *Sidecar) serve(ctx context.Context, g *errgroup.Group) error {
 	m := s.mesh
-	if _, err := s.holder.fetch(ctx); err != nil {
+	if _, err := s.holder.fetch(ctx); errors.Is(err, workload.ErrDenied) {
+		m.o.Log.WarnContext(ctx, "the service is revoked and takes no calls until it is restored", "service", s.name, "mend", "palisade restore service/"+s.name)
+	} else if err != nil {
 		return fmt.Errorf("sidecar of %q: fetching its SVID: %w", s.name, err)
 	}
 	if isTCP(&s.service) {

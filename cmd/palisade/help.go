@@ -42,8 +42,8 @@ func (*explainCmd) Help() string {
 	return `The id stands in X-Request-Id of every answer and at the end of every line of palisade up.
 
 Examples:
-  palisade explain 0198c0de
-  palisade explain 0198c0de examples/shop --format json`
+  palisade explain 01a20506-0392-7200
+  palisade explain 01a20506-0392-7200 examples/shop --format json`
 }
 
 // Help shows examples.

@@ -25,7 +25,7 @@ Examples:
   palisade up examples/shop                             run a fleet behind its gateway
   palisade validate                                     check palisade.yaml here
   palisade try 'GET /orders/1' --as user-1 --role customer
-  palisade explain 0198c0de                             why was this request decided so?
+  palisade explain 01a20506-0392-7200                   why was this request decided so?
   palisade events --follow --refused                    watch refusals`
 
 // errRefused ends "try" with exit code 1.

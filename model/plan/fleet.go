@@ -159,7 +159,7 @@ func pairs(m map[string]string) []string {
 
 // policies reports every file that is another: what Cedar permits is not told apart here.
 func (d *differ) policies() {
-	name := func(p *model.PolicyFile) string { return p.Name }
+	name := fileNames(d.before.Policies, d.after.Policies)
 	union(d.before.Policies, d.after.Policies, name, func(name string, was, is *model.PolicyFile) {
 		d.at(fileOf(was), fileOf(is))
 		base := filepath.Base(name)
@@ -173,6 +173,22 @@ func (d *differ) policies() {
 		}
 	})
 	d.at(model.Position{}, model.Position{})
+}
+
+// fileNames names policy files by the last part of their path, so that the same model in another folder is the same, or
+// by all of it where that is not enough to tell them apart.
+func fileNames(lists ...[]model.PolicyFile) func(*model.PolicyFile) string {
+	for _, list := range lists {
+		seen := map[string]bool{}
+		for i := range list {
+			base := filepath.Base(list[i].Name)
+			if seen[base] {
+				return func(p *model.PolicyFile) string { return p.Name }
+			}
+			seen[base] = true
+		}
+	}
+	return func(p *model.PolicyFile) string { return filepath.Base(p.Name) }
 }
 
 func fileOf(p *model.PolicyFile) model.Position { return model.Position{File: orZero(p).Name} }

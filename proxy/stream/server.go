@@ -104,7 +104,7 @@ func (s *Server) Run(ctx context.Context) error {
 	err := accept.Loop(ctx, s.o.Listener, func(c net.Conn) { s.take(base, c) })
 	_ = s.o.Listener.Close() // it may be closed already
 	s.drain()
-	if err != nil {
+	if err != nil && !errors.Is(err, net.ErrClosed) { // whoever handed the listener over may close it
 		return fmt.Errorf("serving listener %q: %w", s.o.Name, err)
 	}
 	return nil
