@@ -34,6 +34,7 @@ type Conn struct {
 	Peer     netip.Addr      // the address that connected, without zone, IPv4 as such
 	TLS      proxy.TLS       // zero: in the clear
 	Workload *proxy.Workload // the service that connected, proven; nil: none
+	Client   *Client         // counts for all connections of the address; nil: nobody counts
 
 	text string // Peer as recorded
 }

@@ -172,7 +172,9 @@ func (e *Engine) Serve(ctx context.Context, c *Call) (whole bool) {
 	x, _ := e.pool.Get().(*exchange)
 	x.start(ctx, e, t, c)
 	n := e.inFlight.Add(1)
-	x.run(int(n) > t.Requests)
+	c.Conn.Client.hold()
+	x.run(x.overload(int(n)))
+	c.Conn.Client.let()
 	e.inFlight.Add(-1)
 	if x.tunnelled {
 		e.tunnels.recorded.Done()

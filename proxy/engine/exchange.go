@@ -80,7 +80,7 @@ func (x *exchange) reset() {
 }
 
 // run serves the request and records it, whatever happens.
-func (x *exchange) run(overloaded bool) {
+func (x *exchange) run(overload *proxy.Denial) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.panicked(p)
@@ -88,8 +88,8 @@ func (x *exchange) run(overloaded bool) {
 		x.finish()
 	}()
 	defer x.ended()
-	if overloaded {
-		x.refuse(&proxy.Denial{Kind: proxy.KindOverloaded, Reasons: []event.Reason{{Code: "requests-in-flight", Text: "the gateway is serving as many requests as it may"}}})
+	if overload != nil {
+		x.refuse(overload)
 		return
 	}
 	x.serve()

@@ -20,6 +20,10 @@ func (x *exchange) forward() {
 	x.req.Trail = append(x.req.Trail, event.Stage{Name: event.StageForward})
 	began := x.clock
 	svc := x.route.Service
+	if x.hoards(len(svc.slots), cap(svc.slots)) {
+		x.forwardFailed(began, hoarding())
+		return
+	}
 	select {
 	case svc.slots <- struct{}{}:
 		defer func() { <-svc.slots }()

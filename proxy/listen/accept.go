@@ -71,7 +71,11 @@ func (s *Server) introduce(c net.Conn, state *tls.ConnectionState) (*engine.Conn
 
 // facts are what is known about a connection once it may send requests; state is what the handshake settled, if any.
 func (s *Server) facts(c net.Conn, state *tls.ConnectionState) *engine.Conn {
-	return engine.NewConn(s.o.Name, c.RemoteAddr().String(), state)
+	facts := engine.NewConn(s.o.Name, c.RemoteAddr().String(), state)
+	if bound, ok := c.(*boundConn); ok {
+		facts.Client = &bound.from.client
+	}
+	return facts
 }
 
 // factsOf is what introduce found out about a connection.

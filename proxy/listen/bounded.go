@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"github.com/palisade-security/palisade/proxy/engine"
 )
 
 // bounded closes connections past a total and past a number per client address at once. A slow client can
@@ -16,11 +18,17 @@ type bounded struct {
 	mu    sync.Mutex
 	ended chan struct{} // nil until someone waits; closed once no connection is open
 	open  int
-	per   map[netip.Addr]int
+	per   map[netip.Addr]*source
+}
+
+// source is the connections of one client address.
+type source struct {
+	open   int
+	client engine.Client
 }
 
 func newBounded(ln net.Listener, total, each int) *bounded {
-	return &bounded{Listener: ln, total: total, each: each, per: make(map[netip.Addr]int)}
+	return &bounded{Listener: ln, total: total, each: each, per: make(map[netip.Addr]*source)}
 }
 
 // Accept returns the next connection within the bounds.
@@ -31,31 +39,40 @@ func (b *bounded) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		key := addressOf(c)
-		if !b.take(key) {
+		from := b.take(key)
+		if from == nil {
 			_ = c.Close() // refusing is all there is to say
 			continue
 		}
-		return &boundConn{Conn: c, free: sync.OnceFunc(func() { b.give(key) })}, nil
+		return &boundConn{Conn: c, from: from, free: sync.OnceFunc(func() { b.give(key) })}, nil
 	}
 }
 
-func (b *bounded) take(key netip.Addr) bool {
+// take returns where a connection comes from, or nil if there may be no more.
+func (b *bounded) take(key netip.Addr) *source {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.open >= b.total || b.per[key] >= b.each {
-		return false
+	from := b.per[key]
+	if b.open >= b.total || from != nil && from.open >= b.each {
+		return nil
+	}
+	if from == nil {
+		from = &source{}
+		b.per[key] = from
 	}
 	b.open++
-	b.per[key]++
-	return true
+	from.open++
+	return from
 }
 
 func (b *bounded) give(key netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open--
-	if b.per[key]--; b.per[key] == 0 {
-		delete(b.per, key)
+	if from := b.per[key]; from != nil {
+		if from.open--; from.open == 0 {
+			delete(b.per, key)
+		}
 	}
 	if b.open == 0 && b.ended != nil {
 		close(b.ended)
@@ -93,6 +110,7 @@ func addressOf(c net.Conn) netip.Addr {
 
 type boundConn struct {
 	net.Conn
+	from *source
 	free func()
 }
 
