@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,9 +38,10 @@ func TestApply(t *testing.T) {
 	orders := join(t, s, "service/orders", nil)
 	edge := join(t, s, "edge/edge", nil)
 	// Traffic flows at each report: one in a hundred fails, and with a certain model each third.
-	bad := ""
+	var bad atomic.Value
+	bad.Store("")
 	for _, p := range []*proxy{orders, edge} {
-		traffic(t, p, func() bool { return p == orders && bad != "" && p.version() == bad })
+		traffic(t, p, func() bool { return p == orders && bad.Load() != "" && p.version() == bad.Load() })
 	}
 	eventually(t, "both are seen", func() bool { return row(c, orders) != nil && row(c, edge) != nil && row(c, orders).Requests > 300 })
 
@@ -56,7 +58,7 @@ func TestApply(t *testing.T) {
 	}
 
 	third := compile(t, edited("callers: [web]", "callers: []"))
-	bad = third.ForService("orders").Version
+	bad.Store(third.ForService("orders").Version)
 	out = applied(t, s, third)
 	if out.Outcome != admin.RolledBack || !out.Trials[0].Failed || !strings.Contains(out.Reason, "errors 3") {
 		t.Fatalf("outcome %+v", out)
