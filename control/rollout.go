@@ -159,6 +159,12 @@ func (l *leader) try(ctx context.Context, a *candidate) ([]admin.Trial, error) {
 	return trials, errors.Join(err, l.pub.slices(back, a.now, again), l.noteRollout(back, nil))
 }
 
+// present tells whether a proxy is surely there: this leader itself has heard of it, and just now. One that has died without
+// a goodbye would fail every trial.
+func (l *leader) present(e *entry, now time.Time) bool {
+	return !e.Report.Leaving && e.Seen.After(l.since) && now.Sub(e.Seen) < 2*reportEvery
+}
+
 // choose picks the proxies that try a model: of each kind the one that does most of those that it changes anything
 // for, for there an error shows first.
 func (l *leader) choose(a *candidate) []*entry {
@@ -166,7 +172,7 @@ func (l *leader) choose(a *candidate) []*entry {
 	best := map[string]*entry{}
 	changed := map[string]bool{}
 	for _, e := range l.c.desk.entries() {
-		if e.away(now) || !a.now.has(e.ID) || !a.next.has(e.ID) {
+		if !l.present(e, now) || !a.now.has(e.ID) || !a.next.has(e.ID) {
 			continue
 		}
 		if _, known := changed[e.ID]; !known {
@@ -279,7 +285,7 @@ func (l *leader) rollOn(ctx context.Context, a *candidate, result admin.ApplyRes
 	if err := l.enforce(ctx, a.next, a.document, a.who, a.note); err != nil {
 		return result, err
 	}
-	done := a.now.delivery(a.next, l.c.desk, time.Now())
+	done := l.delivery(a.next, time.Now())
 	if err := l.pub.slices(ctx, l.c.fleet.Load(), nil); err != nil {
 		return result, err
 	}
@@ -337,11 +343,11 @@ func (l *leader) enforce(ctx context.Context, f *fleet, document []byte, who cal
 }
 
 // delivery notes which instances must confirm which version.
-func (f *fleet) delivery(next *fleet, d *desk, now time.Time) map[*entry]string {
+func (l *leader) delivery(next *fleet, now time.Time) map[*entry]string {
 	out := map[*entry]string{}
 	versions := map[string]string{}
-	for _, e := range d.entries() {
-		if e.away(now) || !next.has(e.ID) {
+	for _, e := range l.c.desk.entries() {
+		if !l.present(e, now) || !next.has(e.ID) {
 			continue
 		}
 		if versions[e.ID] == "" {

@@ -150,6 +150,9 @@ func (c *Control) serveReports(ctx context.Context) error {
 
 // hear takes a report and confirms its notes once they are recorded.
 func (c *Control) hear(ctx context.Context, id string, r wire.Report) (wire.ReportAnswer, error) {
+	if f := c.fleet.Load(); f == nil || !f.has(id) {
+		return wire.ReportAnswer{}, fmt.Errorf("%w: the model in force does not know %q", errDenied, id)
+	}
 	fresh, err := c.desk.receive(id, r, time.Now())
 	if err != nil {
 		return wire.ReportAnswer{}, &bus.Refusal{Code: bus.Wrong, Text: err.Error()}

@@ -196,6 +196,14 @@ func (c *Client) poke(flag chan struct{}) {
 	}
 }
 
+// unpoke takes back a poke: what it was for is about to be done.
+func (c *Client) unpoke(flag chan struct{}) {
+	select {
+	case <-flag:
+	default:
+	}
+}
+
 // heard notes that control has answered.
 func (c *Client) heard() { c.contact.Store(time.Now().UnixNano()) }
 

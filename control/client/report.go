@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -51,16 +52,26 @@ func (c *Client) reports(ctx context.Context) error {
 		case <-timer.C:
 		case <-c.report:
 			timer.Stop()
+			// What changes together is told together; a fleet that starts at once must not report each step.
+			pause := time.NewTimer(gather)
+			select {
+			case <-ctx.Done():
+			case <-pause.C:
+			}
+			pause.Stop()
+			c.unpoke(c.report)
 		}
 	}
 }
+
+const gather = 20 * time.Millisecond
 
 // tell sends one report. One that fails is not repeated: the next one says more, and has the same notes.
 func (c *Client) tell(ctx context.Context, leaving bool) {
 	r := c.compose(leaving)
 	var a wire.ReportAnswer
 	err := c.ask(ctx, wire.ReportSubject, r, &a)
-	if err != nil && ctx.Err() == nil {
+	if errors.Is(err, errBusAway) { // a bus that is slow gets no faster by asking elsewhere as well
 		err = c.post(ctx, wire.ReportPath, r, &a)
 	}
 	if err != nil {
