@@ -327,7 +327,7 @@ func (f *front) client(t *testing.T) *http.Client {
 		ForceAttemptHTTP2: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}} // not the address of those who attack
 			return d.DialContext(ctx, "tcp", f.address)
 		},
 	}
