@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,16 +23,62 @@ type EventQuery struct {
 	Refused bool
 	Service string
 	User    string
+	Kind    string // request, connection, act, or a kind of act; empty: all
 	Since   time.Time
 }
 
+// The kinds of events beside those of acts.
+const (
+	kindRequest    = "request"
+	kindConnection = "connection"
+	kindAct        = "act"
+)
+
 func (q *EventQuery) wants(e *event.Event) bool {
-	return (!q.Refused || !e.Allowed || e.DryRun) && (q.Service == "" || e.Service == q.Service) &&
-		(q.User == "" || e.User != nil && e.User.Subject == q.User) && !e.Time.Before(q.Since)
+	return (!q.Refused || !e.Allowed || e.DryRun) && q.wantsKind(e) && (q.Service == "" || concernsService(e, q.Service)) &&
+		(q.User == "" || e.User != nil && e.User.Subject == q.User || e.Act != nil && e.Act.Who == q.User) && !e.Time.Before(q.Since)
+}
+
+func (q *EventQuery) wantsKind(e *event.Event) bool {
+	switch q.Kind {
+	case "":
+		return true
+	case kindRequest:
+		return e.Act == nil && e.Connection == nil
+	case kindConnection:
+		return e.Connection != nil
+	case kindAct:
+		return e.Act != nil
+	}
+	return e.Act != nil && string(e.Act.Kind) == q.Kind
+}
+
+// concernsService tells whether an event is of a service: who was asked, or who saw, did or suffered an act.
+func concernsService(e *event.Event, name string) bool {
+	if e.Act == nil {
+		return e.Service == name
+	}
+	of := "service/" + name
+	return e.Act.Proxy == name || e.Act.Object == of || strings.HasSuffix(e.Act.Who, "/"+of)
+}
+
+// check refuses a kind that no event has.
+func (q *EventQuery) check() error {
+	kinds := []string{kindRequest, kindConnection, kindAct}
+	for _, k := range event.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	if q.Kind != "" && !slices.Contains(kinds, q.Kind) {
+		return fmt.Errorf("there are no events of the kind %q; choose one of %s", q.Kind, strings.Join(kinds, ", "))
+	}
+	return nil
 }
 
 // Events prints recorded events, oldest first, and new ones as they come if asked to follow.
 func Events(ctx context.Context, o *Options, q *EventQuery) error {
+	if err := q.check(); err != nil {
+		return err
+	}
 	state, err := o.state()
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func find(dir, id string) (*event.Event, error) {
 		}
 	}
 	if len(ids) > 1 {
-		return nil, fmt.Errorf("%d requests have ids that begin with %q; give more of the id, such as %s", len(ids), id, found.ID)
+		return nil, fmt.Errorf("%d records have ids that begin with %q; give more of the id, such as %s", len(ids), id, found.ID)
 	}
 	if found == nil {
 		return nil, fmt.Errorf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up", id, dir)
@@ -69,6 +69,10 @@ func find(dir, id string) (*event.Event, error) {
 // explain joins an event with the model's policies.
 func explain(e *event.Event, snap *model.Snapshot) *Explanation {
 	x := &Explanation{Event: e}
+	if e.Act != nil {
+		x.Flips = actFlips(e)
+		return x
+	}
 	if snap == nil {
 		return x
 	}
@@ -92,6 +96,11 @@ func explain(e *event.Event, snap *model.Snapshot) *Explanation {
 // Print writes x for people.
 func (x *Explanation) Print(w io.Writer, st observe.Style) {
 	e := x.Event
+	if e.Act != nil {
+		x.act(w, st)
+		x.changes(w, st)
+		return
+	}
 	verdict := st.Paint(observe.Good, "allowed")
 	if !e.Allowed {
 		verdict = st.Paint(observe.Bad, "refused")
@@ -105,6 +114,11 @@ func (x *Explanation) Print(w io.Writer, st observe.Style) {
 	for i := range e.Trail {
 		x.stage(w, st, &e.Trail[i])
 	}
+	x.changes(w, st)
+}
+
+// changes writes what would turn the decision.
+func (x *Explanation) changes(w io.Writer, st observe.Style) {
 	if len(x.Flips) == 0 {
 		return
 	}

@@ -3,10 +3,14 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/journal"
 )
 
@@ -18,6 +22,18 @@ type recorder struct {
 	json    *jsonLines     // nil: text
 	spans   *observe.Spans // nil: no collector
 	buffers sync.Pool
+	inForce atomic.Pointer[scope]
+}
+
+// scope is what a snapshot says about the record.
+type scope struct {
+	fleet, version string
+	redactor       *event.Redactor
+}
+
+// serve makes snap the snapshot under which acts are recorded.
+func (r *recorder) serve(snap *model.Snapshot) {
+	r.inForce.Store(&scope{snap.Fleet, snap.Version, event.NewRedactor(snap.Redact)})
 }
 
 func (r *recorder) buffer() *[]byte {
@@ -51,6 +67,11 @@ func (r *recorder) Observe(e *event.Event) {
 		r.json.write(*buf)
 	}
 	r.buffers.Put(buf)
+	r.show(e)
+}
+
+// show hands e to whatever looks on.
+func (r *recorder) show(e *event.Event) {
 	r.metrics.Observe(e)
 	if r.lines != nil {
 		r.lines.Observe(e)
@@ -58,4 +79,39 @@ func (r *recorder) Observe(e *event.Event) {
 	if r.spans != nil {
 		r.spans.Observe(e)
 	}
+}
+
+const (
+	actTimeout = 5 * time.Second // for the disk
+	maxActText = 1 << 10         // bytes of each text
+)
+
+// Act records what was done or has happened. The caller sets Act, and Client if it is known; Time is now if it is zero. It is
+// safe on disk when Act returns, but for what strangers can bring about, which is handed over without waiting.
+func (r *recorder) Act(ctx context.Context, e *event.Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	e.ID, e.Allowed = event.NewID(e.Time), e.Act.Outcome == event.Done
+	for _, text := range []*string{&e.Act.Who, &e.Act.Object, &e.Act.Text} {
+		*text = (*text)[:min(len(*text), maxActText)]
+	}
+	redactor := event.NewRedactor(nil)
+	if in := r.inForce.Load(); in != nil {
+		e.Fleet, e.Snapshot, redactor = in.fleet, in.version, in.redactor
+	}
+	e.Redact(redactor)
+	if e.Act.Kind.Frequent() {
+		r.Observe(e)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
+	defer cancel()
+	if err := r.Durable(ctx, e); err != nil {
+		slog.ErrorContext(ctx, "an act is not recorded", "kind", e.Act.Kind, "who", e.Act.Who, "object", e.Act.Object, "error", err)
+	}
+	if r.json != nil {
+		r.json.write(event.AppendJSON(nil, e))
+	}
+	r.show(e)
 }

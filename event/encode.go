@@ -8,20 +8,25 @@ import (
 	"time"
 )
 
+// nanosPerMilli is what of a time OCSF's milliseconds do not say.
+const nanosPerMilli = int(time.Millisecond)
+
 // DefaultCapacity is room for an ordinary event as JSON.
 const DefaultCapacity = 4 << 10
 
-// AppendJSON appends e as one OCSF HTTP Activity, or Network Activity if it is of a connection, in one line
-// without its end, and returns the extended buffer. Parse reads it back. It allocates only to grow dst. What OCSF has no place for stands under
-// unmapped. Redact the event first.
+// AppendJSON appends e as one OCSF HTTP Activity, as Network Activity if it is of a connection, or as the class that its
+// kind of act belongs to, in one line without its end, and returns the extended buffer. Parse reads it back. It
+// allocates only to grow dst. What OCSF has no place for stands under unmapped. Redact the event first.
 func AppendJSON(dst []byte, e *Event) []byte {
 	o := &object{dst: dst}
-	v := judge(e)
 	o.open()
-	if e.Connection != nil {
-		o.connection(e, v)
-	} else {
-		o.exchange(e, v)
+	switch {
+	case e.Act != nil:
+		o.act(e)
+	case e.Connection != nil:
+		o.connection(e, judge(e))
+	default:
+		o.exchange(e, judge(e))
 	}
 	o.close()
 	return o.dst[:len(o.dst)-1]
@@ -181,6 +186,7 @@ func (o *object) endpoints(e *Event) {
 // The account types of OCSF's user object.
 const (
 	userTypePerson  = 1
+	userTypeAdmin   = 2
 	userTypeService = 4
 )
 
@@ -239,7 +245,7 @@ func (o *object) trace(e *Event) {
 // unmapped writes what has no place in OCSF and what would not come back exactly from where it stands.
 func (o *object) unmapped(e *Event) {
 	o.nest(`"unmapped":`)
-	o.num(`"time_ns":`, int64(e.Time.Nanosecond()%int(time.Millisecond)))
+	o.num(`"time_ns":`, int64(e.Time.Nanosecond()%nanosPerMilli))
 	o.num(`"took_ns":`, int64(e.Took))
 	o.str(`"fleet":"`, e.Fleet)
 	o.str(`"snapshot":"`, e.Snapshot)

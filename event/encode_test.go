@@ -16,6 +16,7 @@ import (
 func TestRoundTrip(t *testing.T) {
 	all := samples()
 	maps.Copy(all, connections())
+	maps.Copy(all, acts())
 	for name, want := range all {
 		line := event.AppendJSON([]byte("kept:"), want)
 		line, ok := bytes.CutPrefix(line, []byte("kept:"))
@@ -46,14 +47,16 @@ func TestFullIsFull(t *testing.T) {
 			return
 		}
 		for i := range v.NumField() {
-			if v.Type().Field(i).Type == reflect.TypeFor[*event.Connection]() {
-				continue // an event is a request's or a connection's
+			switch v.Type().Field(i).Type {
+			case reflect.TypeFor[*event.Connection](), reflect.TypeFor[*event.Act]():
+				continue // an event is a request's, a connection's or an act's
 			}
 			walk(v.Field(i), path+"."+v.Type().Field(i).Name)
 		}
 	}
 	walk(reflect.ValueOf(*full()), "Event")
 	walk(reflect.ValueOf(*connections()["carried"].Connection), "Connection")
+	walk(reflect.ValueOf(*fullAct().Act), "Act")
 }
 
 func TestInvalidTextIsReplaced(t *testing.T) {
@@ -87,6 +90,8 @@ func TestParseRefuses(t *testing.T) {
 		{`{"class_uid":4002,"metadata":{"version":"0.9.0"}}`, true},
 		{`{"class_uid":4001,"metadata":{"version":"1.7.0"}}`, true},
 		{`{"class_uid":4002,"metadata":{"version":"1.7.0"},"unmapped":{"connection":{}}}`, true},
+		{`{"class_uid":3002,"metadata":{"version":"1.7.0"},"unmapped":{"act":{"kind":"revoked"}}}`, true},
+		{`{"class_uid":6003,"metadata":{"version":"1.7.0"},"unmapped":{"act":{"kind":"revoked"},"connection":{}}}`, true},
 	} {
 		_, err := event.Parse([]byte(c.in))
 		if err == nil || errors.Is(err, event.ErrForeign) != c.foreign {

@@ -22,6 +22,7 @@ func TestGolden(t *testing.T) {
 	}
 	golden(t, "testdata/events.golden", all)
 	golden(t, "testdata/connections.golden", connections())
+	golden(t, "testdata/acts.golden", acts())
 }
 
 func golden(t *testing.T, file string, all map[string]*event.Event) {

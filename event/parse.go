@@ -8,13 +8,14 @@ import (
 	"time"
 )
 
-// ErrForeign says that a line is no HTTP Activity and no Network Activity as AppendJSON writes them.
-var ErrForeign = errors.New("not an HTTP Activity or Network Activity of OCSF " + SchemaVersion)
+// ErrForeign says that a line is no event as AppendJSON writes them.
+var ErrForeign = errors.New("no event of this program in OCSF " + SchemaVersion)
 
 // wire is the shape of AppendJSON's output as far as Parse needs it.
 type wire struct {
 	ClassUID int    `json:"class_uid"`
 	Time     int64  `json:"time"`
+	Reason   string `json:"status_code"`
 	Problem  string `json:"status_detail"`
 	ActionID int    `json:"action_id"`
 	Metadata struct {
@@ -111,7 +112,21 @@ type wireUnmapped struct {
 		Side     Side   `json:"side"`
 		Protocol string `json:"protocol"`
 	} `json:"connection"`
-	Trail []Stage `json:"trail"`
+	Trail []Stage  `json:"trail"`
+	Act   *wireAct `json:"act"`
+}
+
+// wireAct is an act as actUnmapped writes it.
+type wireAct struct {
+	Kind       Kind   `json:"kind"`
+	Who        string `json:"who"`
+	Role       string `json:"role"`
+	Object     string `json:"object"`
+	Outcome    Result `json:"outcome"`
+	Proxy      string `json:"proxy"`
+	Omitted    int64  `json:"omitted"`
+	Client     string `json:"client"`
+	ClientPort int    `json:"client_port"`
 }
 
 // Parse reads an event that AppendJSON wrote. Everything comes back: the time in UTC, empty lists as nil,
@@ -121,11 +136,13 @@ func Parse(b []byte) (*Event, error) {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return nil, fmt.Errorf("reading event: %w", err)
 	}
-	ours := w.ClassUID == classHTTPActivity && w.Unmapped.Connection == nil || w.ClassUID == classNetworkActivity && w.Unmapped.Connection != nil
-	if !ours || w.Metadata.Version != SchemaVersion {
+	if !w.ours() || w.Metadata.Version != SchemaVersion {
 		return nil, fmt.Errorf("reading event: %w", ErrForeign)
 	}
 	u := &w.Unmapped
+	if u.Act != nil {
+		return w.act(), nil
+	}
 	e := &Event{
 		Time:    time.UnixMilli(w.Time).Add(time.Duration(u.TimeNS)).UTC(),
 		ID:      w.Metadata.UID,
@@ -157,6 +174,31 @@ func Parse(b []byte) (*Event, error) {
 		e.Host = cmp.Or(u.Host, w.Destination.Host)
 	}
 	return e, nil
+}
+
+// ours reports whether the class is that of what is described.
+func (w *wire) ours() bool {
+	switch u := &w.Unmapped; {
+	case u.Act != nil:
+		return u.Connection == nil && w.ClassUID == formOf(u.Act.Kind).class
+	case u.Connection != nil:
+		return w.ClassUID == classNetworkActivity
+	}
+	return w.ClassUID == classHTTPActivity
+}
+
+// act is the event of an act. A kind that this version does not know stays what it is called.
+func (w *wire) act() *Event {
+	a := w.Unmapped.Act
+	return &Event{
+		Time: time.UnixMilli(w.Time).Add(time.Duration(w.Unmapped.TimeNS)).UTC(), ID: w.Metadata.UID,
+		Fleet: w.Unmapped.Fleet, Snapshot: w.Unmapped.Snapshot, Client: a.Client, ClientPort: a.ClientPort,
+		Allowed: a.Outcome.Known() == Done,
+		Act: &Act{
+			Kind: a.Kind, Who: a.Who, Role: a.Role, Object: a.Object, Outcome: a.Outcome.Known(),
+			Reason: w.Reason, Text: w.Problem, Proxy: a.Proxy, Omitted: a.Omitted,
+		},
+	}
 }
 
 func (a *wireActor) user() *User {

@@ -2,9 +2,8 @@ package event
 
 import "time"
 
-// Event is the record of one request or of one connection that is no HTTP: who asked for what, what each stage
-// decided, what came of it. It is compact inside and written as an OCSF HTTP Activity or Network Activity on the
-// outside. Header and query values in it have been redacted.
+// Event is the record of one request, of one connection that is no HTTP, or of one act: who asked for what, what each
+// stage decided, what came of it. It is compact inside and written in a class of OCSF on the outside. Header and query values in it have been redacted.
 type Event struct {
 	Time     time.Time // when the head was complete
 	ID       string    // request id, UUIDv7
@@ -59,7 +58,8 @@ type Event struct {
 	UpstreamReused bool
 	Attempts       int
 
-	Connection *Connection // nil: this is a request
+	Connection *Connection // set if this is a connection
+	Act        *Act        // set if this is an act; without both it is a request
 }
 
 // Header is a name and a redacted value.

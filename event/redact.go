@@ -220,6 +220,13 @@ func (e *Event) Redact(r *Redactor) {
 	e.Referer = r.URL(e.Referer)
 	e.Headers = r.headers(e.Headers)
 	e.Trail = r.trail(e.Trail)
+	if e.Act != nil {
+		a := *e.Act
+		for _, f := range []*string{&a.Who, &a.Object, &a.Text} {
+			*f = r.encoded(*f)
+		}
+		e.Act = &a
+	}
 }
 
 func (r *Redactor) headers(headers []Header) []Header {

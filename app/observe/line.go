@@ -51,7 +51,10 @@ func (l *Lines) Observe(e *event.Event) {
 
 // Line is one event in one line: time, status, method and path, who, where to, how long, why not, id.
 func Line(e *event.Event, st Style) string {
-	if e.Connection != nil {
+	switch {
+	case e.Act != nil:
+		return actLine(e, st)
+	case e.Connection != nil:
 		return connectionLine(e, st)
 	}
 	var b strings.Builder

@@ -26,6 +26,7 @@ type Metrics struct {
 	lost     prometheus.Counter
 	reloads  *prometheus.CounterVec
 	snapshot *prometheus.GaugeVec
+	acts     *prometheus.CounterVec
 	streams  connections
 	bound    sync.Map // series to *bound: looking labels up costs more than counting
 }
@@ -72,9 +73,10 @@ func NewMetrics(inFlight func() float64) *Metrics {
 		lost:     prometheus.NewCounter(prometheus.CounterOpts{Name: "palisade_events_lost_total", Help: "Events that could not be recorded."}),
 		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_reloads_total", Help: "Attempts to replace the snapshot."}, []string{"result"}),
 		snapshot: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "palisade_snapshot_info", Help: "The snapshot in force."}, []string{"version"}),
+		acts:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "palisade_acts_total", Help: "Acts on the fleet and its identities by kind and outcome, those left out of the record included."}, []string{"kind", "outcome"}),
 	}
 	m.streams = newConnections(m.registry)
-	m.registry.MustRegister(m.requests, m.denials, m.took, m.upstream, m.bytes, m.lost, m.reloads, m.snapshot,
+	m.registry.MustRegister(m.requests, m.denials, m.took, m.upstream, m.bytes, m.lost, m.reloads, m.snapshot, m.acts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "palisade_requests_in_flight", Help: "Requests being served, tunnels included."}, inFlight))
 	return m
@@ -101,7 +103,11 @@ func (m *Metrics) Reloaded(ok bool, version string) {
 
 // Observe counts one event.
 func (m *Metrics) Observe(e *event.Event) {
-	if e.Connection != nil {
+	switch {
+	case e.Act != nil:
+		m.acts.WithLabelValues(string(e.Act.Kind.Known()), string(e.Act.Outcome.Known())).Add(float64(e.Act.Omitted + 1))
+		return
+	case e.Connection != nil:
 		m.streams.observe(e)
 		return
 	}

@@ -52,6 +52,7 @@ func (*eventsCmd) Help() string {
   palisade events                            the newest 20
   palisade events --follow --refused         refusals as they come
   palisade events --user user-1 --since 1h -n 0
+  palisade events --kind act                 who revoked, applied, was refused
   palisade events --format json | jq .http_response.code`
 }
 

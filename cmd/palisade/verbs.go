@@ -44,7 +44,7 @@ type cli struct {
 	Validate   validateCmd   `cmd:"" help:"Check a model: exit 0 clean, 1 findings, 2 error."`
 	Try        tryCmd        `cmd:"" help:"Decide about a request without sending it."`
 	Explain    explainCmd    `cmd:"" help:"Explain a recorded decision by its request id."`
-	Events     eventsCmd     `cmd:"" help:"Show recorded requests."`
+	Events     eventsCmd     `cmd:"" help:"Show recorded requests, connections and acts."`
 	Token      tokenCmd      `cmd:"" help:"Make a development token, valid only under palisade up."`
 	Reload     reloadCmd     `cmd:"" help:"Make a running gateway read its model again."`
 	Status     statusCmd     `cmd:"" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
@@ -198,12 +198,13 @@ type eventsCmd struct {
 	Last    int           `help:"How many of those recorded; 0: all." default:"20" short:"n"`
 	Refused bool          `help:"Only refusals, dry runs included."`
 	Service string        `help:"Only of this service."`
-	User    string        `help:"Only of this user."`
+	User    string        `help:"Only of this user, or by this administrator."`
+	Kind    string        `help:"Only of this kind: request, connection, act, or a kind of act such as revoked."`
 	Since   time.Duration `help:"Only of this long ago, e.g. 1h."`
 }
 
 func (c *eventsCmd) Run(e *environment) error {
-	q := app.EventQuery{Follow: c.Follow, Last: c.Last, Refused: c.Refused, Service: c.Service, User: c.User}
+	q := app.EventQuery{Follow: c.Follow, Last: c.Last, Refused: c.Refused, Service: c.Service, User: c.User, Kind: c.Kind}
 	if c.Since > 0 {
 		q.Since = time.Now().Add(-c.Since)
 	}

@@ -57,7 +57,7 @@ func newLink(base context.Context, s *Server, c net.Conn) *Link {
 	e := &l.Event
 	e.Time = time.Now()
 	l.clock = e.Time
-	e.ID = newID(e.Time)
+	e.ID = event.NewID(e.Time)
 	e.Connection = &l.conn
 	e.Listener = s.o.Name
 	e.Peer, e.ClientPort = address(c.RemoteAddr())

@@ -1,4 +1,4 @@
-package stream
+package event
 
 import (
 	"crypto/rand"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// newID returns a UUIDv7 (RFC 9562, section 5.7): milliseconds, then random bits.
-func newID(now time.Time) string {
+// NewID returns a UUIDv7 (RFC 9562, section 5.7): milliseconds, then random bits.
+func NewID(now time.Time) string {
 	var id [16]byte
 	_, _ = rand.Read(id[6:]) // never fails: crypto/rand ends the process instead
 	var ms [8]byte
