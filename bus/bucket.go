@@ -56,7 +56,7 @@ func (c *Client) MakeBucket(ctx context.Context, o BucketOptions) (*Bucket, erro
 		Name: bucketStream + o.Name, Subjects: []string{bucketSubject + o.Name + ".>"},
 		MaxMsgsPerSubject: 1, MaxBytes: o.MaxBytes, Replicas: max(o.Replicas, 1),
 		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, Duplicates: sameWindow,
-		DenyDelete: true, AllowRollup: false,
+		DenyDelete: true, AllowRollup: false, AllowAtomicPublish: true,
 		AllowDirect: false, // a replica may answer with what was; the leader answers with what is
 	})
 	if err != nil {
@@ -101,25 +101,69 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// write stores a message of a key. If the acknowledgement of the first try is lost, the server knows the second by
-// its id; where it has forgotten the id (its window has passed), the message itself still bears it.
-func (b *Bucket) write(ctx context.Context, doing, key string, value []byte, revision *uint64, kind string) (uint64, error) {
-	if err := checkSubject(key, false); err != nil {
-		return 0, fmt.Errorf("%s a key: %w", doing, err)
+// Write is one of several.
+type Write struct {
+	Key      string
+	Value    []byte
+	Revision uint64 // that it replaces; 0: never written
+}
+
+// UpdateAll writes several keys, at most a thousand, like Update: all of them or none, with one sync for all, and returns
+// their revisions. It tries once. If it fails, for whatever reason, all may be written or none, and Update tells for each;
+// servers before 2.12 may have written some.
+func (b *Bucket) UpdateAll(ctx context.Context, writes []Write) ([]uint64, error) {
+	if len(writes) == 0 || len(writes) > maxBatch {
+		return nil, fmt.Errorf("changing keys of %q: %d at once, expected 1 to %d", b.name, len(writes), maxBatch)
 	}
-	m := nats.NewMsg(bucketSubject + b.name + "." + key)
+	messages := make([]*nats.Msg, len(writes))
+	for i, w := range writes {
+		var err error
+		if messages[i], _, err = b.message(w.Key, w.Value, &w.Revision); err != nil {
+			return nil, fmt.Errorf("changing keys of %q: %w", b.name, err)
+		}
+	}
+	var ack acknowledgement
+	err := within(ctx, attemptTime, func(ctx context.Context) (err error) {
+		ack, err = b.client.storeBatch(ctx, messages)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("changing %d keys of %q: %w", len(writes), b.name, err)
+	}
+	revisions := make([]uint64, len(writes))
+	for i := range revisions { // a batch is stored in one piece
+		revisions[i] = ack.Sequence - uint64(len(writes)-1-i)
+	}
+	return revisions, nil
+}
+
+// message is a value of a key that replaces a revision, if one is given. Its id is returned as well.
+func (b *Bucket) message(key string, value []byte, revision *uint64) (m *nats.Msg, id string, err error) {
+	if err := checkSubject(key, false); err != nil {
+		return nil, "", err
+	}
+	m, id = nats.NewMsg(bucketSubject+b.name+"."+key), nuid.Next()
 	m.Data = value
-	id := nuid.Next()
 	m.Header[headerID] = []string{id}
 	if revision != nil {
 		m.Header[headerExpected] = []string{strconv.FormatUint(*revision, 10)}
+	}
+	return m, id, nil
+}
+
+// write stores a message of a key. If the acknowledgement of the first try is lost, the server knows the second by
+// its id; where it has forgotten the id (its window has passed), the message itself still bears it.
+func (b *Bucket) write(ctx context.Context, doing, key string, value []byte, revision *uint64, kind string) (uint64, error) {
+	m, id, err := b.message(key, value, revision)
+	if err != nil {
+		return 0, fmt.Errorf("%s a key: %w", doing, err)
 	}
 	if kind != "" {
 		m.Header[headerKind] = []string{kind}
 	}
 	var ack acknowledgement
 	tries := 0
-	err := retry(ctx, func(ctx context.Context) (err error) {
+	err = retry(ctx, func(ctx context.Context) (err error) {
 		tries++
 		ack, err = b.client.store(ctx, m)
 		return err

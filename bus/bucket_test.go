@@ -59,6 +59,34 @@ func TestBucket(t *testing.T) {
 	}
 }
 
+func TestBucketUpdateAll(t *testing.T) {
+	r := newRig(t)
+	ctx := soon(t)
+	b, err := r.control.MakeBucket(ctx, bus.BucketOptions{Name: "models"})
+	must(t, err)
+	first, err := b.Create(ctx, "a", []byte("1"))
+	must(t, err)
+	revisions, err := b.UpdateAll(ctx, []bus.Write{{Key: "a", Value: []byte("2"), Revision: first}, {Key: "b", Value: []byte("3")}, {Key: "c"}})
+	must(t, err)
+	for i, want := range []string{"2", "3", ""} {
+		key := string(rune('a' + i))
+		if e, err := b.Get(ctx, key); err != nil || string(e.Value) != want || e.Revision != revisions[i] {
+			t.Errorf("%s is %+v at %v, %v", key, e, revisions, err)
+		}
+	}
+	if _, err := b.UpdateAll(ctx, []bus.Write{{Key: "b", Value: []byte("4"), Revision: revisions[1]}, {Key: "a", Value: []byte("4"), Revision: first}}); err == nil {
+		t.Fatal("a batch with an old revision was taken")
+	}
+	if e, err := b.Get(ctx, "b"); err != nil || string(e.Value) != "3" {
+		t.Errorf("a part of a refused batch was written: %+v, %v", e, err)
+	}
+	for name, writes := range map[string][]bus.Write{"none": nil, "a pattern": {{Key: "a.*"}}, "too many": make([]bus.Write, 1001)} {
+		if _, err := b.UpdateAll(ctx, writes); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
 // TestBucketCompareAndSwap lets many writers count; each must count once.
 func TestBucketCompareAndSwap(t *testing.T) {
 	r := newRig(t)

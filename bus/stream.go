@@ -122,7 +122,10 @@ func (c *Client) publishBatch(ctx context.Context, messages []Message) error {
 	}
 	err := error(permanent{errNoBatch})
 	if len(out) > 1 { // a batch costs a server several times what one message does
-		err = retry(ctx, func(ctx context.Context) error { return c.storeBatch(ctx, out) })
+		err = retry(ctx, func(ctx context.Context) error {
+			_, err := c.storeBatch(ctx, out)
+			return err
+		})
 	}
 	if errors.Is(err, errNoBatch) {
 		err = c.storeEach(ctx, out)
@@ -134,31 +137,29 @@ func (c *Client) publishBatch(ctx context.Context, messages []Message) error {
 }
 
 // storeBatch sends a batch once (NATS ADR-50): the last message commits it, and its acknowledgement is for all.
-func (c *Client) storeBatch(ctx context.Context, messages []*nats.Msg) error {
+func (c *Client) storeBatch(ctx context.Context, messages []*nats.Msg) (ack acknowledgement, err error) {
 	id := nuid.Next()
-	var ack acknowledgement
 	for i, m := range messages {
 		m.Header["Nats-Batch-Id"] = []string{id}
 		m.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
 		if i < len(messages)-1 {
 			if size, most := int64(m.Size()), c.nc.MaxPayload(); size > most {
-				return fmt.Errorf("%w: %d bytes of at most %d", ErrTooLarge, size, most)
+				return ack, fmt.Errorf("%w: %d bytes of at most %d", ErrTooLarge, size, most)
 			}
 			if err := c.nc.PublishMsg(m); err != nil {
-				return err
+				return ack, err
 			}
 			continue
 		}
 		m.Header["Nats-Batch-Commit"] = []string{"1"}
-		var err error
 		if ack, err = c.store(ctx, m); err != nil {
-			return batchError(err)
+			return ack, batchError(err)
 		}
 	}
 	if ack.Batch != id || ack.Count != len(messages) {
-		return permanent{errNoBatch} // a server without batches took the last message alone
+		return ack, permanent{errNoBatch} // a server without batches took the last message alone
 	}
-	return nil
+	return ack, nil
 }
 
 func batchError(err error) error {

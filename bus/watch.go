@@ -118,7 +118,8 @@ func (w *watch) follow(ctx context.Context) error {
 }
 
 // probe finds out that this server was cut off from its cluster: to who only watches, that looks as if nothing changed.
-// It asks for a consumer that nobody listens to, which takes a majority and no other right than to watch.
+// It asks for a consumer that nobody listens to, which takes a majority and no other right than to watch. Where there is
+// no other server to go to, the answer would change nothing, and is spared.
 func (w *watch) probe(ctx context.Context) {
 	client := w.bucket.client
 	tick := time.NewTicker(probeEvery)
@@ -129,7 +130,7 @@ func (w *watch) probe(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if client.heardSince(probeEvery) {
+		if client.heardSince(probeEvery) || len(client.nc.Servers()) < 2 {
 			continue
 		}
 		attempt, cancel := context.WithTimeout(ctx, attemptTime)

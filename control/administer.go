@@ -2,12 +2,14 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -175,16 +177,14 @@ func (c *Control) Status() admin.Status {
 		}
 	}
 	f := c.fleet.Load()
-	wanted := map[string]string{}
 	if f != nil {
 		out.Fleet, out.InForce = f.snap.Fleet, modelOf(f.Enforcement)
 	}
 	for _, e := range c.desk.entries() {
 		r := &e.Report
-		want, known := wanted[e.ID]
-		if !known && f != nil && f.has(e.ID) {
-			want = f.slice(e.ID).Version
-			wanted[e.ID] = want
+		want := ""
+		if f != nil {
+			want = f.version(e.ID)
 		}
 		p := admin.Proxy{
 			ID: e.ID, Instance: r.Instance, Node: r.Node, Version: r.Version, Current: r.Version == want || trial[r.Instance],
@@ -196,6 +196,9 @@ func (c *Control) Status() admin.Status {
 		}
 		out.Proxies = append(out.Proxies, p)
 	}
+	slices.SortFunc(out.Proxies, func(a, b admin.Proxy) int {
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Instance, b.Instance))
+	})
 	return out
 }
 

@@ -2,11 +2,11 @@ package control
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -51,13 +51,13 @@ type desk struct {
 	moved nudge // somebody has reported another address or key
 
 	mu    sync.Mutex
-	all   map[string]*entry // by identity and instance
-	dirty map[string]*entry
+	all   map[string]map[string]*entry // by identity and instance
+	dirty map[string]*entry            // by deskKey
 	trim  time.Time
 }
 
 func newDesk(store *table.Store) *desk {
-	return &desk{store: store, all: map[string]*entry{}, dirty: map[string]*entry{}}
+	return &desk{store: store, all: map[string]map[string]*entry{}, dirty: map[string]*entry{}}
 }
 
 func deskKey(id, instance string) string { return id + " " + instance }
@@ -106,8 +106,7 @@ func (d *desk) receive(id string, r wire.Report, now time.Time) ([]wire.Note, er
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := deskKey(id, r.Instance)
-	old := d.all[key]
+	old := d.all[id][r.Instance]
 	e := &entry{ID: id, Report: r, Seen: now}
 	var noted uint64
 	if old != nil && old.Report.Started.Equal(r.Started) {
@@ -125,7 +124,8 @@ func (d *desk) receive(id string, r wire.Report, now time.Time) ([]wire.Note, er
 	if old == nil {
 		d.makeRoom(id)
 	}
-	d.all[key], d.dirty[key] = e, e
+	d.put(e)
+	d.dirty[deskKey(id, r.Instance)] = e
 	d.news.wake()
 	if old == nil || e.moved(old) {
 		d.moved.wake()
@@ -134,42 +134,54 @@ func (d *desk) receive(id string, r wire.Report, now time.Time) ([]wire.Note, er
 	return fresh, nil
 }
 
-// makeRoom drops the longest silent instance of an identity that has too many. The lock is held.
-func (d *desk) makeRoom(id string) {
-	var oldest string
-	count := 0
-	for key, e := range d.all {
-		if e.ID == id {
-			if count++; oldest == "" || e.Seen.Before(d.all[oldest].Seen) {
-				oldest = key
-			}
-		}
+// put keeps an entry. The lock is held.
+func (d *desk) put(e *entry) {
+	if d.all[e.ID] == nil {
+		d.all[e.ID] = map[string]*entry{}
 	}
-	if count >= maxInstances {
-		delete(d.all, oldest)
-		delete(d.dirty, oldest)
-	}
+	d.all[e.ID][e.Report.Instance] = e
 }
 
-// entries returns all, sorted by identity and instance.
+// makeRoom drops the longest silent instance of an identity that has too many. The lock is held.
+func (d *desk) makeRoom(id string) {
+	if len(d.all[id]) < maxInstances {
+		return
+	}
+	var oldest *entry
+	for _, e := range d.all[id] {
+		if oldest == nil || e.Seen.Before(oldest.Seen) {
+			oldest = e
+		}
+	}
+	delete(d.all[id], oldest.Report.Instance)
+	delete(d.dirty, deskKey(id, oldest.Report.Instance))
+}
+
+// entries returns all, in no order.
 func (d *desk) entries() []*entry {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	out := make([]*entry, 0, len(d.all))
-	for _, e := range d.all {
-		out = append(out, e)
+	for _, of := range d.all {
+		for _, e := range of {
+			out = append(out, e)
+		}
 	}
-	d.mu.Unlock()
-	slices.SortFunc(out, func(a, b *entry) int {
-		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Report.Instance, b.Report.Instance))
-	})
 	return out
+}
+
+// of returns those of one identity, in no order.
+func (d *desk) of(id string) []*entry {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.all[id]))
 }
 
 // get returns what an instance last said, or nil.
 func (d *desk) get(id, instance string) *entry {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.all[deskKey(id, instance)]
+	return d.all[id][instance]
 }
 
 // run writes what is new to the store, and with several controls reads what others wrote, until ctx ends.
@@ -203,9 +215,10 @@ func (d *desk) flush(ctx context.Context) error {
 	trim := now.Sub(d.trim) > forgetAfter/24
 	if trim {
 		d.trim = now
-		for key, e := range d.all {
-			if now.Sub(e.Seen) > forgetAfter {
-				delete(d.all, key)
+		for id, of := range d.all {
+			maps.DeleteFunc(of, func(_ string, e *entry) bool { return now.Sub(e.Seen) > forgetAfter })
+			if len(of) == 0 {
+				delete(d.all, id)
 			}
 		}
 	}
@@ -229,7 +242,7 @@ func (d *desk) flush(ctx context.Context) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for key, e := range dirty {
-			if d.dirty[key] == nil && d.all[key] == e {
+			if d.dirty[key] == nil && d.all[e.ID][e.Report.Instance] == e {
 				d.dirty[key] = e
 			}
 		}
@@ -263,19 +276,19 @@ func (d *desk) load(ctx context.Context) error {
 	defer d.mu.Unlock()
 	news, moved := false, false
 	for _, row := range rows {
-		key := deskKey(row.ID, row.Instance)
-		if old := d.all[key]; old != nil && !row.Reported.After(old.Seen.Truncate(time.Microsecond)) {
+		old := d.all[row.ID][row.Instance]
+		if old != nil && !row.Reported.After(old.Seen.Truncate(time.Microsecond)) {
 			continue
 		}
 		e := &entry{}
 		if err := json.Unmarshal(row.Detail, e); err != nil {
 			continue // of another version of the program; the next report mends it
 		}
-		e.ID, news = row.ID, true
-		if old := d.all[key]; old == nil || e.moved(old) {
+		e.ID, e.Report.Instance, news = row.ID, row.Instance, true
+		if old == nil || e.moved(old) {
 			moved = true
 		}
-		d.all[key] = e
+		d.put(e)
 	}
 	if news {
 		d.news.wake()

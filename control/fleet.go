@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/palisade-security/palisade/identity/attest"
@@ -21,11 +22,17 @@ type fleet struct {
 	edge    string              // SPIFFE ID
 	names   map[string]string   // SPIFFE ID of a service to its name
 	calls   map[string][]string // SPIFFE ID to the names of the services it may call
+	callers map[string][]string // name of a service to the SPIFFE IDs of those that may call it
 	matcher *attest.Matcher     // of workloads in Kubernetes
+
+	versions *sync.Map // SPIFFE ID to the version of its slice, of those that were asked for
 }
 
 func newFleet(e table.Enforcement, snap *model.Snapshot) (*fleet, error) {
-	f := &fleet{Enforcement: e, snap: snap, slicer: model.NewSlicer(snap), edge: model.EdgeID(snap.TrustDomain), names: make(map[string]string, len(snap.Services))}
+	f := &fleet{
+		Enforcement: e, snap: snap, slicer: model.NewSlicer(snap), edge: model.EdgeID(snap.TrustDomain),
+		names: make(map[string]string, len(snap.Services)), versions: new(sync.Map),
+	}
 	pods := map[string][]attest.Workload{}
 	for i := range snap.Services {
 		s := &snap.Services[i]
@@ -45,19 +52,21 @@ func newFleet(e table.Enforcement, snap *model.Snapshot) (*fleet, error) {
 
 // index notes who may call whom.
 func (f *fleet) index() {
-	f.calls = map[string][]string{}
+	f.calls, f.callers = map[string][]string{}, map[string][]string{}
+	note := func(caller, name string) {
+		f.calls[caller], f.callers[name] = append(f.calls[caller], name), append(f.callers[name], caller)
+	}
 	for i := range f.snap.Services {
 		s := &f.snap.Services[i]
 		for _, caller := range s.Callers {
-			id := model.ServiceID(f.snap.TrustDomain, caller)
-			f.calls[id] = append(f.calls[id], s.Name)
+			note(model.ServiceID(f.snap.TrustDomain, caller), s.Name)
 		}
 	}
 	exposed := map[string]bool{}
 	for i := range f.snap.Routes {
 		if name := f.snap.Routes[i].Service; !exposed[name] {
 			exposed[name] = true
-			f.calls[f.edge] = append(f.calls[f.edge], name)
+			note(f.edge, name)
 		}
 	}
 }
@@ -67,21 +76,45 @@ func (f *fleet) has(id string) bool { return id == f.edge || f.names[id] != "" }
 
 // slice cuts what one identity needs; nil if the model does not know it.
 func (f *fleet) slice(id string) *model.Snapshot {
+	var out *model.Snapshot
 	if id == f.edge {
-		return f.slicer.Edge()
+		out = f.slicer.Edge()
+	} else if name := f.names[id]; name != "" {
+		out = f.slicer.Service(name)
 	}
-	if name := f.names[id]; name != "" {
-		return f.slicer.Service(name)
+	if out != nil {
+		f.versions.Store(id, out.Version)
 	}
-	return nil
+	return out
 }
 
-// ids calls each for the edge and every service.
-func (f *fleet) ids(each func(id string)) {
-	each(f.edge)
-	for i := range f.snap.Services {
-		each(f.snap.Services[i].ID)
+// cut returns the version of the slice of an identity if that has been cut already: it costs much.
+func (f *fleet) cut(id string) (version string, known bool) {
+	if v, ok := f.versions.Load(id); ok {
+		version, known = v.(string)
 	}
+	return version, known
+}
+
+// version is that of the slice of an identity; empty if the model does not know it.
+func (f *fleet) version(id string) string {
+	if version, known := f.cut(id); known {
+		return version
+	}
+	if slice := f.slice(id); slice != nil {
+		return slice.Version
+	}
+	return ""
+}
+
+// ids are the edge and every service.
+func (f *fleet) ids() []string {
+	out := make([]string, 1, 1+len(f.snap.Services))
+	out[0] = f.edge
+	for i := range f.snap.Services {
+		out = append(out, f.snap.Services[i].ID)
+	}
+	return out
 }
 
 // ttl is how long SVIDs of the fleet live.

@@ -21,6 +21,7 @@ const (
 	leaseName = "control"
 	newsKey   = "control.news"         // written when the store has changed; what stands there means nothing
 	rebuild   = 200 * time.Millisecond // places that change together are told together
+	glance    = 10 * time.Millisecond  // reports that come together are looked at together
 )
 
 // leader is what the control that leads does beside all others.

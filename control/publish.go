@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/palisade-security/palisade/bus"
 	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/model"
 )
 
 // publisher writes statements to the watched keys for as long as its leader leads. Each write names the revision that
@@ -92,31 +94,112 @@ func (p *publisher) set(key string, s standing) {
 // errSucceeded tells that a newer leader has written.
 var errSucceeded = errors.New("another control leads")
 
-// say writes a statement to a key.
-func (p *publisher) say(ctx context.Context, key string, st wire.Statement) error {
-	st.Domain, st.Order, st.Made = p.c.o.Domain, p.next(), time.Now().UTC()
-	data, err := p.c.sealer.Sign(&st)
+// draft is a statement before it is signed, and where it is to stand.
+type draft struct {
+	key string
+	st  wire.Statement
+}
+
+// said is a draft that is signed.
+type said struct {
+	draft
+	data []byte
+}
+
+func (p *publisher) sign(d draft) (said, error) {
+	d.st.Domain, d.st.Order, d.st.Made = p.c.o.Domain, p.next(), time.Now().UTC()
+	data, err := p.c.sealer.Sign(&d.st)
+	return said{d, data}, err
+}
+
+func (s *said) standing(revision uint64) standing {
+	return standing{revision, s.st.Order, s.st.Version, len(s.st.Only) > 0, s.st.Made}
+}
+
+// say writes one statement.
+func (p *publisher) say(ctx context.Context, d draft) error {
+	s, err := p.sign(d)
 	if err != nil {
 		return err
 	}
+	return p.put(ctx, &s)
+}
+
+// put writes what is signed.
+func (p *publisher) put(ctx context.Context, s *said) error {
 	for {
-		revision, err := p.bucket.Update(ctx, key, data, p.at(key).revision)
+		revision, err := p.bucket.Update(ctx, s.key, s.data, p.at(s.key).revision)
 		if err == nil {
-			p.set(key, standing{revision, st.Order, st.Version, len(st.Only) > 0, st.Made})
+			p.set(s.key, s.standing(revision))
 			return nil
 		}
 		if !errors.Is(err, bus.ErrConflict) {
 			return err
 		}
-		stands, err := p.again(ctx, key)
+		stands, err := p.again(ctx, s.key)
 		if err != nil {
 			return err
 		}
 		if stands.order.Term > p.term {
 			return fmt.Errorf("telling proxies: %w", errSucceeded)
 		}
-		p.set(key, stands)
+		p.set(s.key, stands)
 	}
+}
+
+// Statements are signed and written in batches, since a batch costs the bus one sync, as one statement does. Small ones: the first
+// proxies should not wait for the signatures of the last.
+const (
+	batchSize = 64
+	batches   = 4 // at once
+)
+
+// tell says to many identities what draft returns for each; nil: nothing.
+func (p *publisher) tell(ctx context.Context, ids []string, draft func(id string) (*draft, error)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(batches)
+	for some := range slices.Chunk(ids, batchSize) {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return p.tellSome(ctx, some, draft)
+		})
+	}
+	return g.Wait()
+}
+
+func (p *publisher) tellSome(ctx context.Context, ids []string, draft func(id string) (*draft, error)) error {
+	var all []said
+	var writes []bus.Write
+	for _, id := range ids {
+		d, err := draft(id)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			continue
+		}
+		s, err := p.sign(*d)
+		if err != nil {
+			return err
+		}
+		all, writes = append(all, s), append(writes, bus.Write{Key: s.key, Value: s.data, Revision: p.at(s.key).revision})
+	}
+	if len(all) > 1 {
+		if revisions, err := p.bucket.UpdateAll(ctx, writes); err == nil {
+			for i := range all {
+				p.set(all[i].key, all[i].standing(revisions[i]))
+			}
+			return nil
+		}
+	}
+	for i := range all { // alone, or one of them meets what another wrote
+		if err := p.put(ctx, &all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // again reads a key that another has written.
@@ -140,46 +223,51 @@ func (p *publisher) remake(ctx context.Context, key string) error {
 	return err
 }
 
-const writers = 32 // statements signed and written at once
-
 // slices brings every slice to that of a model. Those that are the same already are left; the others of renewed are
 // said again although their version is the same, since a trial of another is to end.
 func (p *publisher) slices(ctx context.Context, f *fleet, renewed map[string]bool) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(writers)
-	wanted := map[string]bool{wire.TrustKey: true}
-	f.ids(func(id string) {
-		wanted[wire.SliceKey(id)], wanted[wire.TrialKey(id)], wanted[wire.PlacesKey(id)] = true, true, true
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return p.slice(ctx, f, id, nil, renewed[id])
-		})
+	ids := f.ids()
+	err := p.tell(ctx, ids, func(id string) (*draft, error) {
+		stands := p.at(wire.SliceKey(id)).version
+		if version, known := f.cut(id); known && version == stands && !renewed[id] {
+			return nil, nil
+		}
+		slice := f.slice(id)
+		if slice.Version == stands && !renewed[id] {
+			return nil, nil
+		}
+		return draftSlice(id, slice, nil)
 	})
-	if err := g.Wait(); err != nil {
+	if err != nil {
 		return fmt.Errorf("telling proxies what is in force: %w", err)
+	}
+	wanted := map[string]bool{wire.TrustKey: true}
+	for _, id := range ids {
+		wanted[wire.SliceKey(id)], wanted[wire.TrialKey(id)], wanted[wire.PlacesKey(id)] = true, true, true
 	}
 	return p.drop(ctx, wanted)
 }
 
-// slice says one slice, if it is another or must be said again. Only names the instances that try it.
-func (p *publisher) slice(ctx context.Context, f *fleet, id string, only []string, again bool) error {
-	slice := f.slice(id)
-	if slice == nil {
-		return nil
+// trial has some instances of an identity try its slice of a model.
+func (p *publisher) trial(ctx context.Context, f *fleet, id string, only []string) error {
+	d, err := draftSlice(id, f.slice(id), only)
+	if err != nil {
+		return err
+	}
+	return p.say(ctx, *d)
+}
+
+// draftSlice drafts the slice of an identity, for all of its instances or for those that try it.
+func draftSlice(id string, slice *model.Snapshot, only []string) (*draft, error) {
+	body, err := json.Marshal(slice)
+	if err != nil {
+		return nil, fmt.Errorf("writing the slice of %s: %w", id, err)
 	}
 	key := wire.SliceKey(id)
 	if only != nil {
 		key = wire.TrialKey(id)
-	} else if p.at(key).version == slice.Version && !again {
-		return nil
 	}
-	body, err := json.Marshal(slice)
-	if err != nil {
-		return fmt.Errorf("writing the slice of %s: %w", id, err)
-	}
-	return p.say(ctx, key, wire.Statement{Kind: wire.Slice, For: id, Only: only, Version: slice.Version, Body: body})
+	return &draft{key, wire.Statement{Kind: wire.Slice, For: id, Only: only, Version: slice.Version, Body: body}}, nil
 }
 
 // drop deletes the keys of identities that are no longer there.
@@ -203,15 +291,15 @@ func (p *publisher) drop(ctx context.Context, wanted map[string]bool) error {
 	return nil
 }
 
-// body says something that has no version of its own, if it is another than what stands.
-func (p *publisher) body(ctx context.Context, key string, kind wire.Kind, id string, body any) error {
+// body drafts something that has no version of its own, if it is another than what stands.
+func (p *publisher) body(key string, kind wire.Kind, id string, body any) (*draft, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", kind, err)
+		return nil, fmt.Errorf("writing %s: %w", kind, err)
 	}
 	version := digest(data)
 	if p.at(key).version == version {
-		return nil
+		return nil, nil
 	}
-	return p.say(ctx, key, wire.Statement{Kind: kind, For: id, Version: version, Body: data})
+	return &draft{key, wire.Statement{Kind: kind, For: id, Version: version, Body: data}}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/palisade-security/palisade/bus"
@@ -160,6 +161,7 @@ func (l *leader) await(ctx context.Context, out *admin.RevokeResult, begun time.
 		if len(out.Missing) == 0 {
 			return
 		}
+		slices.Sort(out.Missing)
 		tick := time.NewTimer(rebuild)
 		select {
 		case <-ctx.Done():
@@ -167,6 +169,7 @@ func (l *leader) await(ctx context.Context, out *admin.RevokeResult, begun time.
 			return
 		case <-news:
 			tick.Stop()
+			l.rest(ctx, glance, nil)
 		case <-tick.C:
 		}
 	}

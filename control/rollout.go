@@ -169,32 +169,27 @@ func (l *leader) present(e *entry, now time.Time) bool {
 // for, for there an error shows first.
 func (l *leader) choose(a *candidate) []*entry {
 	now := time.Now()
-	best := map[string]*entry{}
-	changed := map[string]bool{}
-	for _, e := range l.c.desk.entries() {
-		if !l.present(e, now) || !a.now.has(e.ID) || !a.next.has(e.ID) {
-			continue
-		}
-		if _, known := changed[e.ID]; !known {
-			changed[e.ID] = a.now.slice(e.ID).Version != a.next.slice(e.ID).Version
-		}
-		kind := a.next.kind(e.ID)
-		if changed[e.ID] && (best[kind] == nil || e.Report.Traffic.Requests > best[kind].Report.Traffic.Requests) {
-			best[kind] = e
-		}
-	}
+	present := slices.DeleteFunc(l.c.desk.entries(), func(e *entry) bool {
+		return !l.present(e, now) || !a.now.has(e.ID) || !a.next.has(e.ID)
+	})
+	slices.SortFunc(present, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(b.Report.Traffic.Requests, a.Report.Traffic.Requests), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Report.Instance, b.Report.Instance))
+	})
 	var out []*entry
-	for _, e := range best {
-		out = append(out, e)
+	chosen := map[string]bool{}
+	for _, e := range present {
+		if kind := a.next.kind(e.ID); !chosen[kind] && a.now.version(e.ID) != a.next.version(e.ID) {
+			chosen[kind] = true
+			out = append(out, e)
+		}
 	}
-	slices.SortFunc(out, func(a, b *entry) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
 // watch tells the chosen to try, and judges them when the time is over, or as soon as one fails.
 func (l *leader) watch(ctx context.Context, a *candidate, chosen []*entry) ([]admin.Trial, error) {
 	for _, e := range chosen {
-		if err := l.pub.slice(ctx, a.next, e.ID, []string{e.Report.Instance}, true); err != nil {
+		if err := l.pub.trial(ctx, a.next, e.ID, []string{e.Report.Instance}); err != nil {
 			return nil, err
 		}
 	}
@@ -202,7 +197,7 @@ func (l *leader) watch(ctx context.Context, a *candidate, chosen []*entry) ([]ad
 	watches := make([]*trialWatch, len(chosen))
 	for i, e := range chosen {
 		watches[i] = &trialWatch{
-			before: e, version: a.next.slice(e.ID).Version, order: l.pub.at(wire.TrialKey(e.ID)).order,
+			before: e, version: a.next.version(e.ID), order: l.pub.at(wire.TrialKey(e.ID)).order,
 			narrows: narrows, begun: time.Now(), watch: a.watch,
 		}
 	}
@@ -285,12 +280,12 @@ func (l *leader) rollOn(ctx context.Context, a *candidate, result admin.ApplyRes
 	if err := l.enforce(ctx, a.next, a.document, a.who, a.note); err != nil {
 		return result, err
 	}
-	done := l.delivery(a.next, time.Now())
+	asked := l.asked(a.next, time.Now())
 	if err := l.pub.slices(ctx, l.c.fleet.Load(), nil); err != nil {
 		return result, err
 	}
 	result.Outcome, result.Model = admin.Applied, modelOf(l.c.fleet.Load().Enforcement)
-	rejected, err := l.confirmed(ctx, done)
+	rejected, err := l.confirmed(ctx, a.next, asked)
 	if err != nil || rejected == "" || a.now == nil {
 		result.Reason = rejected
 		return result, err
@@ -342,40 +337,29 @@ func (l *leader) enforce(ctx context.Context, f *fleet, document []byte, who cal
 	return nil
 }
 
-// delivery notes which instances must confirm which version.
-func (l *leader) delivery(next *fleet, now time.Time) map[*entry]string {
-	out := map[*entry]string{}
-	versions := map[string]string{}
-	for _, e := range l.c.desk.entries() {
-		if !l.present(e, now) || !next.has(e.ID) {
-			continue
-		}
-		if versions[e.ID] == "" {
-			versions[e.ID] = next.slice(e.ID).Version
-		}
-		out[e] = versions[e.ID]
-	}
-	return out
+// asked returns what the instances that must confirm a model have said before.
+func (l *leader) asked(next *fleet, now time.Time) []*entry {
+	return slices.DeleteFunc(l.c.desk.entries(), func(e *entry) bool { return !l.present(e, now) || !next.has(e.ID) })
 }
 
 // confirmed waits until all have taken what they were given. It returns who rejected it, and why.
-func (l *leader) confirmed(ctx context.Context, wanted map[*entry]string) (rejected string, err error) {
+func (l *leader) confirmed(ctx context.Context, next *fleet, asked []*entry) (rejected string, err error) {
 	deadline := time.NewTimer(answerTime)
 	defer deadline.Stop()
 	for {
 		news := l.c.desk.news.wait()
-		open := false
-		for e, version := range wanted {
+		open := asked[:0]
+		for _, e := range asked {
 			now := l.c.desk.get(e.ID, e.Report.Instance)
 			switch {
-			case now == nil || now.Report.Leaving || now.Report.Accepted && now.Report.Version == version:
+			case now == nil || now.Report.Leaving || now.Report.Accepted && now.Report.Version == next.version(e.ID):
 			case !now.Report.Accepted && now.Report.Order.After(e.Report.Order):
 				return e.Report.Instance + " of " + e.ID + " rejects it: " + now.Report.Reason, nil
 			default:
-				open = true
+				open = append(open, e)
 			}
 		}
-		if !open {
+		if asked = open; len(asked) == 0 {
 			return "", nil
 		}
 		select {
@@ -384,6 +368,7 @@ func (l *leader) confirmed(ctx context.Context, wanted map[*entry]string) (rejec
 		case <-deadline.C:
 			return "", nil // who is silent takes it when it is back
 		case <-news:
+			l.rest(ctx, glance, nil)
 		}
 	}
 }

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/palisade-security/palisade/control/wire"
 )
 
@@ -40,15 +38,15 @@ func (l *leader) tellTrust(ctx context.Context) error {
 			continue
 		case <-desk:
 		}
-		if !l.rest(ctx, authority) {
+		if !l.rest(ctx, rebuild, authority) {
 			return nil
 		}
 	}
 }
 
 // rest waits a moment unless something urgent happens; false when ctx has ended.
-func (l *leader) rest(ctx context.Context, urgent <-chan struct{}) bool {
-	timer := time.NewTimer(rebuild)
+func (l *leader) rest(ctx context.Context, moment time.Duration, urgent <-chan struct{}) bool {
+	timer := time.NewTimer(moment)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -82,7 +80,11 @@ func (l *leader) sayTrust(ctx context.Context) error {
 	if body.Revoked, err = c.authority.Revoked().Encode(); err != nil {
 		return fmt.Errorf("writing the revocation list: %w", err)
 	}
-	return l.pub.body(ctx, wire.TrustKey, wire.Trust, "", body)
+	d, err := l.pub.body(wire.TrustKey, wire.Trust, "", body)
+	if err != nil || d == nil {
+		return err
+	}
+	return l.pub.say(ctx, *d)
 }
 
 // tellPlaces keeps every proxy's knowledge of its callees up to date.
@@ -105,7 +107,7 @@ func (l *leader) tellPlaces(ctx context.Context) error {
 			tick.Stop()
 		case <-changed:
 			tick.Stop()
-			if !l.rest(ctx, nil) {
+			if !l.rest(ctx, rebuild, nil) {
 				return nil
 			}
 		}
@@ -118,24 +120,43 @@ func (l *leader) sayPlaces(ctx context.Context) error {
 		return nil
 	}
 	places := l.c.desk.places(f, l.since)
-	if l.toldOf == f && maps.EqualFunc(places, l.told, slices.Equal) {
-		return nil
-	}
-	g, told := errgroup.WithContext(ctx)
-	g.SetLimit(writers)
-	f.ids(func(id string) {
-		mine := f.callees(id, places)
-		key := wire.PlacesKey(id)
+	concerned := l.concerned(f, places)
+	err := l.pub.tell(ctx, concerned, func(id string) (*draft, error) {
+		mine, key := f.callees(id, places), wire.PlacesKey(id)
 		if len(mine) == 0 && l.pub.at(key).version == "" {
-			return
+			return nil, nil
 		}
-		g.Go(func() error { return l.pub.body(told, key, wire.Places, id, mine) })
+		return l.pub.body(key, wire.Places, id, mine)
 	})
-	if err := g.Wait(); err != nil {
+	if err != nil {
 		return err
 	}
 	l.told, l.toldOf = places, f
 	return nil
+}
+
+// concerned returns who calls a service whose places are others than was told; all, if they were told by another model.
+func (l *leader) concerned(f *fleet, places map[string][]string) []string {
+	if l.toldOf != f {
+		return f.ids()
+	}
+	callers := map[string]bool{}
+	note := func(name string) {
+		for _, id := range f.callers[name] {
+			callers[id] = true
+		}
+	}
+	for name, at := range places {
+		if !slices.Equal(at, l.told[name]) {
+			note(name)
+		}
+	}
+	for name := range l.told {
+		if len(places[name]) == 0 {
+			note(name)
+		}
+	}
+	return slices.Sorted(maps.Keys(callers))
 }
 
 // callees picks the places of the services that one identity may call.
@@ -182,8 +203,8 @@ func (d *desk) jwks(f *fleet) json.RawMessage {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	seen := map[string]bool{}
-	for _, e := range d.entries() {
-		if e.ID != f.edge || len(e.Report.Keys) == 0 {
+	for _, e := range d.of(f.edge) {
+		if len(e.Report.Keys) == 0 {
 			continue
 		}
 		var one struct {
