@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,8 +82,8 @@ func TestReport(t *testing.T) {
 
 func TestConfigurationsRender(t *testing.T) {
 	at := place{Dir: "/d", Keys: "/k", Listen: "127.0.0.1:1", Admin: "127.0.0.1:2", Backend: "127.0.0.1:3", Rules: "/r", Bin: "/b", Host: host, Body: "x"}
-	for i := range peers {
-		p := &peers[i]
+	for _, p := range slices.Concat(peers, hopPeers) {
+		at.Speaks, at.Side, at.Logs = p.speaks, p.side, p.logs
 		for _, name := range p.files {
 			text, err := configs.ReadFile("testdata/" + name)
 			if err != nil {
@@ -93,7 +94,7 @@ func TestConfigurationsRender(t *testing.T) {
 			}
 		}
 	}
-	for _, g := range groups {
+	for _, g := range slices.Concat(groups, hops) {
 		for _, name := range g.peers {
 			if peerNamed(name) == nil {
 				t.Errorf("group %s names %q, which is no peer", g.name, name)

@@ -17,7 +17,20 @@ type group struct {
 	against string
 	conns   int  // that send at once
 	bare    bool // only proxies that check tokens are sent one
+	speaks  protocol
+	hop     bool // its proxies stand on both ends of mTLS, and its latencies are told beside those of a direct call
 }
+
+// protocol is how clients speak to the proxies of a group.
+type protocol string
+
+// The protocols. Streams of HTTP/2 stand for connections, a few on each connection.
+const (
+	http1TLS protocol = ""     // HTTP/1.1 over TLS
+	http1    protocol = "h1"   // HTTP/1.1
+	http2    protocol = "h2"   // HTTP/2 with prior knowledge
+	grpc     protocol = "grpc" // a unary call of gRPC, over HTTP/2 with prior knowledge
+)
 
 // shape is the request that is sent.
 type shape struct {
@@ -56,7 +69,11 @@ var groups = []group{
 	},
 }
 
-func groupNames() []string {
+func groupNames() []string { return namesOf(groups) }
+
+func hopNames() []string { return namesOf(hops) }
+
+func namesOf(groups []group) []string {
 	out := make([]string, len(groups))
 	for i, g := range groups {
 		out[i] = g.name

@@ -15,22 +15,34 @@ import (
 	"time"
 )
 
-// client is one keep-alive connection that sends the same request again and again.
+// exchanger sends the same request again and again.
+type exchanger interface {
+	do() error // sends it and reads the answer, which must be the expected one
+	close()
+}
+
+// client is one keep-alive connection of HTTP/1.1.
 type client struct {
 	conn    net.Conn
 	request []byte
 	buf     []byte
 }
 
-// dial opens a connection with TLS 1.3 and HTTP/1.1.
+// dial opens a connection for HTTP/1.1, over TLS 1.3 if there are roots.
 func dial(ctx context.Context, address string, roots *x509.CertPool, request []byte) (*client, error) {
-	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}}
-	c, err := d.DialContext(ctx, "tcp", address)
+	connect := new(net.Dialer).DialContext
+	if roots != nil {
+		d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}}
+		connect = d.DialContext
+	}
+	c, err := connect(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", address, err)
 	}
 	return &client{conn: c, request: request, buf: make([]byte, 16<<10)}, nil
 }
+
+func (c *client) close() { _ = c.conn.Close() } // nothing is lost with a connection at rest
 
 // do sends the request and reads the answer, which must be 200 with a body of answerBytes. The proxies measured
 // here all declare a length; anything else is an error.
@@ -81,8 +93,8 @@ func contentLength(head []byte) (int, error) {
 	return 0, fmt.Errorf("answer without a length: %.300q", head)
 }
 
-// fleet is all connections to one proxy.
-type fleet []*client
+// fleet is all that send to one proxy at once.
+type fleet []exchanger
 
 func dialAll(ctx context.Context, address string, roots *x509.CertPool, requests [][]byte, n int) (fleet, error) {
 	var f fleet
@@ -99,7 +111,7 @@ func dialAll(ctx context.Context, address string, roots *x509.CertPool, requests
 
 func (f fleet) close() {
 	for _, c := range f {
-		_ = c.conn.Close() // nothing is lost with a connection at rest
+		c.close()
 	}
 }
 

@@ -30,6 +30,15 @@ type options struct {
 	only     string  // comma-separated groups; empty: all
 	peers    string  // comma-separated; empty: all
 	keep     bool
+	hop      bool // measure hops of a mesh, not the edge
+}
+
+// groups are those that the flags choose among.
+func (o *options) groups() []group {
+	if o.hop {
+		return hops
+	}
+	return groups
 }
 
 func main() {
@@ -39,12 +48,20 @@ func main() {
 	flag.StringVar(&o.out, "out", "build/bench", "folder for results.json, table.md and performance.svg")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of every group; medians are reported")
 	flag.Float64Var(&o.scale, "scale", 1, "share of the requests of a full round")
-	flag.StringVar(&o.only, "only", "", "comma-separated groups: "+strings.Join(groupNames(), ", ")+", memory")
+	flag.StringVar(&o.only, "only", "", "comma-separated groups: "+strings.Join(groupNames(), ", ")+", memory, "+strings.Join(hopNames(), ", "))
 	flag.StringVar(&o.peers, "peers", "", "comma-separated proxies to measure alone, e.g. for a profile")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs")
-	flag.Parse()
+	flag.BoolVar(&o.hop, "hop", false, "measure one hop of a mesh in place of the edge")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if asked, err := service(ctx, os.Args[1:]); asked {
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
 	if err := run(ctx, &o); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
@@ -64,9 +81,9 @@ func run(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer b.backend.stop()
+	defer b.close()
 	results := &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Load: loadAverage(), Command: command(), Rounds: o.rounds, Versions: b.versions(ctx)}
-	for _, g := range groups {
+	for _, g := range o.groups() {
 		if !o.wants(g.name) {
 			continue
 		}
@@ -74,7 +91,7 @@ func run(ctx context.Context, o *options) (err error) {
 			return fmt.Errorf("group %s: %w", g.name, err)
 		}
 	}
-	if o.wants("memory") {
+	if !o.hop && o.wants("memory") {
 		if results.Memory, err = b.memory(ctx); err != nil {
 			return fmt.Errorf("memory: %w", err)
 		}
@@ -85,8 +102,11 @@ func run(ctx context.Context, o *options) (err error) {
 // command is how to run the same again, without what scripts/bench.sh gives by itself.
 func command() string {
 	words := []string{"scripts/bench.sh"}
+	if flag.Lookup("hop").Value.String() == "true" {
+		words[0] = "scripts/bench-hop.sh"
+	}
 	flag.Visit(func(f *flag.Flag) {
-		if f.Name != "bin" && f.Name != "rules" && f.Name != "out" && f.Name != "keep" {
+		if f.Name != "bin" && f.Name != "rules" && f.Name != "out" && f.Name != "keep" && f.Name != "hop" {
 			words = append(words, "-"+f.Name, f.Value.String())
 		}
 	})

@@ -31,6 +31,7 @@ type GroupResult struct {
 	Against string       `json:"against"`
 	Pace    int          `json:"pace"` // requests per second of the latencies
 	Conns   int          `json:"connections"`
+	Direct  string       `json:"direct,omitempty"` // the row of calls with no proxy between; empty: there is none
 	Rows    []*RowResult `json:"rows"`
 }
 
@@ -52,9 +53,9 @@ type RowResult struct {
 
 // runner is a proxy that takes part in a group.
 type runner struct {
-	row  *RowResult
-	proc *process
-	conn fleet
+	row   *RowResult
+	procs []*process // none: nobody stands between client and backend
+	conn  fleet
 }
 
 // measure runs one group: all its proxies at once, one of them loaded at a time, in random order every round.
@@ -63,7 +64,7 @@ func (b *bench) measure(ctx context.Context, g group, results *Results) (err err
 	defer func() {
 		for _, r := range runners {
 			r.conn.close()
-			r.proc.stop()
+			stopAll(r.procs)
 		}
 	}()
 	if err != nil {
@@ -98,13 +99,13 @@ func (b *bench) field(ctx context.Context, g group) ([]*runner, error) {
 			fmt.Fprintf(os.Stderr, "%s: %s is not installed and left out\n", g.name, name)
 			continue
 		}
-		proc, at, err := b.start(ctx, p)
+		procs, at, err := b.launch(ctx, p)
 		if err != nil {
 			return runners, err
 		}
-		r := &runner{row: &RowResult{Peer: p.name, Title: p.title}, proc: proc}
+		r := &runner{row: &RowResult{Peer: p.name, Title: p.title}, procs: procs}
 		runners = append(runners, r)
-		if r.conn, err = dialAll(ctx, at, b.keys.roots, g.shape.requests(b.tokens(p, g.bare)), g.conns); err != nil {
+		if r.conn, err = b.connect(ctx, g, p, at); err != nil {
 			return runners, fmt.Errorf("%s: %w", name, err)
 		}
 		if _, err := r.conn.send(ctx, max(g.count/10, connections), 0); err != nil {
@@ -117,10 +118,22 @@ func (b *bench) field(ctx context.Context, g group) ([]*runner, error) {
 	return runners, nil
 }
 
+// connect opens what sends to a proxy at once.
+func (b *bench) connect(ctx context.Context, g group, p *peer, at string) (fleet, error) {
+	switch g.speaks {
+	case http2, grpc:
+		return dialStreams(ctx, at, g.shape.fields(g.speaks), g.shape.message(g.speaks), g.conns)
+	case http1:
+		return dialAll(ctx, at, nil, g.shape.requests([]string{""}), g.conns)
+	case http1TLS:
+	}
+	return dialAll(ctx, at, b.keys.roots, g.shape.requests(b.tokens(p, g.bare)), g.conns)
+}
+
 // round loads one proxy: first as fast as it answers, for its CPU time, then at a pace, for its latencies.
 func (r *runner) round(ctx context.Context, count, paced, perSec int) error {
 	runtime.GC() // of this process, not in the midst of a measurement
-	before, err := r.proc.cpu()
+	before, err := cpuOf(r.procs)
 	if err != nil {
 		return err
 	}
@@ -129,7 +142,7 @@ func (r *runner) round(ctx context.Context, count, paced, perSec int) error {
 		return err
 	}
 	took := time.Since(began)
-	after, err := r.proc.cpu()
+	after, err := cpuOf(r.procs)
 	if err != nil {
 		return err
 	}
@@ -143,6 +156,9 @@ func (r *runner) round(ctx context.Context, count, paced, perSec int) error {
 // summarise reports in the order in which the group names its proxies.
 func summarise(g group, runners []*runner) *GroupResult {
 	out := &GroupResult{Name: g.name, Title: g.title, Against: g.against, Pace: g.perSec, Conns: g.conns}
+	if g.hop {
+		out.Direct = direct(g.speaks)
+	}
 	var base []float64
 	for _, r := range runners {
 		if r.row.Peer == g.against {

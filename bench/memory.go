@@ -36,7 +36,7 @@ func (b *bench) memory(ctx context.Context) ([]MemoryResult, error) {
 }
 
 func (b *bench) memoryOf(ctx context.Context, p *peer) (m MemoryResult, err error) {
-	proc, at, err := b.start(ctx, p)
+	proc, place, err := b.start(ctx, p, "")
 	if err != nil {
 		return m, err
 	}
@@ -45,7 +45,7 @@ func (b *bench) memoryOf(ctx context.Context, p *peer) (m MemoryResult, err erro
 	if m.Start, err = proc.resident(); err != nil {
 		return m, err
 	}
-	conns, err := dialAll(ctx, at, b.keys.roots, groups[0].shape.requests(b.tokens(p, true)), memoryConnections)
+	conns, err := dialAll(ctx, place.Listen, b.keys.roots, groups[0].shape.requests(b.tokens(p, true)), memoryConnections)
 	if err != nil {
 		return m, err
 	}

@@ -23,6 +23,12 @@ type peer struct {
 	command []string // templates too
 	binary  string   // must exist, else the peer is left out
 	checks  bool     // refuses requests without a token
+
+	behind string   // the peer that it forwards to and that is started before it; empty: the backend
+	told   string   // file that says where requests go; empty: Listen
+	speaks protocol // of the backend that it stands before
+	side   string   // of a hop
+	logs   bool     // it writes an access log
 }
 
 // place is what templates may use.
@@ -32,6 +38,10 @@ type place struct {
 	Listen  string // host:port to serve at
 	Admin   string // another free one
 	Backend string // host:port
+	Behind  string // host:port of the peer behind it
+	Speaks  protocol
+	Side    string
+	Logs    bool
 	Rules   string // folder with the Core Rule Set, patched for ModSecurity
 	Bin     string
 	Host    string
@@ -71,9 +81,11 @@ func (b *bench) tokens(p *peer, bare bool) []string {
 }
 
 func peerNamed(name string) *peer {
-	for i := range peers {
-		if peers[i].name == name {
-			return &peers[i]
+	for _, all := range [][]peer{peers, hopPeers} {
+		for i := range all {
+			if all[i].name == name {
+				return &all[i]
+			}
 		}
 	}
 	return nil
@@ -83,8 +95,10 @@ func peerNamed(name string) *peer {
 type bench struct {
 	o       *options
 	keys    *keys
-	backend *process
 	place   place // Keys, Backend, Rules, Bin and Host
+	backend *process
+	calls   *process            // the backend of gRPC; nil until it is needed
+	at      map[protocol]string // where backends listen
 }
 
 // newBench makes keys, patches the rule set and starts the backend: nginx that answers from memory, so that its
@@ -101,39 +115,104 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 	if b.keys, err = makeKeys(b.place.Keys, connections); err != nil {
 		return nil, err
 	}
-	if err := patchRules(o.rules, b.place.Rules); err != nil {
-		return nil, fmt.Errorf("copying the rule set: %w", err)
+	if err := makeHopKeys(b.place.Keys); err != nil {
+		return nil, fmt.Errorf("making the certificates of a hop: %w", err)
+	}
+	if o.rules != "" {
+		if err := patchRules(o.rules, b.place.Rules); err != nil {
+			return nil, fmt.Errorf("copying the rule set: %w", err)
+		}
 	}
 	backend := &peer{name: "backend", files: []string{"backend.conf"}, command: []string{nginxBinary, "-p", "{{.Dir}}", "-c", "{{.Dir}}/backend.conf", "-e", "{{.Dir}}/error.log"}}
-	p, at, err := b.start(ctx, backend)
+	p, at, err := b.start(ctx, backend, "")
 	if err != nil {
 		return nil, err
 	}
-	b.backend, b.place.Backend = p, at
+	b.backend, b.place.Backend = p, at.Listen
+	b.at = map[protocol]string{http1TLS: at.Listen, http1: at.Listen, http2: at.Admin}
 	return b, nil
 }
 
-// start renders a peer's files and runs it. It returns where it listens.
-func (b *bench) start(ctx context.Context, p *peer) (*process, string, error) {
+// close stops the backends.
+func (b *bench) close() {
+	b.backend.stop()
+	if b.calls != nil {
+		b.calls.stop()
+	}
+}
+
+// launch starts a peer and those behind it, and returns where requests to it go. A peer without a command is the backend
+// itself.
+func (b *bench) launch(ctx context.Context, p *peer) (procs []*process, address string, err error) {
+	if p.speaks == grpc {
+		if err := b.startCalls(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	if len(p.command) == 0 {
+		return nil, b.at[p.speaks], nil
+	}
+	behind := ""
+	if p.behind != "" {
+		if procs, behind, err = b.launch(ctx, peerNamed(p.behind)); err != nil {
+			return nil, "", err
+		}
+	}
+	proc, at, err := b.start(ctx, p, behind)
+	if err != nil {
+		stopAll(procs)
+		return nil, "", err
+	}
+	procs = append(procs, proc)
+	if p.told == "" {
+		return procs, at.Listen, nil
+	}
+	told, err := os.ReadFile(at.render(p.told, p.name))
+	if err != nil {
+		stopAll(procs)
+		return nil, "", err
+	}
+	return procs, string(told), nil
+}
+
+// startCalls starts the backend of gRPC, once.
+func (b *bench) startCalls(ctx context.Context) error {
+	if b.calls != nil {
+		return nil
+	}
+	p, at, err := b.start(ctx, &peer{name: "calls", command: []string{"{{.Bin}}/benchmark", serveCalls, "{{.Listen}}"}}, "")
+	if err != nil {
+		return err
+	}
+	b.calls, b.at[grpc] = p, at.Listen
+	return nil
+}
+
+// start renders a peer's files and runs it before the backend of its protocol, or before what stands behind it.
+func (b *bench) start(ctx context.Context, p *peer, behind string) (*process, place, error) {
 	at := b.place
+	at.Behind, at.Speaks, at.Side, at.Logs = behind, p.speaks, p.side, p.logs
+	if p.speaks == grpc {
+		at.Backend = b.at[grpc]
+	}
 	at.Dir = filepath.Join(b.o.work, p.name)
 	if err := os.MkdirAll(at.Dir, 0o755); err != nil {
-		return nil, "", err
+		return nil, at, err
 	}
 	var err error
 	if at.Listen, err = freeAddress(ctx); err != nil {
-		return nil, "", err
+		return nil, at, err
 	}
 	if at.Admin, err = freeAddress(ctx); err != nil {
-		return nil, "", err
+		return nil, at, err
 	}
 	for _, name := range p.files {
 		text, err := configs.ReadFile("testdata/" + name)
 		if err != nil {
-			return nil, "", err
+			return nil, at, err
 		}
 		if err := os.WriteFile(filepath.Join(at.Dir, name), []byte(at.render(string(text), p.name)), 0o644); err != nil {
-			return nil, "", err
+			return nil, at, err
 		}
 	}
 	command := make([]string, len(p.command))
@@ -141,7 +220,7 @@ func (b *bench) start(ctx context.Context, p *peer) (*process, string, error) {
 		command[i] = at.render(c, p.name)
 	}
 	proc, err := start(ctx, at.Dir, p.name, at.Listen, command)
-	return proc, at.Listen, err
+	return proc, at, err
 }
 
 // render fills a template; Name in it is the peer's, Port that of Listen.
@@ -160,6 +239,9 @@ func (at place) render(text, name string) string {
 
 // installed reports whether the peer's binary is there.
 func (b *bench) installed(p *peer) bool {
+	if p.binary == "" {
+		return true
+	}
 	_, err := os.Stat(b.place.render(p.binary, p.name))
 	return err == nil
 }
@@ -197,6 +279,7 @@ func (b *bench) versions(ctx context.Context) map[string]string {
 	out := map[string]string{}
 	for name, command := range map[string][]string{
 		"nginx": {nginxBinary, "-v"}, "caddy": {b.place.Bin + "/caddy", "version"}, "palisade": {b.place.Bin + "/palisade", "version"},
+		"haproxy":     {"dpkg-query", "-W", "-f", "${Version}", "haproxy"},
 		"modsecurity": {"dpkg-query", "-W", "-f", "${Version}", "libmodsecurity3"},
 		"coraza":      {"go", "list", "-m", "-f", "{{.Version}}", "github.com/corazawaf/coraza/v3"},
 		"crs":         {"go", "list", "-m", "-f", "{{.Version}}", "github.com/corazawaf/coraza-coreruleset/v4"},

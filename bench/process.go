@@ -77,6 +77,24 @@ func (p *process) stop() {
 	}
 }
 
+// cpuOf is the CPU time of several.
+func cpuOf(procs []*process) (sum time.Duration, err error) {
+	for _, p := range procs {
+		used, err := p.cpu()
+		if err != nil {
+			return 0, err
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
+func stopAll(procs []*process) {
+	for _, p := range procs {
+		p.stop()
+	}
+}
+
 // cpu returns what the process and all its descendants, ended ones included, have used.
 func (p *process) cpu() (time.Duration, error) {
 	pids, err := descendants(p.cmd.Process.Pid)

@@ -22,6 +22,10 @@ func markdown(r *Results) string {
 	fmt.Fprintf(&b, ".\nCommand: `%s`.\n", strings.TrimSpace(r.Command))
 	for _, g := range r.Groups {
 		fmt.Fprintf(&b, "\n### %s\n\n", g.Title)
+		if g.Direct != "" {
+			hopTable(&b, g)
+			continue
+		}
 		fmt.Fprintf(&b, "| | CPU per 1,000 requests, ms | by %s's | requests/s at %d connections | p50, ms | p95, ms | p99, ms |\n|---|---:|---:|---:|---:|---:|---:|\n", title(g, g.Against), g.Conns)
 		for _, row := range g.Rows {
 			fmt.Fprintf(&b, "| %s | %s | %.2f | %.0f | %s | %s | %s |\n", row.Title, number(row.CPU), row.Ratio, row.Rate, number(row.P50/1000), number(row.P95/1000), number(row.P99/1000))
@@ -38,6 +42,20 @@ func markdown(r *Results) string {
 		}
 	}
 	return b.String()
+}
+
+// hopTable tells latencies as what a hop adds to a direct call.
+func hopTable(b *strings.Builder, g *GroupResult) {
+	fmt.Fprintf(b, "| | CPU per 1,000 requests, ms | by %s's | requests/s, %d at once | added p50, ms | added p99, ms |\n|---|---:|---:|---:|---:|---:|\n", title(g, g.Against), g.Conns)
+	var p50, p99 float64
+	for _, row := range g.Rows {
+		if row.Peer == g.Direct {
+			p50, p99 = row.P50, row.P99
+			continue
+		}
+		fmt.Fprintf(b, "| %s | %s | %.2f | %.0f | %s | %s |\n", row.Title, number(row.CPU), row.Ratio, row.Rate, number((row.P50-p50)/1000), number((row.P99-p99)/1000))
+	}
+	fmt.Fprintf(b, "\nLatencies at %d requests/s; a direct call takes %s ms (p50) and %s ms (p99).\n", g.Pace, number(p50/1000), number(p99/1000))
 }
 
 func title(g *GroupResult, peer string) string {
@@ -100,6 +118,9 @@ func chart(r *Results) string {
 			longest = max(longest, row.CPU)
 		}
 		for _, row := range g.Rows {
+			if row.CPU == 0 {
+				continue // no proxy
+			}
 			class := "peer"
 			if strings.HasPrefix(row.Peer, "palisade") {
 				class = "ours"
