@@ -159,9 +159,11 @@ func (x *exchange) hsts() string {
 	return x.table.HSTS[x.call.Conn.Listener]
 }
 
-// answerHeader makes the head of what a service answered: its own fields, hardened, behind the gateway's.
+// answerHeader makes the head of what a service answered: its own fields behind the gateway's. What goes to browsers is
+// hardened, which between services nobody reads: the edge does it at the end.
 func (x *exchange) answerHeader(resp *upstream.Response) {
 	x.commonHeader()
+	harden := x.table.Side == Edge
 	hsts := x.hsts() != ""
 	nominates := resp.Header.Has("Connection")
 	var noSniff, referrer, frames, deprecated bool
@@ -174,7 +176,9 @@ func (x *exchange) answerHeader(resp *upstream.Response) {
 				continue
 			}
 		case "Set-Cookie":
-			f.Value = hardenCookie(f.Value)
+			if harden {
+				f.Value = hardenCookie(f.Value)
+			}
 		case "X-Content-Type-Options":
 			noSniff = true
 		case "Referrer-Policy":
@@ -189,6 +193,12 @@ func (x *exchange) answerHeader(resp *upstream.Response) {
 		}
 		x.head = append(x.head, f)
 	}
+	if x.route.Deprecated && !deprecated {
+		x.head.Add("Deprecation", "@0") // RFC 9745; the date is not declared
+	}
+	if !harden {
+		return
+	}
 	if !noSniff {
 		x.head.Add("X-Content-Type-Options", "nosniff")
 	}
@@ -197,9 +207,6 @@ func (x *exchange) answerHeader(resp *upstream.Response) {
 	}
 	if !frames {
 		x.head.Add("X-Frame-Options", "DENY")
-	}
-	if x.route.Deprecated && !deprecated {
-		x.head.Add("Deprecation", "@0") // RFC 9745; the date is not declared
 	}
 }
 

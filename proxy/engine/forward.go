@@ -52,7 +52,9 @@ func (x *exchange) forward() {
 // outbound is the request as the service gets it.
 func (x *exchange) outbound() *upstream.Request {
 	r := &x.req
-	canon.Rebuild(&r.Header, canon.Hop{Client: r.Client, Peer: r.Peer, Scheme: r.Scheme, Host: r.Host, Port: x.out.Port})
+	if x.table.Side != Outbound { // the sidecar at the other end takes no service's word about clients
+		canon.Rebuild(&r.Header, canon.Hop{Client: r.Client, Peer: r.Peer, Scheme: r.Scheme, Host: r.Host, Port: x.out.Port})
+	}
 	r.Header.Del("Content-Length") // the transport frames the body anew
 	r.Header.Set("X-Request-Id", r.ID)
 	r.Header.Set("Traceparent", x.trace.header())

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	"strings"
 	"time"
 )
 
@@ -82,7 +81,10 @@ func validTraceparent(s string) bool {
 	if s[3:35] == traceZero || s[36:52] == traceZero[:16] {
 		return false
 	}
-	return strings.IndexFunc(s[3:], func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'a' || r > 'f') && r != '-'
-	}) < 0 && strings.Count(s, "-") == 3
+	for i := 3; i < len(s); i++ {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') && i != 35 && i != 52 {
+			return false
+		}
+	}
+	return true
 }
