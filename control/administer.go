@@ -17,6 +17,7 @@ import (
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/internal/local"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/model/plan"
 	"github.com/palisade-security/palisade/store/table"
@@ -110,6 +111,15 @@ func (c *Control) byToken(r *http.Request) (caller, error) {
 	return who, nil
 }
 
+// bySocket takes root and the user that runs control as administrators with every right.
+func bySocket(r *http.Request) (caller, error) {
+	name, err := local.Caller(r.Context())
+	if err != nil {
+		return caller{name: name}, fmt.Errorf("%w: %w", errDenied, err)
+	}
+	return caller{name: name, role: admin.Admin}, nil
+}
+
 // forward has the control that leads do it.
 func (c *Control) forward(w http.ResponseWriter, r *http.Request, who caller, body []byte) {
 	out, err := func() (any, error) {
@@ -188,8 +198,8 @@ func (c *Control) Status() admin.Status {
 		}
 		p := admin.Proxy{
 			ID: e.ID, Instance: r.Instance, Node: r.Node, Version: r.Version, Current: r.Version == want || trial[r.Instance],
-			Lag: model.Duration(e.Lag), Expires: r.Expires, Failures: r.Failures, Stale: r.Stale, Seen: e.Seen, Away: e.away(now),
-			Denied: r.Denied, Requests: r.Traffic.Requests, Errors: r.Traffic.Errors, Addresses: r.Addresses,
+			Lag: model.Duration(e.Lag), Begins: r.Begins, Expires: r.Expires, Failures: r.Failures, Stale: r.Stale, Seen: e.Seen, Away: e.away(now),
+			Denied: r.Denied, Connections: r.Connections, Requests: r.Traffic.Requests, Errors: r.Traffic.Errors, Addresses: r.Addresses,
 		}
 		if !r.Accepted {
 			p.Rejected = r.Reason
@@ -323,7 +333,7 @@ func (c *Control) Token(ctx context.Context, q admin.TokenRequest) (admin.TokenR
 	if ttl < 0 || ttl > c.o.Join {
 		return admin.TokenResult{}, fmt.Errorf("%w: a join token lives for at most %s", errWrong, c.o.Join)
 	}
-	token, err := attest.NewJoinToken(ctx, joins{c.o.Store}, q.Name, ttl)
+	token, err := attest.NewJoinToken(ctx, joins{store: c.o.Store}, q.Name, ttl)
 	if err != nil {
 		return admin.TokenResult{}, err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/palisade-security/palisade/bus"
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/authority"
+	"github.com/palisade-security/palisade/identity/federation"
 	"github.com/palisade-security/palisade/identity/peer"
 	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/model"
@@ -40,6 +41,7 @@ type Control struct {
 	keys      [][]byte // PKIX of the key that signs statements
 	opener    []keyOf
 	desk      *desk
+	federated *federation.Poller // nil: with nobody
 	questions questions
 
 	fleet   atomic.Pointer[fleet] // in force; nil: no model yet
@@ -84,6 +86,9 @@ func (c *Control) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.own.run(ctx) })
 	g.Go(func() error { return c.followAuthority(ctx) })
+	if c.federated != nil {
+		g.Go(func() error { return c.federated.Run(ctx) })
+	}
 	if err := c.own.wait(ctx); err != nil {
 		stop()
 		return errors.Join(err, g.Wait())
@@ -140,6 +145,14 @@ func (c *Control) open(ctx context.Context) error {
 	c.own = newOwn(workload.NewLocal(c.authority, ""), c.self)
 	if err := c.trust(); err != nil {
 		return err
+	}
+	if len(c.o.Federation) > 0 {
+		c.federated, err = federation.NewPoller(federation.Config{
+			Own: c.authority.Bundle, Relations: c.o.Federation, Keeper: c.o.Ring, Log: c.log,
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if err := c.firstModel(ctx); err != nil {
 		return err
@@ -310,3 +323,14 @@ func (n *nudge) wake() {
 		n.ch = nil
 	}
 }
+
+// Model returns the model in force; nil if there is none yet.
+func (c *Control) Model() *model.Snapshot {
+	if f := c.fleet.Load(); f != nil {
+		return f.snap
+	}
+	return nil
+}
+
+// BusURLs are where proxies find the bus, once it answers (Options.Ready).
+func (c *Control) BusURLs() []string { return c.busURLs }

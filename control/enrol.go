@@ -125,7 +125,7 @@ func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) err
 	case wire.ByLapsed:
 		return nil // done
 	case wire.ByJoinToken:
-		return c.proveJoin(ctx, id, q.Proof.Token)
+		return c.proveJoin(ctx, id, q.Proof)
 	case wire.ByCertificate:
 		return c.proveCertificate(q)
 	case wire.ByKubernetes:
@@ -134,8 +134,8 @@ func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) err
 	return fmt.Errorf("%w: %q is no kind of proof", errWrong, q.Proof.Kind)
 }
 
-func (c *Control) proveJoin(ctx context.Context, id, token string) error {
-	selectors, err := attest.RedeemJoinToken(ctx, joins{c.o.Store}, token)
+func (c *Control) proveJoin(ctx context.Context, id string, p wire.Proof) error {
+	selectors, err := attest.RedeemJoinToken(ctx, joins{c.o.Store, p.Process}, p.Token)
 	if errors.Is(err, attest.ErrJoinToken) {
 		return fmt.Errorf("%w: %w", errDenied, err)
 	}

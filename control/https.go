@@ -19,6 +19,7 @@ import (
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/internal/local"
 )
 
 // The bounds of the HTTPS interface.
@@ -30,7 +31,6 @@ const (
 	maxModel   = 64 << 20 // bytes of a model as JSON
 	atOnce     = 256      // requests of proxies; more are told to come back
 	drainTime  = 5 * time.Second
-	socketMode = 0o600
 )
 
 // listen serves proxies and administrators over HTTPS, and administrators of this host over a socket.
@@ -64,13 +64,17 @@ func (c *Control) listen(ctx context.Context, g *errgroup.Group) error {
 	if c.o.Socket == "" {
 		return nil
 	}
-	local, err := listenSocket(ctx, c.o.Socket)
+	socket, err := local.Listen(ctx, c.o.Socket)
 	if err != nil {
 		return err
 	}
 	mux = http.NewServeMux()
 	c.administrators(mux, bySocket)
-	c.serve(ctx, g, local, mux, withPeer)
+	mux.HandleFunc("GET "+wire.BundlePath, func(w http.ResponseWriter, r *http.Request) {
+		data, err := c.authority.Bundle().Marshal()
+		c.answer(r.Context(), w, json.RawMessage(data), err)
+	})
+	c.serve(ctx, g, socket, mux, local.WithPeer)
 	return nil
 }
 

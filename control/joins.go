@@ -4,13 +4,20 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"time"
 
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/store/table"
 )
 
-// joins keeps join tokens in the store; it is attest.JoinStore.
-type joins struct{ store *table.Store }
+// joins keeps join tokens in the store; it is attest.JoinStore. A token that is used up leaves a trace that only the
+// process which used it can find: if the answer is lost on its way, that one may use the token again for a while.
+type joins struct {
+	store   *table.Store
+	process string // secret of the process that asks; empty: once is once
+}
+
+const answerAgain = 5 * time.Minute
 
 // Put is attest.JoinStore's.
 func (j joins) Put(ctx context.Context, r attest.JoinRecord) error {
@@ -24,10 +31,26 @@ func (j joins) Take(ctx context.Context, hash [sha256.Size]byte) (attest.JoinRec
 	var taken table.JoinToken
 	err := j.store.Write(ctx, func(t *table.Tx) (err error) {
 		taken, err = t.TakeJoinToken(ctx, hash)
-		return err
+		first := err == nil
+		if errors.Is(err, table.ErrNotFound) && j.process != "" {
+			taken, err = t.TakeJoinToken(ctx, j.trace(hash))
+		}
+		if err != nil || j.process == "" || !time.Now().Before(taken.Expires) {
+			return err
+		}
+		trace := table.JoinToken{Hash: j.trace(hash), Name: taken.Name, Expires: taken.Expires}
+		if first {
+			trace.Expires = time.Now().Add(answerAgain)
+		}
+		return t.AddJoinToken(ctx, trace)
 	})
 	if errors.Is(err, table.ErrNotFound) {
 		return attest.JoinRecord{}, attest.ErrJoinToken
 	}
-	return attest.JoinRecord{Hash: taken.Hash, Name: taken.Name, Expires: taken.Expires}, err
+	return attest.JoinRecord{Hash: hash, Name: taken.Name, Expires: taken.Expires}, err
+}
+
+// trace is the hash under which a process finds the token that it has used.
+func (j joins) trace(hash [sha256.Size]byte) [sha256.Size]byte {
+	return sha256.Sum256(append(hash[:], j.process...))
 }

@@ -45,7 +45,7 @@ type Options struct {
 	Kubernetes   *attest.Kubernetes // reviews service account tokens; nil: they prove nothing
 	Certificates *Certificates      // node certificates; nil: they prove nothing
 
-	Federation *federation.Poller // bundles of other trust domains; nil: none
+	Federation []federation.Relation // other trust domains whose bundles proxies get
 	// Permit adds to what an identity may do on the bus, such as publish events; nil: nothing.
 	Permit func(id string) bus.Permissions
 

@@ -25,6 +25,9 @@ func (l *leader) revoke(ctx context.Context, who caller, q admin.RevokeRequest) 
 	c, begun := l.c, time.Now()
 	kind := revocation.Kind(q.Kind)
 	value, err := revocation.Normal(c.domain, kind, q.Value)
+	if f := c.fleet.Load(); err == nil && f != nil {
+		err = q.Check(f.snap)
+	}
 	if err != nil {
 		return admin.RevokeResult{}, fmt.Errorf("%w: %w", errWrong, err)
 	}
@@ -48,7 +51,11 @@ func (l *leader) revoke(ctx context.Context, who caller, q admin.RevokeRequest) 
 // restore undoes revoke: new identities are issued again.
 func (l *leader) restore(ctx context.Context, q admin.RevokeRequest) (admin.RevokeResult, error) {
 	begun := time.Now()
-	err := l.c.authority.Restore(ctx, revocation.Kind(q.Kind), q.Value)
+	value, err := revocation.Normal(l.c.domain, revocation.Kind(q.Kind), q.Value)
+	if err != nil {
+		return admin.RevokeResult{}, fmt.Errorf("%w: %w", errWrong, err)
+	}
+	err = l.c.authority.Restore(ctx, revocation.Kind(q.Kind), value)
 	switch {
 	case errors.Is(err, authority.ErrNotRevoked):
 		return admin.RevokeResult{}, fmt.Errorf("%w: %w", errConflict, err)

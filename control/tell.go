@@ -20,8 +20,8 @@ func (l *leader) tellTrust(ctx context.Context) error {
 	for {
 		authority, desk := l.c.authority.Watch(), l.c.desk.moved.wait()
 		var federated <-chan struct{}
-		if l.c.o.Federation != nil {
-			federated = l.c.o.Federation.Watch()
+		if l.c.federated != nil {
+			federated = l.c.federated.Watch()
 		}
 		if err := l.sayTrust(ctx); err != nil {
 			if errors.Is(err, errSucceeded) || ctx.Err() != nil {
@@ -67,8 +67,8 @@ func (l *leader) sayTrust(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("writing the bundle: %w", err)
 	}
-	if c.o.Federation != nil {
-		for _, b := range c.o.Federation.Bundles() {
+	if c.federated != nil {
+		for _, b := range c.federated.Bundles() {
 			data, err := b.Marshal()
 			if err != nil {
 				return fmt.Errorf("writing the bundle of %s: %w", b.TrustDomain(), err)

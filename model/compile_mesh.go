@@ -20,6 +20,7 @@ func (c *compiler) mesh() *ResolvedMesh {
 		Stale:       or(m.Stale, DefaultStale),
 		Isolation:   or(m.Isolation, DefaultIsolation),
 		Control:     or(m.Control.Address, DefaultControl),
+		Server:      c.control(),
 	}
 	if u := m.Issuer.Upstream; u != nil {
 		r.Chain = c.roots("mesh.issuer.upstream.chain", u.Chain)

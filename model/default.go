@@ -54,6 +54,10 @@ const (
 	DefaultStale        = "stop"
 	DefaultIsolation    = "namespace"
 	DefaultControl      = "127.0.0.1:9950"
+	DefaultBusPort      = "4222" // NATS'
+	DefaultJoin         = Duration(24 * time.Hour)
+	DefaultGrace        = Duration(72 * time.Hour)
+	DefaultAPIServer    = "https://kubernetes.default.svc"
 	DefaultProfile      = "web"
 	DefaultEgress       = "tls"
 	DefaultMeshBody     = Size(1 << 30) // of requests between services that nothing has to read whole

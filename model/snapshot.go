@@ -87,7 +87,26 @@ type ResolvedMesh struct {
 	Stale       string               `json:"stale"`                  // stop or serve
 	Isolation   string               `json:"isolation"`              // namespace or off
 	Control     string               `json:"control"`                // host:port
+	Server      ResolvedControl      `json:"server,omitzero"`        // what control itself stands on; of no slice
 	Federation  []ResolvedFederation `json:"federation,omitempty"`   // sorted by trust domain
+}
+
+// ResolvedControl is a MeshControl with its defaults. Files and references are those of the host that control runs on.
+type ResolvedControl struct {
+	Listen         string                `json:"listen"` // host:port
+	Store          Value                 `json:"store,omitzero"`
+	Bus            ControlBus            `json:"bus"`
+	Administrators *Administrators       `json:"administrators,omitempty"`
+	Kubernetes     *TokenReview          `json:"kubernetes,omitempty"`
+	Certificates   *ResolvedCertificates `json:"certificates,omitempty"`
+	Join           Duration              `json:"join"`
+	Grace          Duration              `json:"grace"`
+}
+
+// ResolvedCertificates are NodeCertificates with their authorities.
+type ResolvedCertificates struct {
+	Roots []byte              `json:"roots"` // PEM
+	Names map[string][]string `json:"names"`
 }
 
 // ResolvedFederation is another trust domain with its first bundle.

@@ -38,11 +38,6 @@ type Federation struct {
 	Bundle     string `yaml:"bundle,omitempty" json:"bundle,omitzero"`                     // file with its first bundle (SPIFFE JSON); profile spiffe needs it unless the endpoint's trust domain is known otherwise
 }
 
-// MeshControl says where control listens for sidecars of other hosts.
-type MeshControl struct {
-	Address string `yaml:"address,omitempty" json:"address,omitzero"` // host:port; default 127.0.0.1:9950
-}
-
 // Sidecar says where the sidecars of a service are found.
 type Sidecar struct {
 	Addresses []string `yaml:"addresses,omitempty" json:"addresses,omitzero"` // host:port on which they take mTLS calls; default: found through control, on loopback under "palisade up"

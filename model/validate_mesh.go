@@ -20,9 +20,7 @@ func (c *checker) mesh() {
 	if m.Keys != "" {
 		c.keeper("mesh.keys", m.Keys)
 	}
-	if m.Control.Address != "" {
-		c.address("mesh.control.address", m.Control.Address)
-	}
+	c.control()
 	for _, name := range sortedKeys(m.Federation) {
 		c.federation(join("mesh.federation", name), name, m.Federation[name])
 	}

@@ -40,6 +40,9 @@ func (d *Declared) Files() []string {
 			add("mesh.issuer.upstream.chain", u.Chain)
 			add("mesh.issuer.upstream.key.from_file", u.Key.FromFile)
 		}
+		if n := m.Control.Certificates; n != nil {
+			add("mesh.control.certificates.roots", n.Roots)
+		}
 		for _, name := range sortedKeys(m.Federation) {
 			add(join("mesh.federation", name)+".bundle", m.Federation[name].Bundle)
 		}

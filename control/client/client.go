@@ -6,6 +6,7 @@ package client
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type Client struct {
 	log        *slog.Logger
 	id         workload.ID
 	instance   string
+	process    string // secret: proves to control that it is this process which asks again
 	started    time.Time
 	live       peer.Live
 	verifier   *peer.Verifier
@@ -77,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		return nil, fmt.Errorf("opening the way to control: %w", err)
 	}
 	c := &Client{
-		o: o, log: o.Log.With("proxy", id.String()), id: id, instance: o.instance(), started: time.Now(),
+		o: o, log: o.Log.With("proxy", id.String()), id: id, instance: o.instance(), process: rand.Text(), started: time.Now(),
 		report: make(chan struct{}, 1), reconsider: make(chan struct{}, 1),
 		changed: make(chan struct{}), moved: make(chan struct{}), orders: map[wire.Kind]wire.Order{},
 	}

@@ -82,7 +82,7 @@ func (c *Client) proofs(without bool) []prover {
 	}
 	if secret, _, err := admin.SplitJoinToken(c.o.JoinToken); err == nil && secret != "" {
 		out = append(out, func(context.Context, []byte) (wire.Proof, error) {
-			return wire.Proof{Kind: wire.ByJoinToken, Token: secret}, nil
+			return wire.Proof{Kind: wire.ByJoinToken, Token: secret, Process: c.process}, nil
 		})
 	}
 	if cert := c.o.Certificate; cert != nil {

@@ -61,7 +61,8 @@ type Options struct {
 
 // Stats is what a proxy reports of its work.
 type Stats struct {
-	Traffic   wire.Traffic
+	Traffic     wire.Traffic
+	Connections int             // that others have to it
 	Addresses []string        // where it takes mTLS calls for its service
 	Keys      json.RawMessage // of the edge: JWKS of the transaction tokens it signs
 }

@@ -102,10 +102,11 @@ func (c *Client) compose(leaving bool) *wire.Report {
 		Instance: c.instance, Number: c.number, Node: c.o.Node, Started: c.started,
 		Version: c.in.version, Order: c.orders[wire.Slice], Made: c.in.made, Accepted: c.in.accepted, Reason: c.in.reason,
 		Failures: failures, Stale: c.stale, Denied: c.live.Denied().Sequence(), Cut: c.cut,
-		Traffic: stats.Traffic, Addresses: stats.Addresses, Keys: stats.Keys, Leaving: leaving, Notes: append([]wire.Note(nil), c.notes...),
+		Traffic: stats.Traffic, Connections: stats.Connections, Addresses: stats.Addresses, Keys: stats.Keys, Leaving: leaving, Notes: append([]wire.Note(nil), c.notes...),
 	}
 	if svid := c.own.Load(); svid != nil {
-		r.Expires, r.Serial = svid.Chain[0].NotAfter, svid.Chain[0].SerialNumber.Text(16)
+		leaf := svid.Chain[0]
+		r.Begins, r.Expires, r.Serial = leaf.NotBefore, leaf.NotAfter, leaf.SerialNumber.Text(16)
 	}
 	return r
 }

@@ -18,6 +18,7 @@ type Report struct {
 	Accepted bool      `json:"accepted"`          // whether it took the newest
 	Reason   string    `json:"reason,omitempty"`  // why not
 
+	Begins   time.Time `json:"begins,omitzero"`    // of its SVID
 	Expires  time.Time `json:"expires,omitzero"`   // of its SVID
 	Serial   string    `json:"serial,omitempty"`   // of its SVID
 	Failures int       `json:"failures,omitempty"` // renewals in a row that failed
@@ -26,7 +27,8 @@ type Report struct {
 	Denied uint64 `json:"denied"`        // sequence number of the revocation list in force
 	Cut    uint64 `json:"cut,omitempty"` // connections that lists have cut since the start
 
-	Traffic   Traffic         `json:"traffic"`
+	Traffic     Traffic         `json:"traffic"`
+	Connections int             `json:"connections,omitempty"` // that others have to it
 	Addresses []string        `json:"addresses,omitempty"` // where it takes mTLS calls for its service
 	Keys      json.RawMessage `json:"keys,omitempty"`      // of the edge: JWKS of the transaction tokens it signs
 	Leaving   bool            `json:"leaving,omitempty"`   // it is about to end

@@ -62,6 +62,7 @@ const (
 type Proof struct {
 	Kind      ProofKind `json:"kind"`
 	Token     string    `json:"token,omitempty"`     // join token, or service account token
+	Process   string    `json:"process,omitempty"`   // with a join token: a secret of the asking process, which may use the token again if the answer was lost
 	Chain     [][]byte  `json:"chain,omitempty"`     // DER, the leaf first
 	Challenge string    `json:"challenge,omitempty"` // its name
 	Response  []byte    `json:"response,omitempty"`  // signature

@@ -31,7 +31,8 @@ func (d *differ) mesh() {
 			d.add(MayWiden, "mesh.issuer.upstream.key", "another key signs identities")
 		}
 		d.text(Changes, "mesh.keys", "what wraps signing keys", was.Keys, is.Keys)
-		d.text(Changes, "mesh.control.address", "where control listens", was.Control, is.Control)
+		d.text(Changes, "mesh.control.address", "where control is found", was.Control, is.Control)
+		d.control(&was.Server, &is.Server)
 	}
 	name := func(f *model.ResolvedFederation) string { return f.TrustDomain }
 	union(was.Federation, is.Federation, name, func(name string, was, is *model.ResolvedFederation) {

@@ -1,0 +1,99 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/control"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy/gate"
+)
+
+// ControlPlace is what several controls of one model do not share: where each of them is. The zero value takes what
+// the model says.
+type ControlPlace struct {
+	Listen string // host:port, in place of mesh.control.listen
+	Reach  string // host:port under which other controls reach it; default where it listens, at the address toward the bus
+	Name   string // default the host's
+}
+
+// Control runs the control of a mesh until ctx ends.
+func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
+	_, snap, findings, err := o.load(false)
+	o.tell(findings)
+	if err != nil {
+		return err
+	}
+	state, err := o.state()
+	if err != nil {
+		return err
+	}
+	s := &stand{snap: snap, mesh: snap.Mesh, state: state}
+	defer func() { err = errors.Join(err, s.close()) }()
+	options, err := s.open(ctx, place)
+	if err != nil {
+		return err
+	}
+	var c *control.Control
+	options.Ready = func(at string) { o.welcomeControl(ctx, c, snap, at) }
+	if c, err = control.New(*options); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if s.users != nil {
+		g.Go(func() error { return s.users.Run(ctx) })
+	}
+	g.Go(func() error { return c.Run(ctx) })
+	return ignoreCanceled(g.Wait())
+}
+
+// welcomeControl says where control is, and whether the model that it was given is the one in force.
+func (o *Options) welcomeControl(ctx context.Context, c *control.Control, given *model.Snapshot, at string) {
+	st := o.style()
+	now := c.Model()
+	if now == nil { // cannot be: the first one given is put in force
+		now = given
+	}
+	fmt.Fprintf(o.Err, "%s %s  listens on %s, bus %s, snapshot %s in force\n", st.Paint(observe.Bold, "palisade control"), given.Fleet,
+		at, strings.Join(c.BusURLs(), " "), short(now.Version))
+	if now.Content() != given.Content() {
+		slog.WarnContext(ctx, "the model given is not the one in force; it says how control runs, and no more",
+			"in_force", short(now.Version), "given", short(given.Version), "mend", "palisade apply "+strings.Join(o.paths(), " "))
+	}
+}
+
+// checkModel refuses a model that proxies could not compile.
+func checkModel(ctx context.Context, snap *model.Snapshot) error {
+	b, err := gate.NewBuilder()
+	if err != nil {
+		return err
+	}
+	_, findings, err := b.Build(ctx, snap, &given{})
+	if errors.Is(err, gate.ErrFindings) {
+		var text strings.Builder
+		if err := model.FormatFindings(&text, findings); err != nil {
+			return err
+		}
+		return fmt.Errorf("proxies could not compile the model:\n%s", text.String())
+	}
+	return err
+}
+
+// controlFolder is where control keeps its keys and its truth.
+func controlFolder(state string) string { return filepath.Join(state, "control") }
+
+// makeFolder makes a folder that nobody else reads.
+func makeFolder(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("making the state directory: %w", err)
+	}
+	return nil
+}
