@@ -45,7 +45,7 @@ type edge struct {
 	started   *model.Snapshot // the first one
 	processes []model.Process // as they were started
 	gate      *gate.Gate
-	sidecars  *mesh.Prepared // of gate
+	sidecars  mesh.Prepared // of gate
 	auth      *jwt.Authenticator
 	stopAuth  context.CancelFunc
 	listeners map[string]*listener

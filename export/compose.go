@@ -27,6 +27,7 @@ const (
 type compose struct {
 	*fleet
 	o       ComposeOptions
+	slicer  *model.Slicer
 	outside []string            // networks that lead out of the host
 	inside  map[string][]string // networks without a way out, to the containers on them
 	joined  map[string][]string // container to its networks
@@ -46,7 +47,7 @@ func Compose(s *model.Snapshot, o ComposeOptions) (*Result, error) {
 		return nil, err
 	}
 	o.Image, o.Model = cmp.Or(o.Image, DefaultImage), cmp.Or(o.Model, ".")
-	c := &compose{fleet: f, o: o, inside: map[string][]string{}, joined: map[string][]string{}}
+	c := &compose{fleet: f, o: o, slicer: model.NewSlicer(s), inside: map[string][]string{}, joined: map[string][]string{}}
 	c.check()
 	c.connect()
 	containers := fields{}
@@ -161,15 +162,18 @@ func (c *compose) service(s *model.ResolvedService) fields {
 	)
 }
 
-// sidecar is the only way to a service and from it. The names of all other services lead to it, at the addresses that
-// "palisade up" gives them, so that calls that nobody declared are refused and recorded.
+// sidecar is the only way to a service and from it. The names of its callees lead to it, at the addresses at which it
+// listens, and so do those of all other services, so that calls that nobody declared are refused and recorded.
 func (c *compose) sidecar(s *model.ResolvedService) fields {
 	var names list
-	for i, other := range c.services {
-		if other.Name != s.Name {
-			at := netip.AddrFrom4([4]byte{127, 1, byte(i / 250), byte(i%250 + 1)}).String()
-			names = append(names, other.Name+"="+at, other.Name+model.MeshHost+"="+at)
+	known := model.Hosts(c.slicer.Service(s.Name).Doors(s.Name))
+	for _, other := range c.services {
+		if other.Name != s.Name && !known[other.Name].IsValid() {
+			known[other.Name], known[other.Name+model.MeshHost] = model.Undeclared(), model.Undeclared()
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		names = append(names, name+"="+known[name].String())
 	}
 	out := c.ours(sidecarOf(s.Name), false, "sidecar", "--service", s.Name)
 	if len(names) > 0 {

@@ -108,6 +108,9 @@ func (c *compiler) services(edge Edge) []ResolvedService {
 		c.meshed(&r, edge)
 		out = append(out, r)
 	}
+	if c.Fleet.Mesh != nil {
+		meshAddresses(out)
+	}
 	return out
 }
 

@@ -82,7 +82,7 @@ func (c *Slicer) Service(name string) *Snapshot {
 	}
 	slices.SortFunc(out.Routes, func(a, b ResolvedRoute) int { return strings.Compare(a.ID, b.ID) })
 	self := *own
-	self.Serve, self.Workloads, self.Limits = nil, nil, nil // in Routes, of control alone, and in Routes
+	self.Serve, self.Limits, self.Loopback = nil, nil, "" // in Routes, in Routes, and for callers alone
 	if !slices.ContainsFunc(out.Routes, func(r ResolvedRoute) bool { return !r.Validate.Off }) {
 		self.API, self.APIFile = nil, ""
 	}
@@ -128,7 +128,7 @@ func fromEdge(r ResolvedRoute, trustDomain string) ResolvedRoute {
 // the end user must be is decided on the other side.
 func callee(s *ResolvedService, caller string) ResolvedService {
 	out := ResolvedService{
-		Name: s.Name, Address: s.Address, ID: s.ID, Sidecars: s.Sidecars, Broker: s.Broker,
+		Name: s.Name, Address: s.Address, ID: s.ID, Sidecars: s.Sidecars, Loopback: s.Loopback, Broker: s.Broker,
 		Upstream: Upstream{Timeout: s.Upstream.Timeout, Connections: s.Upstream.Connections, Retries: s.Upstream.Retries},
 		Position: s.Position,
 	}

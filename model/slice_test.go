@@ -92,7 +92,7 @@ func TestSliceVersion(t *testing.T) {
 		"where it listens":      {[]string{"h2c://127.0.0.1:7002", "h2c://127.0.0.1:7012"}, []string{"catalog", "web"}},
 		"where its sidecar is":  {[]string{"10.0.0.6:9443", "10.0.0.7:9443"}, []string{"catalog", "web"}},
 		"subjects":              {[]string{"payments.*", "payments.>"}, []string{"bus", "orders"}},
-		"what may be it":        {[]string{"path: /usr/bin/web", "path: /usr/local/bin/web"}, nil},
+		"what may be it":        {[]string{"path: /usr/bin/web", "path: /usr/local/bin/web"}, []string{"web"}},
 		"how control signs":     {[]string{"hashivault://palisade", "hashivault://other"}, nil},
 		"another trust domain":  {[]string{"partner.example/bundle", "partner.example/bundle2"}, nil},
 		"what the edge checks":  {[]string{"waf: {mode: detect}", "waf: {mode: block}"}, []string{"edge"}},

@@ -52,6 +52,7 @@ type ResolvedService struct {
 	// What follows is set in a mesh alone.
 	ID        string              `json:"id,omitempty"`        // SPIFFE ID
 	Sidecars  []string            `json:"sidecars,omitempty"`  // host:port; none: found through control
+	Loopback  string              `json:"loopback,omitempty"`  // address at which its callers find it, behind their own sidecars
 	Workloads []Workload          `json:"workloads,omitempty"` // any of these is the service
 	Serve     []ResolvedRoute     `json:"serve,omitempty"`     // what other services may ask, sorted by ID; never of a tcp service
 	Egress    []Egress            `json:"egress,omitempty"`    // sorted by host and port

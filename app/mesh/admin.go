@@ -59,10 +59,6 @@ type Status struct {
 
 // Status lists all proxies, by name.
 func (m *Mesh) Status() []Status {
-	to := map[*holder]*Sidecar{}
-	for _, s := range m.sidecars {
-		to[s.holder] = s
-	}
 	out := make([]Status, 0, len(m.holders))
 	for _, h := range m.holders {
 		st := Status{Proxy: "edge", ID: h.id.String()}
@@ -71,7 +67,7 @@ func (m *Mesh) Status() []Status {
 		} else {
 			st.Problem = strings.ReplaceAll(err.Error(), "\n", "; ")
 		}
-		if s := to[h]; s != nil {
+		if s := h.sidecar; s != nil {
 			st.Proxy = s.name
 			if addresses, _ := m.places.of(s.name); len(addresses) > 0 {
 				st.Address = addresses[0]

@@ -12,10 +12,11 @@ import (
 
 // holder keeps the newest SVID of one identity at hand, as TLS shows it.
 type holder struct {
-	id     workload.ID
-	source workload.Source
-	trust  upstream.Trust // of the connections made under this identity
-	again  chan struct{}  // capacity 1: fetch now
+	id      workload.ID
+	source  workload.Source
+	sidecar *Sidecar       // whose identity it is; nil: the edge's
+	trust   upstream.Trust // of the connections made under this identity
+	again   chan struct{}  // capacity 1: fetch now
 
 	mu   sync.Mutex
 	cert *tls.Certificate // nil until there is one

@@ -1,6 +1,6 @@
-// Package mesh runs the sidecars of one process, and the identities behind them: an authority, an SVID for each
-// service, mutual TLS between them, and the tables that decide about their calls. It is what "palisade up" gives a
-// fleet on one machine. It knows no model files and starts no services.
+// Package mesh runs sidecars: what proves who their service is, mutual TLS with others, and the tables that decide
+// about calls. A Mesh is all of them for a fleet on one machine, with an authority of its own, as "palisade up" has
+// it; a Remote is one that a control feeds. It knows no model files and starts no services.
 package mesh
 
 import (
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 
@@ -20,7 +21,6 @@ import (
 	"github.com/palisade-security/palisade/keyring/kms"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy/engine"
-	"github.com/palisade-security/palisade/proxy/filter/exchange"
 	"github.com/palisade-security/palisade/proxy/filter/jwt"
 	"github.com/palisade-security/palisade/proxy/gate"
 	"github.com/palisade-security/palisade/token"
@@ -47,10 +47,6 @@ type Mesh struct {
 	holders   []*holder // of all identities
 	sidecars  map[string]*Sidecar
 	trusting  sync.Mutex // held while what is trusted changes, so that a revocation counts what it cuts itself
-	running   *errgroup.Group
-	mu        sync.Mutex
-	snap      *model.Snapshot // in force
-	ctx       context.Context //nolint:containedctx // the life of the mesh, which pods arrive in
 }
 
 // Open prepares identities and sidecars for every service of a snapshot, which must have a mesh. Nothing is served
@@ -67,11 +63,9 @@ func Open(ctx context.Context, snap *model.Snapshot, o Options) (*Mesh, error) {
 	}
 	m.edge = m.hold(id)
 	for i := range snap.Services {
-		s, err := m.newSidecar(&snap.Services[i])
-		if err != nil {
+		if err := m.add(&snap.Services[i]); err != nil {
 			return nil, err
 		}
-		m.sidecars[s.name] = s
 	}
 	return m, nil
 }
@@ -134,10 +128,32 @@ func (m *Mesh) trust() (cut int, err error) {
 	return cut, unexpected(err)
 }
 
+// add prepares the identity and the sidecar of a service.
+func (m *Mesh) add(svc *model.ResolvedService) error {
+	id, err := workload.ParseID(svc.ID)
+	if err != nil {
+		return fmt.Errorf("naming the service %q: %w", svc.Name, err)
+	}
+	h := m.hold(id)
+	s, err := NewSidecar(m.ground(h), svc)
+	if err != nil {
+		return err
+	}
+	m.sidecars[svc.Name], h.sidecar = s, s
+	return nil
+}
+
+// ground is what a proxy with one of the identities stands on.
+func (m *Mesh) ground(h *holder) Ground {
+	return Ground{
+		ID: h.id, Identity: h.certificate, Trust: &h.trust, Verifier: m.verifier, Live: &m.live, Places: m.places.of,
+		Recorder: m.o.Recorder, Log: m.o.Log,
+	}
+}
+
 // Run issues, renews and serves until ctx ends. Ready is called once all sidecars take calls.
 func (m *Mesh) Run(ctx context.Context, ready func()) error {
 	g, ctx := errgroup.WithContext(ctx)
-	m.running, m.ctx = g, ctx
 	g.Go(func() error { return m.authority.Run(ctx) })
 	g.Go(func() error { return m.source.Run(ctx) })
 	g.Go(func() error { return m.follow(ctx) })
@@ -145,17 +161,37 @@ func (m *Mesh) Run(ctx context.Context, ready func()) error {
 		g.Go(func() error { return h.run(ctx) })
 	}
 	for _, s := range m.sidecars {
-		if err := s.serve(ctx, g); err != nil {
-			return errors.Join(err, ctx.Err())
+		g.Go(func() error { return s.Run(ctx) })
+	}
+	for _, h := range m.holders {
+		if err := m.begin(ctx, h); err != nil {
+			g.Go(func() error { return err })
+			return g.Wait()
 		}
 	}
 	ready()
-	err := g.Wait()
-	for _, s := range m.sidecars {
-		s.in.engine.Close()
-		s.out.engine.Close()
+	return g.Wait()
+}
+
+// begin takes calls of others under an identity.
+func (m *Mesh) begin(ctx context.Context, h *holder) error {
+	s := h.sidecar
+	if s == nil {
+		return nil
 	}
-	return err
+	if _, err := h.fetch(ctx); errors.Is(err, workload.ErrDenied) {
+		m.o.Log.WarnContext(ctx, "the service is revoked and takes no calls until it is restored", "service", s.name, "mend", "palisade restore service/"+s.name)
+	} else if err != nil {
+		return fmt.Errorf("sidecar of %q: fetching its SVID: %w", s.name, err)
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("sidecar of %q: %w", s.name, err)
+	}
+	m.places.set(s.name, ln.Addr().String())
+	return s.Take(ctx, ln)
 }
 
 // follow keeps trust up to date.
@@ -173,9 +209,6 @@ func (m *Mesh) follow(ctx context.Context) error {
 	}
 }
 
-// reachAsEdge is how the edge reaches a service: through its sidecars.
-func (m *Mesh) reachAsEdge(s *model.ResolvedService) gate.Reach { return m.reachAs(m.edge, s) }
-
 func (m *Mesh) followOnce() error {
 	m.trusting.Lock()
 	defer m.trusting.Unlock()
@@ -185,19 +218,16 @@ func (m *Mesh) followOnce() error {
 
 // Options are what makes tables of the edge part of the mesh.
 func (m *Mesh) Options(snap *model.Snapshot) []gate.Option {
-	return []gate.Option{gate.WithReach(m.reachAsEdge), gate.WithExchange(exchange.New(m.issue, model.EdgeID(snap.TrustDomain), snap.Fleet))}
+	g := m.ground(m.edge)
+	return g.Edge(Issue(m.users), snap.Fleet)
 }
 
 // Prepared is a snapshot compiled for every sidecar.
-type Prepared struct {
-	m       *Mesh
-	snap    *model.Snapshot
-	in, out map[string]*gate.Gate
-}
+type Prepared []*Change
 
 // Prepare compiles the slices of a snapshot. Nothing is in force before Apply.
-func (m *Mesh) Prepare(ctx context.Context, snap *model.Snapshot) (*Prepared, []model.Finding, error) {
-	p := &Prepared{m: m, snap: snap, in: map[string]*gate.Gate{}, out: map[string]*gate.Gate{}}
+func (m *Mesh) Prepare(ctx context.Context, snap *model.Snapshot) (Prepared, []model.Finding, error) {
+	var p Prepared
 	slicer := model.NewSlicer(snap)
 	var all []model.Finding
 	for i := range snap.Services {
@@ -207,40 +237,25 @@ func (m *Mesh) Prepare(ctx context.Context, snap *model.Snapshot) (*Prepared, []
 			continue // it needs a restart, which whoever started the services says
 		}
 		slice := slicer.Service(name)
+		slice.Version = snap.Version // all proxies of one process change at once
 		users, err := jwt.NewTransactions(jwt.TransactionOptions{Fleet: snap.Fleet, TrustDomain: snap.TrustDomain, Providers: slice.Providers, Roles: slice.Roles, JWKS: m.users.JWKS()})
 		if err != nil {
 			return nil, all, fmt.Errorf("sidecar of %q: %w", name, err)
 		}
-		in, findings, err := s.in.builder.Build(ctx, slice, users)
+		c, findings, err := s.Prepare(ctx, slice, users)
 		all = append(all, findings...)
 		if err != nil {
-			return nil, all, fmt.Errorf("sidecar of %q: %w", name, err)
+			return nil, all, err
 		}
-		out, findings, err := s.out.builder.Build(ctx, slice, nobody{})
-		all = append(all, findings...)
-		if err != nil {
-			return nil, all, fmt.Errorf("sidecar of %q: %w", name, err)
-		}
-		in.Table.Version, out.Table.Version = snap.Version, snap.Version // all proxies of one process change at once
-		p.in[name], p.out[name] = in, out
+		p = append(p, c)
 	}
 	return p, all, nil
 }
 
 // Apply puts a prepared snapshot in force.
-func (p *Prepared) Apply() {
-	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	p.m.snap = p.snap
-	for name, g := range p.in {
-		s := p.m.sidecars[name]
-		s.in.engine.Swap(g.Table)
-		s.in.builder.Applied()
-		s.out.engine.Swap(p.out[name].Table)
-		s.out.builder.Applied()
-		for _, c := range s.carried {
-			s.rule(c, p.snap)
-		}
+func (p Prepared) Apply() {
+	for _, c := range p {
+		c.Apply()
 	}
 }
 

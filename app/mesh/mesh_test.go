@@ -137,17 +137,17 @@ func (f *fleet) run(t *testing.T) {
 
 func (f *fleet) attach(t *testing.T, name string, others []string) {
 	t.Helper()
-	sockets := map[string][]net.Listener{}
+	s := f.Sidecar(name)
+	s.Attach(new(net.Dialer).DialContext)
 	for _, other := range others {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		sockets[other] = append(sockets[other], ln)
 		f.toward[name+" "+other] = ln.Addr().String()
-	}
-	if err := f.Sidecar(name).Attach(new(net.Dialer).DialContext, sockets); err != nil {
-		t.Fatal(err)
+		if _, err := s.Open(t.Context(), model.Door{Name: other, Port: 80, TCP: other == "ledger"}, ln); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -248,9 +248,8 @@ func (f *fleet) say(t *testing.T, from, text string) string {
 // asks for what only orders may have.
 func TestRefusedBehind(t *testing.T) {
 	f := newFleet(t)
-	h := f.Sidecar("web").holder
 	catalog := &model.ResolvedService{Name: "catalog", ID: model.ServiceID("shop.example", "catalog")}
-	peers := f.reachAs(h, catalog).Peers
+	peers := f.Sidecar("web").reach(catalog).Peers
 	addresses, _ := peers.Addresses()
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: peers.TLS}}
 	defer client.CloseIdleConnections()

@@ -213,7 +213,7 @@ func newPair(t testing.TB, network, service string, options ...option) *pair {
 	var d net.Dialer
 	d.SetMultipathTCP(false)
 	p.inbound = &stream.Inbound{
-		Service: "db", TLS: p.mesh.server("db"), Peer: peer, Address: service,
+		Service: "db", TLS: p.mesh.server("db"), Peer: peer, Address: func() string { return service },
 		Dial: func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, network, service) },
 	}
 	p.outbound = &stream.Outbound{

@@ -16,7 +16,7 @@ type Inbound struct {
 	Service string // name, as recorded
 	TLS     *tls.Config
 	Peer    Peer
-	Address string // of the service, as recorded
+	Address func() string // of the service, as recorded
 	Dial    func(ctx context.Context) (net.Conn, error)
 	NATS    *NATS // set if the service is such a broker
 }
@@ -47,7 +47,7 @@ func (in *Inbound) Carry(ctx context.Context, l *Link) error {
 	}
 	var far net.Conn
 	err = l.Stage(event.StageForward, func() (err error) {
-		e.Upstream = in.Address
+		e.Upstream = in.Address()
 		far, err = l.reach(ctx, in.Dial)
 		return err
 	})
