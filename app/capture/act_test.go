@@ -62,6 +62,10 @@ func listenOn(at string) (io.Closer, error) {
 	if address, ok := strings.CutPrefix(at, "udp:"); ok {
 		return net.ListenPacket("udp", address)
 	}
+	return listenTCP(at)
+}
+
+func listenTCP(at string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	return lc.Listen(context.Background(), "tcp", at)
