@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"os/user"
 	"slices"
 	"strconv"
@@ -94,9 +93,7 @@ func (c *Capture) rules(o *Options) (*capture.Rules, error) {
 			}
 		}
 		if c.Serves == nil {
-			if r.Serves, err = portServed(svc); err != nil {
-				return nil, err
-			}
+			r.Serves = uint16(svc.Port())
 		}
 	}
 	if c.Serves != nil {
@@ -152,15 +149,6 @@ func usersOf(svc *model.ResolvedService) ([]string, error) {
 		return nil, fmt.Errorf("the model does not say which user runs %s (workloads: [{unix: {user: %s}}]); say it with --user, or name its network namespace with --netns", svc.Name, svc.Name)
 	}
 	return users, nil
-}
-
-// portServed is where a service takes calls.
-func portServed(svc *model.ResolvedService) (uint16, error) {
-	u, err := url.Parse(svc.Address)
-	if err != nil {
-		return 0, fmt.Errorf("services.%s.address: %w", svc.Name, err)
-	}
-	return portOf(u), nil
 }
 
 func (o *Options) showCaptures(all []capture.Status) error {
