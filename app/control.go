@@ -42,7 +42,19 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if err != nil {
 		return err
 	}
+	rec, err := openRecorder(ctx, o, state, snap)
+	if err != nil {
+		return err
+	}
+	s.closes = append(s.closes, rec.journal)
+	rec.metrics = observe.NewMetrics(func() float64 { return 0 })
 	var c *control.Control
+	options.Record = func(ctx context.Context, e control.Event) {
+		if m := c.Model(); m != nil {
+			rec.serve(m)
+		}
+		rec.Act(ctx, actOfControl(e))
+	}
 	options.Ready = func(at string) { o.welcomeControl(ctx, c, snap, at) }
 	if c, err = control.New(*options); err != nil {
 		return err

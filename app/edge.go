@@ -95,29 +95,11 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 
 // openRecords opens the journal and whatever else looks at events.
 func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
-	var rec journal.Recovery
 	var err error
-	e.journal, rec, err = journal.Open(journal.Options{Dir: recordsDir(e.state, snap), KeepBytes: int64(snap.Audit.Keep)})
-	if err != nil {
-		if errors.Is(err, journal.ErrLocked) {
-			return fmt.Errorf("opening the record: another gateway runs on %s: %w", e.state, err)
-		}
-		return fmt.Errorf("opening the record: %w", err)
+	if e.recorder, err = openRecorder(ctx, e.o, e.state, snap); err != nil {
+		return err
 	}
-	if rec.Cut > 0 {
-		slog.WarnContext(ctx, "cut a torn tail off the record; nothing acknowledged was in it", "bytes", rec.Cut, "segment", filepath.Base(rec.CutFrom))
-	}
-	if rec.Damage != nil {
-		slog.ErrorContext(ctx, "the record is damaged; a new segment was begun", "error", rec.Damage)
-	}
-	e.recorder = &recorder{journal: e.journal}
-	switch {
-	case e.o.Quiet:
-	case e.o.JSON:
-		e.recorder.json = &jsonLines{out: e.o.Out}
-	default:
-		e.recorder.lines = observe.NewLines(e.o.Out, e.o.style())
-	}
+	e.journal = e.recorder.journal
 	t := snap.Telemetry
 	if t.OTLP == "" {
 		return nil
@@ -129,14 +111,6 @@ func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 	e.spans, err = observe.NewSpans(ctx, t.OTLP, headers, t.Sample, snap.Fleet)
 	e.recorder.spans = e.spans
 	return err
-}
-
-// recordsDir is where events are kept: as declared, or in the state directory.
-func recordsDir(state string, snap *model.Snapshot) string {
-	if snap != nil && snap.Audit.Dir != "" {
-		return snap.Audit.Dir
-	}
-	return filepath.Join(state, "events")
 }
 
 // prepare compiles snap and everything around it. Nothing is in force before apply.
@@ -216,6 +190,7 @@ func (e *edge) apply(g *gate.Gate) error {
 	auth := e.auth
 	e.stopAuth = cancel
 	e.group.Go(func() error { return auth.Run(ctx) })
+	e.recorder.serve(g.Snapshot)
 	e.engine.Swap(g.Table)
 	e.builder.Applied()
 	if e.sidecars != nil {

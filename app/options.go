@@ -20,6 +20,9 @@ type Options struct {
 	JSON  bool      // machine-readable output
 	Color bool      // colours on Out and Err
 	Quiet bool      // no line per request
+	Reach Reach     // of a control on another host, for administrators
+	Ask   bool      // somebody sits at In and may be asked
+	In    io.Reader // answers, and what "-" names
 	Out   io.Writer // results
 	Err   io.Writer // messages for people
 }

@@ -23,7 +23,7 @@ type planned struct {
 
 // Plan shows what the model permits more and less than the one before, and reports whether it permits anything more
 // or cannot be told not to. From is a model, or a snapshot in a file whose name ends in .json; without it the model
-// before is what the gateway serves that runs on the state directory.
+// before is what control has put in force, or what the gateway serves that runs on the state directory.
 func Plan(ctx context.Context, o *Options, from string) (widens bool, err error) {
 	before, err := o.before(ctx, from)
 	if err != nil {
@@ -48,11 +48,16 @@ func Plan(ctx context.Context, o *Options, from string) (widens bool, err error)
 func (o *Options) before(ctx context.Context, from string) (*model.Snapshot, error) {
 	switch {
 	case from == "":
-		var snap model.Snapshot
-		if err := post(ctx, o, "/snapshot", nil, &snap); err != nil {
-			return nil, fmt.Errorf("no plan: --from names no model to compare with, and %w", err)
+		c, err := o.administer()
+		if err != nil {
+			return nil, err
 		}
-		return &snap, nil
+		defer c.Close()
+		snap, err := inForce(ctx, c)
+		if err != nil {
+			return nil, fmt.Errorf("no plan: --from names no model to compare with, and %w", o.asked(err))
+		}
+		return snap, nil
 	case filepath.Ext(from) == ".json":
 		return readSnapshot(from)
 	}

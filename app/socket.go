@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,11 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/palisade-security/palisade/internal/local"
 	"github.com/palisade-security/palisade/model"
 )
 
@@ -25,25 +24,12 @@ type ReloadAnswer struct {
 	Findings []model.Finding `json:"findings,omitempty"`
 }
 
-// maxSocketPath is what sun_path holds on Linux, less the final zero.
-const maxSocketPath = 107
-
 func socketPath(state string) string { return filepath.Join(state, "control.sock") }
 
 // serveControl takes commands on a Unix socket that only the gateway's own user can open. Without it, file
 // changes and SIGHUP still reload.
 func (e *edge) serveControl() {
-	path := socketPath(e.state)
-	if len(path) > maxSocketPath {
-		slog.WarnContext(e.ctx, "no control socket: the state directory's path is too long; SIGHUP reloads", "path", path)
-		return
-	}
-	_ = os.Remove(path) // the journal's lock says that no other gateway runs here
-	var lc net.ListenConfig
-	ln, err := lc.Listen(e.ctx, "unix", path)
-	if err == nil {
-		err = os.Chmod(path, 0o600)
-	}
+	ln, err := local.Listen(e.ctx, socketPath(e.state))
 	if err != nil {
 		slog.WarnContext(e.ctx, "no control socket; SIGHUP reloads", "error", err)
 		return
@@ -58,15 +44,8 @@ func (e *edge) serveControl() {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // whoever asked is gone if this fails
 	})
-	mux.HandleFunc("POST /snapshot", func(w http.ResponseWriter, _ *http.Request) {
-		e.mu.Lock()
-		snap := e.gate.Snapshot
-		e.mu.Unlock()
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(snap) // whoever asked is gone if this fails
-	})
-	e.identityCommands(mux)
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	e.administrators(mux)
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ConnContext: local.WithPeer}
 	e.group.Go(func() error {
 		stop := context.AfterFunc(e.ctx, func() { _ = s.Close() })
 		defer stop()
@@ -79,51 +58,36 @@ func (e *edge) serveControl() {
 
 // Reload asks the gateway that runs on the state directory to read its model again.
 func Reload(ctx context.Context, o *Options) (*ReloadAnswer, error) {
-	var out ReloadAnswer
-	if err := post(ctx, o, "/reload", nil, &out); err != nil {
-		return nil, err
-	}
-	return &out, nil
-}
-
-// command asks the fleet that runs on the state directory for something.
-func command[T any](ctx context.Context, o *Options, path string, in any) (T, error) {
-	var out outcome[T]
-	body, err := json.Marshal(in)
-	if err == nil {
-		err = post(ctx, o, path, body, &out)
-	}
-	if err == nil && out.Error != "" {
-		err = errors.New(out.Error)
-	}
-	return out.Value, err
-}
-
-// post sends a command to the gateway that runs on the state directory, and reads the answer.
-func post(ctx context.Context, o *Options, path string, body []byte, out any) error {
 	state, err := o.state()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socketPath(state))
 	}}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/reload", http.NoBody)
 	if err != nil {
-		return fmt.Errorf("asking the gateway: %w", err)
+		return nil, fmt.Errorf("asking the gateway: %w", err)
 	}
 	resp, err := client.Do(req)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no gateway runs on %s; start one with palisade up or palisade edge", state)
+	if nobodyThere(err) {
+		return nil, fmt.Errorf("no gateway runs on %s; start one with palisade up or palisade edge", state)
 	}
 	if err != nil {
-		return fmt.Errorf("no gateway answers on %s: %w", state, err)
+		return nil, fmt.Errorf("no gateway answers on %s: %w", state, err)
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("reading the gateway's answer: %w", err)
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, fmt.Errorf("what runs on %s is control, which reads no files while it runs; palisade apply gives it another model", state)
 	}
-	return nil
+	var out ReloadAnswer
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return nil, fmt.Errorf("reading the gateway's answer: %w", err)
+	}
+	return &out, nil
 }
+
+// nobodyThere tells whether an error says that nobody listens on a socket.
+func nobodyThere(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) }

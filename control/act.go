@@ -1,9 +1,11 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/palisade-security/palisade/control/admin"
@@ -21,10 +23,25 @@ func (c *Control) record(ctx context.Context, e Event) {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
-	c.log.InfoContext(ctx, "control", "kind", e.Kind, "who", e.Who, "object", e.Object, "outcome", e.Outcome, "text", e.Text)
+	level := slog.LevelInfo
+	if c.o.Record != nil {
+		level = slog.LevelDebug // whoever makes events of it shows them
+	}
+	c.log.Log(ctx, level, "control", "kind", e.Kind, "who", e.Who, "object", e.Object, "outcome", e.Outcome, "text", e.Text)
 	if c.o.Record != nil {
 		c.o.Record(ctx, e)
 	}
+}
+
+// why is the reason that an administrator gave, or that a model was taken back for.
+func why(detail any) string {
+	switch d := detail.(type) {
+	case admin.RevokeResult:
+		return d.Reason
+	case admin.ApplyResult:
+		return cmp.Or(d.Reason, d.Model.Note)
+	}
+	return ""
 }
 
 // caller is an administrator whose word has been checked.
@@ -36,9 +53,9 @@ type caller struct {
 // act writes down what an administrator did or tried: a row and an event. The row that cannot be written does not undo
 // what was done; the event tells.
 func (c *Control) act(ctx context.Context, who caller, verb, object string, result error, detail any) {
-	outcome, text := outcomeDone, ""
+	outcome, text := outcomeDone, why(detail)
 	if result != nil {
-		outcome, text = outcomeFailed, result.Error()
+		outcome, text = outcomeFailed, plainly(result)
 		if isDenied(result) {
 			outcome = outcomeDenied
 		}

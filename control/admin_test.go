@@ -30,7 +30,7 @@ func TestRoles(t *testing.T) {
 	})
 	s.start()
 	as := func(token string) *admin.Client {
-		c := admin.Remote(s.listen, &tls.Config{InsecureSkipVerify: true}, func(context.Context) (string, error) { return token, nil })
+		c := admin.Remote([]string{s.listen}, &tls.Config{InsecureSkipVerify: true}, func(context.Context) (string, error) { return token, nil })
 		t.Cleanup(c.Close)
 		return c
 	}

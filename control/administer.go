@@ -292,7 +292,7 @@ func (c *Control) relist(_ context.Context, body []byte, do func(*leader, admin.
 	if err != nil {
 		return nil, "", err
 	}
-	object := q.Kind + " " + q.Value
+	object := q.String()
 	l := c.leading.Load()
 	if l == nil {
 		return nil, object, errNobodyLeads

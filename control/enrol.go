@@ -135,7 +135,7 @@ func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) err
 }
 
 func (c *Control) proveJoin(ctx context.Context, id string, p wire.Proof) error {
-	selectors, err := attest.RedeemJoinToken(ctx, joins{c.o.Store, p.Process}, p.Token)
+	selectors, err := attest.RedeemJoinToken(ctx, joins{c.o.Store, p.Process, c.authority.Revoked().Sequence()}, p.Token)
 	if errors.Is(err, attest.ErrJoinToken) {
 		return fmt.Errorf("%w: %w", errDenied, err)
 	}

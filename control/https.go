@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -216,11 +217,11 @@ func problem(err error) *admin.Problem {
 	case errors.Is(err, errDenied):
 		p.Status = http.StatusForbidden
 	case errors.Is(err, errWrong):
-		p.Status, p.Detail = http.StatusBadRequest, err.Error()
+		p.Status, p.Detail = http.StatusBadRequest, plainly(err)
 	case errors.As(err, &wrong):
 		p.Status, p.Detail = http.StatusBadRequest, wrong.Text
 	case errors.Is(err, errConflict):
-		p.Status, p.Detail = http.StatusConflict, err.Error()
+		p.Status, p.Detail = http.StatusConflict, plainly(err)
 	case errors.Is(err, errBusy), errors.Is(err, authority.ErrNoIssuer), errors.Is(err, errNobodyLeads), errors.Is(err, errSucceeded):
 		p.Status, p.Detail = http.StatusServiceUnavailable, err.Error()
 	default:
@@ -228,6 +229,15 @@ func problem(err error) *admin.Problem {
 	}
 	p.Title = http.StatusText(p.Status)
 	return p
+}
+
+// plainly is an error without the word that sorts it.
+func plainly(err error) string {
+	text := err.Error()
+	for _, kind := range []error{errWrong, errConflict, errDenied} {
+		text = strings.TrimPrefix(text, kind.Error()+": ")
+	}
+	return text
 }
 
 // answer writes what came of a request.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/palisade-security/palisade/identity/attest"
@@ -11,10 +12,12 @@ import (
 )
 
 // joins keeps join tokens in the store; it is attest.JoinStore. A token that is used up leaves a trace that only the
-// process which used it can find: if the answer is lost on its way, that one may use the token again for a while.
+// process which used it can find: if the answer is lost on its way, that one may use the token again for a while, unless
+// anything was revoked since: it may be what the token gave.
 type joins struct {
 	store   *table.Store
 	process string // secret of the process that asks; empty: once is once
+	revoked uint64 // sequence number of the revocation list
 }
 
 const answerAgain = 5 * time.Minute
@@ -52,5 +55,5 @@ func (j joins) Take(ctx context.Context, hash [sha256.Size]byte) (attest.JoinRec
 
 // trace is the hash under which a process finds the token that it has used.
 func (j joins) trace(hash [sha256.Size]byte) [sha256.Size]byte {
-	return sha256.Sum256(append(hash[:], j.process...))
+	return sha256.Sum256(fmt.Appendf(hash[:], "%d %s", j.revoked, j.process))
 }

@@ -32,7 +32,7 @@ func (l *leader) revoke(ctx context.Context, who caller, q admin.RevokeRequest) 
 		return admin.RevokeResult{}, fmt.Errorf("%w: %w", errWrong, err)
 	}
 	err = c.authority.Revoke(ctx, kind, value, q.Reason, who.name)
-	out := admin.RevokeResult{Volatile: errors.Is(err, authority.ErrNotDurable)}
+	out := admin.RevokeResult{Volatile: errors.Is(err, authority.ErrNotDurable), Reason: q.Reason}
 	if err != nil && !out.Volatile {
 		return out, err
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"time"
+
 	"github.com/palisade-security/palisade/app"
 )
 
@@ -15,13 +18,87 @@ func (c *controlCmd) Run(e *environment) error {
 	return app.Control(e.ctx, e.with(c.Model...), app.ControlPlace{Listen: c.Listen, Reach: c.Reach, Name: c.Name})
 }
 
-// Help shows examples.
-func (*controlCmd) Help() string {
-	return `The first model given is put in force; later ones with palisade apply. Administrators come over the socket in the
-state directory, or over HTTPS if the model names a provider (mesh.control.administrators).
-
-Examples:
-  palisade control /etc/palisade
-  palisade control --state /var/lib/palisade --log-format json /etc/palisade
-  palisade control --listen 10.0.0.5:9950 --reach 10.0.0.5:9950 /etc/palisade   one of several`
+// reachFlags say which control an administrator means.
+type reachFlags struct {
+	Control     string `help:"Control on another host; several by commas (default: what runs on the state directory)." placeholder:"HOST:PORT" env:"PALISADE_CONTROL"`
+	Bundle      string `help:"Trust bundle by which that control is known." placeholder:"FILE" env:"PALISADE_BUNDLE"`
+	TrustDomain string `help:"Its trust domain (default: that of the bundle)." placeholder:"NAME"`
+	TokenFile   string `help:"Access token of an administrator; - is standard input (default: PALISADE_ADMIN_TOKEN)." placeholder:"FILE"`
 }
+
+func (r *reachFlags) on(e *environment, paths ...string) *app.Options {
+	o := e.with(paths...)
+	o.Reach = app.Reach{Control: r.Control, Bundle: r.Bundle, Domain: r.TrustDomain, TokenFile: r.TokenFile}
+	return o
+}
+
+type statusCmd struct {
+	modelArgs
+	reachFlags
+}
+
+func (c *statusCmd) Run(e *environment) error { return app.Status(e.ctx, c.on(e, c.Model...)) }
+
+type revokeCmd struct {
+	Target string `arg:"" help:"service/NAME, edge/edge, serial/HEXADECIMAL or node/NAME."`
+	modelArgs
+	reachFlags
+	Reason string `help:"Why, for the record."`
+}
+
+func (c *revokeCmd) Run(e *environment) error {
+	return app.Revoke(e.ctx, c.on(e, c.Model...), c.Target, c.Reason)
+}
+
+type restoreCmd struct {
+	Target string `arg:"" help:"service/NAME, edge/edge, serial/HEXADECIMAL or node/NAME."`
+	modelArgs
+	reachFlags
+}
+
+func (c *restoreCmd) Run(e *environment) error {
+	return app.Restore(e.ctx, c.on(e, c.Model...), c.Target)
+}
+
+type applyCmd struct {
+	modelArgs
+	reachFlags
+	Version string        `help:"A model of the history, or its beginning, in place of files." placeholder:"SNAPSHOT"`
+	Yes     bool          `help:"Do not ask." short:"y"`
+	Watch   time.Duration `help:"How long errors are watched on the first proxies, at most 1h." default:"30s"`
+	Note    string        `help:"Why, for the history."`
+}
+
+func (c *applyCmd) Run(e *environment) error {
+	if c.Version != "" && len(c.Model) > 0 {
+		return errors.New("expected files of a model or --version, found both")
+	}
+	return app.Apply(e.ctx, c.on(e, c.Model...), app.Application{Version: c.Version, Yes: c.Yes, Watch: c.Watch, Note: c.Note})
+}
+
+type historyCmd struct {
+	modelArgs
+	reachFlags
+	Acts bool `help:"What administrators did and tried, in place of models."`
+}
+
+func (c *historyCmd) Run(e *environment) error {
+	return app.History(e.ctx, c.on(e, c.Model...), c.Acts)
+}
+
+type joinCmd struct {
+	Name string `arg:"" help:"What its bearer becomes: service/NAME or edge/edge."`
+	modelArgs
+	reachFlags
+	TTL time.Duration `name:"ttl" help:"How long it may be used." default:"1h"`
+}
+
+func (c *joinCmd) Run(e *environment) error {
+	return app.Join(e.ctx, c.on(e, c.Model...), c.Name, c.TTL)
+}
+
+type bundleCmd struct {
+	modelArgs
+}
+
+func (c *bundleCmd) Run(e *environment) error { return app.Bundle(e.ctx, e.with(c.Model...)) }

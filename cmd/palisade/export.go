@@ -12,11 +12,12 @@ import (
 
 type planCmd struct {
 	modelArgs
-	From string `help:"Model, or snapshot in a .json file, to compare with (default: what the running gateway serves)." placeholder:"PATH"`
+	reachFlags
+	From string `help:"Model, or snapshot in a .json file, to compare with (default: what is in force where control or the gateway runs)." placeholder:"PATH"`
 }
 
 func (c *planCmd) Run(e *environment) error {
-	widens, err := app.Plan(e.ctx, e.with(c.Model...), c.From)
+	widens, err := app.Plan(e.ctx, c.on(e, c.Model...), c.From)
 	if err == nil && widens {
 		return errRefused
 	}

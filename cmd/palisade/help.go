@@ -90,13 +90,15 @@ func (*snapshotCmd) Help() string {
 
 // Help shows examples.
 func (*planCmd) Help() string {
-	return `Without --from it compares with what the gateway serves that runs on the state directory.
+	return `Without --from it compares with what control has put in force, or the gateway serves, that runs on the state
+directory, or with --control on another host.
 Exit code 0: nothing is permitted that was not; 1: something is, or that cannot be told; 2: no plan.
 
 Examples:
   palisade plan new/ --from old/             two models
   palisade plan new/ --from before.json      a model and what palisade snapshot printed
-  palisade plan new/ --state .palisade       a model and the one that is served
+  palisade plan new/ --state .palisade       a model and the one that is in force
+  palisade plan new/ --control control.example:9950 --bundle bundle.json --token-file token
   palisade plan new/ --from old/ --format json | jq '.changes[] | select(.kind == "widens")'`
 }
 

@@ -56,6 +56,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once instead of waiting for the drain
 	e := &environment{ctx: ctx, parser: parser, options: app.Options{
 		State: c.State, JSON: c.Format == "json", Color: colored(c.NoColor, stdout), Quiet: c.Quiet, Out: stdout, Err: stderr,
+		In: os.Stdin, Ask: term.IsTerminal(int(os.Stdin.Fd())),
 	}}
 	slog.SetDefault(slog.New(c.handler(stderr)))
 	return exitCode(parsed.Run(e), stderr)
@@ -81,7 +82,7 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errRefused):
 		return exitFindings
-	case errors.Is(err, app.ErrFindings):
+	case errors.Is(err, app.ErrFindings), errors.Is(err, app.ErrNotApplied):
 		fmt.Fprintf(stderr, "palisade: %v\n", err)
 		return exitFindings
 	}

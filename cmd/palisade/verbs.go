@@ -49,6 +49,10 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" help:"Make a development token, valid only under palisade up."`
 	Reload     reloadCmd     `cmd:"" help:"Make a running gateway read its model again."`
 	Status     statusCmd     `cmd:"" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
+	Apply      applyCmd      `cmd:"" help:"Put a model in force: exit 0 applied, 1 rolled back or not confirmed, 2 error."`
+	History    historyCmd    `cmd:"" help:"Show which models were in force, or what administrators did."`
+	Join       joinCmd       `cmd:"" help:"Make a token with which a proxy joins, once."`
+	Bundle     bundleCmd     `cmd:"" help:"Print the trust bundle by which control is known."`
 	Revoke     revokeCmd     `cmd:"" help:"Refuse a service, serial or node from now on, and cut its connections."`
 	Restore    restoreCmd    `cmd:"" help:"Undo revoke."`
 	CA         caCmd         `cmd:"" name:"ca" help:"Print the local authority's certificate."`
@@ -250,47 +254,6 @@ func (c *reloadCmd) Run(e *environment) error {
 		return errRefused
 	}
 	_, err = fmt.Fprintf(o.Out, "snapshot %s serves\n", a.Version[:12])
-	return err
-}
-
-type statusCmd struct{ modelArgs }
-
-func (c *statusCmd) Run(e *environment) error {
-	o := e.with(c.Model...)
-	all, err := app.Status(e.ctx, o)
-	if err != nil {
-		return err
-	}
-	return o.ShowStatus(all)
-}
-
-type revokeCmd struct {
-	Target string `arg:"" help:"service/NAME, serial/HEXADECIMAL or node/NAME."`
-	modelArgs
-	Reason string `help:"Why, for the record."`
-}
-
-func (c *revokeCmd) Run(e *environment) error {
-	o := e.with(c.Model...)
-	cut, err := app.Revoke(e.ctx, o, c.Target, c.Reason)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(o.Out, "%s is revoked; %d connections cut in %s\n", c.Target, cut.Connections, cut.Took)
-	return err
-}
-
-type restoreCmd struct {
-	Target string `arg:"" help:"service/NAME, serial/HEXADECIMAL or node/NAME."`
-	modelArgs
-}
-
-func (c *restoreCmd) Run(e *environment) error {
-	o := e.with(c.Model...)
-	if err := app.Restore(e.ctx, o, c.Target); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(o.Out, "%s is restored; what it was issued before stays refused\n", c.Target)
 	return err
 }
 

@@ -45,7 +45,7 @@ type Status struct {
 	Leads       bool      `json:"leads"`   // whether it leads
 	InForce     Model     `json:"in_force,omitzero"`
 	Rollout     *Rollout  `json:"rollout,omitempty"` // one that is under way
-	Authority   Authority `json:"authority"`
+	Authority   Authority `json:"authority,omitzero"`
 	Proxies     []Proxy   `json:"proxies"` // sorted by identity and instance
 }
 
@@ -83,6 +83,7 @@ type Proxy struct {
 	Version   string         `json:"version"`            // of the slice in force
 	Current   bool           `json:"current"`            // it is what control wants
 	Rejected  string         `json:"rejected,omitempty"` // why it did not take the newest
+	Problem   string         `json:"problem,omitempty"`  // why it has no SVID, if its process knows
 	Lag       model.Duration `json:"lag,omitzero"`       // from the push of what is in force to its confirmation; zero if it began with it
 	Begins    time.Time      `json:"begins,omitzero"`    // of its SVID
 	Expires   time.Time      `json:"expires,omitzero"`   // of its SVID
@@ -159,6 +160,7 @@ type RevokeResult struct {
 	Cut       uint64         `json:"cut"`                // connections between services
 	Bus       int            `json:"bus"`                // connections to the bus
 	Volatile  bool           `json:"volatile,omitempty"` // in force, but the store did not take it yet
+	Reason    string         `json:"reason,omitempty"`   // as it was asked
 }
 
 // TokenRequest asks for a join token.
@@ -185,6 +187,12 @@ type Act struct {
 	Detail  json.RawMessage `json:"detail,omitempty"`
 }
 
+// Ending tells whether less than a third of an SVID's life is left, which is when it should long have been renewed.
+func (p *Proxy) Ending(now time.Time) bool {
+	life, left := p.Expires.Sub(p.Begins), p.Expires.Sub(now)
+	return !p.Expires.IsZero() && (left <= 0 || !p.Begins.IsZero() && left < life/3)
+}
+
 // Problem is how control says no (RFC 9457).
 type Problem struct { //nolint:errname // the name is the standard's
 	Type   string `json:"type"`
@@ -199,6 +207,8 @@ func (p *Problem) Error() string {
 	}
 	return p.Title + ": " + p.Detail
 }
+
+const bundlePath = "/v1/bundle" // as in control/wire
 
 // Paths of the interface.
 const (

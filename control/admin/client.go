@@ -56,10 +56,21 @@ func Local(socket string) *Client {
 	return &Client{base: "http://control", http: &http.Client{Transport: transport}}
 }
 
-// Remote speaks to a control over HTTPS. The config says how control is recognised (identity/peer); token returns the
-// access token of the administrator.
-func Remote(address string, config *tls.Config, token func(context.Context) (string, error)) *Client {
-	return &Client{base: "https://" + address, token: token, http: &http.Client{Transport: &http.Transport{TLSClientConfig: config}}}
+// Remote speaks to a control over HTTPS, at the first of the addresses that answers. The config says how control is
+// recognised (identity/peer); token returns the access token of the administrator.
+func Remote(addresses []string, config *tls.Config, token func(context.Context) (string, error)) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var problems []error
+		for _, at := range addresses {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", at)
+			if err == nil {
+				return conn, nil
+			}
+			problems = append(problems, err)
+		}
+		return nil, errors.Join(problems...)
+	}
+	return &Client{base: "https://control", token: token, http: &http.Client{Transport: &http.Transport{TLSClientConfig: config, DialContext: dial}}}
 }
 
 // Close closes idle connections.
@@ -108,6 +119,11 @@ func (c *Client) Restore(ctx context.Context, q RevokeRequest) (out RevokeResult
 // Token makes a join token.
 func (c *Client) Token(ctx context.Context, q TokenRequest) (out TokenResult, err error) {
 	return out, c.do(ctx, http.MethodPost, TokenPath, q, &out)
+}
+
+// Bundle returns the trust bundle by which proxies and administrators know control (SPIFFE JSON).
+func (c *Client) Bundle(ctx context.Context) (out json.RawMessage, err error) {
+	return out, c.do(ctx, http.MethodGet, bundlePath, nil, &out)
 }
 
 // do asks and reads the answer. The error is a *Problem if control says no.

@@ -28,6 +28,14 @@ func Target(text string) (RevokeRequest, error) {
 	return RevokeRequest{}, fmt.Errorf("%q is not service/NAME, edge/%s, serial/HEXADECIMAL or node/NAME", text, model.EdgeName)
 }
 
+// String is what people write for it; see Target.
+func (q *RevokeRequest) String() string {
+	if q.Kind == kindService {
+		return q.Value
+	}
+	return q.Kind + "/" + q.Value
+}
+
 // Check holds that a model has the proxy that a request names. Serial numbers and nodes are not looked for: those that
 // nobody has harm nobody.
 func (q *RevokeRequest) Check(snap *model.Snapshot) error {

@@ -57,6 +57,7 @@ type Client struct {
 	noted   uint64
 	number  uint64
 	last    string // why we are not enrolled
+	joined  bool   // the join token has been used
 }
 
 // state is how the proxy stands with its slice.

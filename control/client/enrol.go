@@ -42,6 +42,11 @@ func (c *Client) enrol(ctx context.Context, csr []byte, without bool) (*wire.Enr
 		var got wire.EnrolAnswer
 		err = c.post(ctx, wire.EnrolPath, wire.EnrolRequest{Name: c.o.Name, Node: c.o.Node, CSR: csr, Proof: proof}, &got)
 		if err == nil {
+			if proof.Kind == wire.ByJoinToken {
+				c.mu.Lock()
+				c.joined = true
+				c.mu.Unlock()
+			}
 			c.note(ctx, "enrolled", "by "+string(proof.Kind))
 			return &got, nil
 		}
@@ -80,7 +85,10 @@ func (c *Client) proofs(without bool) []prover {
 			})
 		})
 	}
-	if secret, _, err := admin.SplitJoinToken(c.o.JoinToken); err == nil && secret != "" {
+	c.mu.Lock()
+	joined := c.joined
+	c.mu.Unlock()
+	if secret, _, err := admin.SplitJoinToken(c.o.JoinToken); err == nil && secret != "" && !joined {
 		out = append(out, func(context.Context, []byte) (wire.Proof, error) {
 			return wire.Proof{Kind: wire.ByJoinToken, Token: secret, Process: c.process}, nil
 		})

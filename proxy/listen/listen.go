@@ -102,6 +102,13 @@ func socket(ctx context.Context, o Options) (net.Listener, error) {
 // Addr returns the bound address.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
+// Connections is how many are open.
+func (s *Server) Connections() int {
+	s.ln.mu.Lock()
+	defer s.ln.mu.Unlock()
+	return s.ln.open
+}
+
 // Run serves until ctx ends, then drains: no new connection, while handshakes and requests in flight finish
 // within the drain time.
 func (s *Server) Run(ctx context.Context) error {

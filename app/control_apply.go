@@ -1,0 +1,225 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/model/plan"
+)
+
+// Application asks for a model to be put in force.
+type Application struct {
+	Version string        // of the history, or its beginning; empty: the model of Options.Paths
+	Yes     bool          // nobody is asked
+	Watch   time.Duration // how long errors are watched on the first proxies; 0: control's default
+	Note    string
+}
+
+// ErrNotApplied tells that a model is not in force: it was taken back, or somebody said no.
+var ErrNotApplied = errors.New("not applied")
+
+// Apply shows what a model permits more and less, asks, and has control put it in force.
+func Apply(ctx context.Context, o *Options, a Application) error {
+	c, err := o.administer()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	before, err := inForce(ctx, c)
+	if err != nil {
+		return o.asked(err)
+	}
+	next, document, err := o.next(ctx, c, &a)
+	if err != nil {
+		return err
+	}
+	if next.TrustDomain != before.TrustDomain {
+		return fmt.Errorf("the model is of trust domain %q, and the fleet of %q", next.TrustDomain, before.TrustDomain)
+	}
+	p := plan.Diff(before, next)
+	if !o.JSON {
+		if err := o.showPlan(next.Fleet, p); err != nil {
+			return err
+		}
+	}
+	if before.Content() == next.Content() {
+		return o.showApplied(&admin.ApplyResult{Outcome: admin.Unchanged, Model: admin.Model{Version: before.Version}, Plan: p})
+	}
+	if err := o.consent(a.Yes); err != nil {
+		return err
+	}
+	q := admin.ApplyRequest{Before: before.Version, Watch: model.Duration(a.Watch), Note: a.Note, Version: a.Version, Model: document}
+	out, err := c.Apply(ctx, q)
+	if err != nil {
+		return o.asked(err)
+	}
+	return o.showApplied(&out)
+}
+
+// inForce is the model that control has put in force, or that a gateway serves.
+func inForce(ctx context.Context, c *admin.Client) (*model.Snapshot, error) {
+	data, err := c.Model(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var snap model.Snapshot
+	if err := json.Unmarshal(data, &snap); err != nil {
+		return nil, fmt.Errorf("reading the model in force: %w", err)
+	}
+	return &snap, nil
+}
+
+// next is what is to be applied: a model as a document, or one of the history, whose whole version it fills in.
+func (o *Options) next(ctx context.Context, c *admin.Client, a *Application) (snap *model.Snapshot, document json.RawMessage, err error) {
+	if a.Version == "" {
+		_, snap, findings, err := o.load(false)
+		if err != nil {
+			return nil, nil, errors.Join(errors.New("nothing is applied: "+err.Error()), o.printFindings(o.Err, findings))
+		}
+		o.tell(findings)
+		document, err := json.Marshal(snap)
+		return snap, document, err
+	}
+	all, err := c.History(ctx)
+	if err != nil {
+		return nil, nil, o.asked(err)
+	}
+	found := map[string]bool{}
+	for _, m := range all {
+		if strings.HasPrefix(m.Version, a.Version) {
+			found[m.Version] = true
+		}
+	}
+	if len(found) != 1 {
+		return nil, nil, fmt.Errorf("%d models of the history begin with %q; palisade history shows them", len(found), a.Version)
+	}
+	for version := range found {
+		a.Version = version
+	}
+	data, err := c.Model(ctx, a.Version)
+	if err != nil {
+		return nil, nil, o.asked(err)
+	}
+	snap = new(model.Snapshot)
+	if err := json.Unmarshal(data, snap); err != nil {
+		return nil, nil, fmt.Errorf("reading the model %s: %w", short(a.Version), err)
+	}
+	return snap, nil, nil
+}
+
+// consent asks whoever sits at the terminal.
+func (o *Options) consent(yes bool) error {
+	if yes {
+		return nil
+	}
+	if !o.Ask {
+		return fmt.Errorf("%w: nobody is there to ask; --yes applies it without asking", ErrNotApplied)
+	}
+	fmt.Fprint(o.Err, "Apply this? [y/N] ")
+	line, err := bufio.NewReader(o.In).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return nil
+	}
+	return fmt.Errorf("%w: it was not confirmed", ErrNotApplied)
+}
+
+// showApplied shows what came of it.
+func (o *Options) showApplied(r *admin.ApplyResult) error {
+	var failed error
+	if r.Outcome == admin.RolledBack {
+		failed = fmt.Errorf("%w: %s", ErrNotApplied, r.Reason)
+	}
+	if o.JSON {
+		return errors.Join(writeJSON(o.Out, r), failed)
+	}
+	st := o.style()
+	var b strings.Builder
+	for _, t := range r.Trials {
+		colour := observe.Good
+		if t.Failed {
+			colour = observe.Bad
+		}
+		fmt.Fprintf(&b, "  %s %s  %s\n", st.Paint(colour, "tried"), t.Instance, observe.Printable(t.Verdict))
+		for _, rates := range []struct {
+			when string
+			admin.Rates
+		}{{"before", t.Before}, {"after", t.After}} {
+			fmt.Fprintf(&b, "        %-6s %d requests, %d errors, %d refused in %s\n", rates.when, rates.Requests, rates.Errors, rates.Refused, rates.Over.Std().Round(time.Second))
+		}
+	}
+	switch r.Outcome {
+	case admin.Unchanged:
+		fmt.Fprintf(&b, "unchanged: it says what snapshot %s says, which is in force\n", short(r.Model.Version))
+	case admin.RolledBack:
+		fmt.Fprintf(&b, "%s: snapshot %s is in force as before\n", st.Paint(observe.Bad, "rolled back"), short(r.Model.Version))
+	default:
+		fmt.Fprintf(&b, "%s: snapshot %s is in force\n", st.Paint(observe.Good, "applied"), short(r.Model.Version))
+		if r.Reason != "" {
+			fmt.Fprintf(&b, "rejected by %s\n", observe.Printable(r.Reason))
+		}
+	}
+	_, err := io.WriteString(o.Out, b.String())
+	return errors.Join(err, failed)
+}
+
+// History shows which models were in force, or what administrators did.
+func History(ctx context.Context, o *Options, acts bool) error {
+	c, err := o.administer()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if acts {
+		return o.acts(ctx, c)
+	}
+	all, err := c.History(ctx)
+	if err != nil {
+		return o.asked(err)
+	}
+	if o.JSON {
+		return writeJSON(o.Out, all)
+	}
+	w := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NUMBER\tSNAPSHOT\tSINCE\tBY\tNOTE")
+	for _, m := range all {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", m.Number, short(m.Version), m.Since.Local().Format(time.DateTime), observe.Printable(m.Author), observe.Printable(m.Note))
+	}
+	return w.Flush()
+}
+
+func (o *Options) acts(ctx context.Context, c *admin.Client) error {
+	all := []admin.Act{}
+	for after := int64(0); ; {
+		page, err := c.Acts(ctx, after)
+		if err != nil {
+			return o.asked(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		all, after = append(all, page...), page[len(page)-1].Number
+	}
+	if o.JSON {
+		return writeJSON(o.Out, all)
+	}
+	w := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NUMBER\tAT\tBY\tROLE\tVERB\tOBJECT\tOUTCOME")
+	for _, a := range all {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", a.Number, a.At.Local().Format(time.DateTime), observe.Printable(a.Who), a.Role, a.Verb, observe.Printable(a.Object), a.Outcome)
+	}
+	return w.Flush()
+}
