@@ -29,13 +29,13 @@ type Capture struct {
 	Resolvers   []string
 }
 
-// CaptureOn captures what a service asks. With print it only prints the ruleset.
-func CaptureOn(ctx context.Context, o *Options, c *Capture, print bool) error {
+// CaptureOn captures what a service asks, or only shows the ruleset.
+func CaptureOn(ctx context.Context, o *Options, c *Capture, show bool) error {
 	r, err := c.rules(o)
 	if err != nil {
 		return err
 	}
-	if print {
+	if show {
 		text, err := r.Text()
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/egress"
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/listen"
 )
@@ -19,7 +20,7 @@ import (
 func (s *Sidecar) Open(ctx context.Context, d model.Door, ln net.Listener) (closed func(), err error) {
 	switch {
 	case d.Outside:
-		return s.carryOutside(d, ln), nil
+		return s.carryOutside(egress.Fixed(d.Name, d.Port), ln), nil
 	case d.TCP:
 		return s.carryOutbound(d, ln), nil
 	}

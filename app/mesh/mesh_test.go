@@ -75,6 +75,7 @@ services:
 type fleet struct {
 	*Mesh
 	records *records
+	snap    *model.Snapshot
 	toward  map[string]string // "web catalog": address of web's socket toward catalog
 }
 
@@ -100,6 +101,7 @@ func newFleet(t *testing.T) *fleet {
 	if snap == nil {
 		t.Fatal(findings)
 	}
+	f.snap = snap
 	if f.Mesh, err = Open(t.Context(), snap, Options{Folder: filepath.Join(dir, "mesh"), Recorder: f.records, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}

@@ -117,8 +117,8 @@ func (s *Sidecar) carryOutbound(d model.Door, ln net.Listener) (closed func()) {
 }
 
 // carryOutside takes connections of the service toward a declared host outside the fleet.
-func (s *Sidecar) carryOutside(d model.Door, ln net.Listener) (closed func()) {
-	out := egress.New(egress.Options{Self: s.self, Wanted: egress.Fixed(d.Name, d.Port)})
+func (s *Sidecar) carryOutside(wanted func(net.Conn) (egress.Wanted, error), ln net.Listener) (closed func()) {
+	out := egress.New(egress.Options{Self: s.self, Wanted: wanted})
 	to := &carried{outside: out, callers: func(slice *model.Snapshot) stream.Decider {
 		at := ""
 		if svc := slice.ServiceByName(s.name); svc != nil {
