@@ -147,6 +147,7 @@ func (s *Sidecar) options(direction string, o listen.Options) listen.Options {
 	o.Name = s.name + "/" + direction
 	o.Header, o.Idle, o.Drain, o.HeaderBytes = handshakeTime, idleTime, drainTime, headBytes
 	o.Connections, o.PerAddress = connections, connections
+	o.Inside = true
 	return o
 }
 

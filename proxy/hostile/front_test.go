@@ -167,6 +167,7 @@ func (f *front) reset() {
 type bounds struct {
 	answer func(*http.Request, []byte) string
 	listen func(*listen.Options)
+	inside bool // the front of a sidecar
 	table  func(*engine.Table)
 	route  func(*engine.Route)
 }
@@ -206,11 +207,11 @@ func newFront(t *testing.T, b bounds) *front {
 	}
 	f.engine = engine.New(f)
 	f.engine.Swap(table)
-	f.serve(t, b.listen)
+	f.serve(t, b)
 	return f
 }
 
-func (f *front) serve(t *testing.T, edit func(*listen.Options)) {
+func (f *front) serve(t *testing.T, b bounds) {
 	t.Helper()
 	certs := httptest.NewUnstartedServer(nil)
 	certs.StartTLS()
@@ -218,11 +219,11 @@ func (f *front) serve(t *testing.T, edit func(*listen.Options)) {
 	cert := certs.TLS.Certificates[0]
 	o := listen.Options{
 		Name: "public", Address: "127.0.0.1:0", Handler: f.engine, Header: 3 * time.Second, Idle: 4 * time.Second, Drain: time.Second,
-		HeaderBytes: 32 << 10, Connections: 2048, PerAddress: 2048,
+		HeaderBytes: 32 << 10, Connections: 2048, PerAddress: 2048, Inside: b.inside,
 		TLS: listen.Config(false, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }),
 	}
-	if edit != nil {
-		edit(&o)
+	if b.listen != nil {
+		b.listen(&o)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := listen.Bind(ctx, o)

@@ -26,7 +26,9 @@ func untilCut(most int, send func(i int) error) (int, bool) {
 }
 
 // TestHTTP2Floods sends what has brought down servers of HTTP/2, from several connections at once.
-func TestHTTP2Floods(t *testing.T) {
+func TestHTTP2Floods(t *testing.T) { eachHTTP2(t, testFloods) }
+
+func testFloods(t *testing.T, inside bool) {
 	const conns = 3 // times 128 streams is less than the service takes at once
 	large := ok(strings.Repeat("x", 1<<20))
 	page := make([]byte, 16<<10)
@@ -99,12 +101,14 @@ func TestHTTP2Floods(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFront(t, hurried(func(r *http.Request, b []byte) string {
+			b := hurried(func(r *http.Request, b []byte) string {
 				if r.URL.Path == "/large" {
 					return large
 				}
 				return say(r, b)
-			}))
+			})
+			b.inside = inside
+			f := newFront(t, b)
 			f.during(t, func(full func()) {
 				var floods, reads sync.WaitGroup
 				var mu sync.Mutex

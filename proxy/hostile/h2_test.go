@@ -115,9 +115,18 @@ func (c *h2) await(t *testing.T, stream uint32) outcome {
 	}
 }
 
+// eachHTTP2 runs a test against the front of the edge and that of sidecars.
+func eachHTTP2(t *testing.T, test func(t *testing.T, inside bool)) {
+	for _, inside := range []bool{false, true} {
+		t.Run(map[bool]string{false: "edge", true: "inside"}[inside], func(t *testing.T) { test(t, inside) })
+	}
+}
+
 // TestDowngrade sends over HTTP/2 what would be another request, or another header, over HTTP/1.1.
-func TestDowngrade(t *testing.T) {
-	f := newFront(t, bounds{})
+func TestDowngrade(t *testing.T) { eachHTTP2(t, testDowngrade) }
+
+func testDowngrade(t *testing.T, inside bool) {
+	f := newFront(t, bounds{inside: inside})
 	for _, c := range []struct {
 		name   string
 		method string

@@ -43,11 +43,20 @@ func (s *Server) sort(accepting, ctx context.Context, c net.Conn) {
 	switch {
 	case err != nil:
 	case state.NegotiatedProtocol == "h2":
-		s.known.Store(conn, facts)
-		s.side.push(conn)
+		s.take2(ctx, conn, facts)
 	default:
 		s.h1.Take(ctx, conn, facts)
 	}
+}
+
+// take2 hands a connection over to who speaks HTTP/2.
+func (s *Server) take2(ctx context.Context, c net.Conn, facts *engine.Conn) {
+	if s.h2 != nil {
+		s.h2.Take(ctx, c, facts)
+		return
+	}
+	s.known.Store(c, facts)
+	s.side.push(c)
 }
 
 // introduce finds out who has connected, or closes the connection.

@@ -26,8 +26,7 @@ func (s *Server) sortClear(ctx context.Context, c net.Conn) {
 		return
 	}
 	if h2 {
-		s.known.Store(net.Conn(begun), facts)
-		s.side.push(begun)
+		s.take2(context.WithoutCancel(ctx), begun, facts)
 		return
 	}
 	s.h1.Take(context.WithoutCancel(ctx), begun, facts)

@@ -90,7 +90,7 @@ func (a *answer) Begin(status int, h field.List, length int64) {
 		}
 		b = appendField(b, f.Name, f.Value)
 	}
-	b = appendField(b, "Date", c.server.date.at(time.Now()))
+	b = appendField(b, "Date", c.server.date.At(time.Now()))
 	switch {
 	case a.bare:
 	case length >= 0:

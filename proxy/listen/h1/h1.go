@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/palisade-security/palisade/internal/httpdate"
 	"github.com/palisade-security/palisade/proxy/engine"
 )
 
@@ -27,7 +28,7 @@ type Server struct {
 	o     Options
 	outs  sync.Pool // of *[]byte of outSize: what is to be written
 	reads sync.Pool // of *[]byte of readSize: heads that are too long for a connection's own room
-	date  date
+	date  httpdate.Cache
 
 	draining atomic.Bool
 	mu       sync.Mutex

@@ -1,0 +1,124 @@
+// Package h2 is the front for HTTP/2 (RFC 9113) between services. It reads frames and fields with golang.org/x/net/http2,
+// hands requests to the engine and writes what the streams of a connection answer at once. Package listen uses it where
+// clients have proven who they are, or are the sidecar's own service; strangers at the edge meet net/http's server.
+package h2
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/palisade-security/palisade/internal/httpdate"
+	"github.com/palisade-security/palisade/proxy/engine"
+)
+
+// Options describe what the connections of one listener have in common.
+type Options struct {
+	Handler     engine.Handler
+	HeaderBytes int           // of a request's field section
+	Header      time.Duration // for the preface, and for a frame that has begun
+	Idle        time.Duration // without a request; half a minute longer at most
+}
+
+// The bounds of a connection.
+const (
+	mostStreams  = 128       // that are served at once
+	mostIdle     = 16        // goroutines that wait for another stream
+	frameBytes   = 16 << 10  // of a frame in either direction
+	streamWindow = 256 << 10 // of a request's content that nobody has read
+	connWindow   = 1 << 20   // and of all requests of a connection
+	holdBytes    = 64 << 10  // that wait to be written, before streams wait
+	mostHeld     = 512 << 10 // that may wait with answers to what the client asks of the connection itself
+	keepBytes    = 64 << 10  // of a buffer that is kept for later
+
+	pingAfter = 30 * time.Second // of silence
+	pingWait  = 10 * time.Second
+	farewell  = time.Second // for a client to read why its connection ends
+)
+
+// Server serves connections.
+type Server struct {
+	o    Options
+	date httpdate.Cache
+
+	mu       sync.Mutex
+	draining bool
+	open     map[*conn]struct{}
+	none     chan struct{} // nil until someone waits; closed once no connection is open
+}
+
+// New returns a server. Drain ends it.
+func New(o Options) *Server { return &Server{o: o, open: make(map[*conn]struct{})} }
+
+// Take serves nc, which is its own from now on, until either side ends it. The values of ctx are those of its
+// requests; the end of ctx is not looked at.
+func (s *Server) Take(ctx context.Context, nc net.Conn, facts *engine.Conn) {
+	c := &conn{server: s, nc: nc, facts: facts, streams: make(map[uint32]*stream), work: make(chan *stream)}
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.in = bufio.NewReaderSize(nc, 4<<10)
+	c.frames = http2.NewFramer(nil, c.in)
+	c.frames.SetMaxReadFrameSize(frameBytes)
+	c.frames.SetReuseFrames()
+	c.frames.MaxHeaderListSize = uint32(s.o.HeaderBytes)
+	c.frames.ReadMetaHeaders = hpack.NewDecoder(tableBytes, nil)
+	c.fields.enc = hpack.NewEncoder(&c.fields.block)
+	c.window, c.peer = initialWindow, peer{window: initialWindow, frame: frameBytes}
+	c.toRead = connWindow
+	c.patience = s.o.Header
+	s.mu.Lock()
+	s.open[c] = struct{}{}
+	draining := s.draining
+	s.mu.Unlock()
+	if draining {
+		c.leave()
+	}
+	go c.serve()
+}
+
+// forget leaves c to itself.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+	if len(s.open) == 0 && s.none != nil {
+		close(s.none)
+		s.none = nil
+	}
+}
+
+// Drain tells clients to send no more requests, waits for those in flight until ctx ends, and then cuts them.
+func (s *Server) Drain(ctx context.Context) {
+	none := make(chan struct{})
+	s.mu.Lock()
+	s.draining = true
+	if len(s.open) == 0 {
+		close(none)
+	} else {
+		s.none = none
+	}
+	s.mu.Unlock()
+	s.each((*conn).leave)
+	select {
+	case <-none:
+	case <-ctx.Done():
+		s.each((*conn).cut)
+		<-none
+	}
+}
+
+func (s *Server) each(f func(*conn)) {
+	s.mu.Lock()
+	all := make([]*conn, 0, len(s.open))
+	for c := range s.open {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		f(c)
+	}
+}
