@@ -70,12 +70,18 @@ func (l *life) run(ctx context.Context) error {
 
 // end ends the life, if it has not ended by itself, and waits until all has.
 func (l *life) end() {
-	l.mu.Lock()
-	l.ended = true
-	cancel, stopped := l.cancel, l.stopped
-	l.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	if stopped := l.quit(); stopped != nil {
 		<-stopped
 	}
+}
+
+// quit ends the life and returns a channel that is closed when all has ended; nil if it never began.
+func (l *life) quit() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	if l.cancel != nil {
+		l.cancel()
+	}
+	return l.stopped
 }

@@ -3,6 +3,8 @@ package mesh
 import (
 	"slices"
 	"sync"
+
+	"github.com/palisade-security/palisade/model"
 )
 
 // places is where the sidecars of services take calls.
@@ -12,7 +14,8 @@ type places struct {
 }
 
 type place struct {
-	addresses []string
+	declared  []string // by the model; none: found
+	addresses []string // as found
 	changed   chan struct{}
 }
 
@@ -31,6 +34,9 @@ func (p *places) of(service string) ([]string, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.at(service)
+	if len(at.declared) > 0 {
+		return slices.Clone(at.declared), at.changed
+	}
 	return slices.Clone(at.addresses), at.changed
 }
 
@@ -38,8 +44,41 @@ func (p *places) of(service string) ([]string, <-chan struct{}) {
 func (p *places) set(service string, addresses ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.at(service)
-	at.addresses = addresses
-	close(at.changed)
-	at.changed = make(chan struct{})
+	p.at(service).set(&p.at(service).addresses, addresses)
+}
+
+// setAll replaces the addresses of all sidecars.
+func (p *places) setAll(found map[string][]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for service := range found {
+		p.at(service)
+	}
+	for service, at := range p.all {
+		at.set(&at.addresses, found[service])
+	}
+}
+
+// declare replaces the addresses that the model says.
+func (p *places) declare(services []model.ResolvedService) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	declared := map[string][]string{}
+	for i := range services {
+		declared[services[i].Name] = services[i].Sidecars
+		p.at(services[i].Name)
+	}
+	for service, at := range p.all {
+		at.set(&at.declared, declared[service])
+	}
+}
+
+// set replaces one kind of addresses, and tells of it if they are others.
+func (p *place) set(which *[]string, addresses []string) {
+	if slices.Equal(*which, addresses) {
+		return
+	}
+	*which = slices.Clone(addresses)
+	close(p.changed)
+	p.changed = make(chan struct{})
 }

@@ -69,9 +69,17 @@ type state struct {
 	reason   string
 }
 
-// Open loads what was kept, and puts the last good slice in force before it returns. That there is nothing yet is no
-// error: Run enrols.
+// Open is New and Load.
 func Open(ctx context.Context, o Options) (*Client, error) {
+	c, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Load(ctx)
+}
+
+// New builds a client, to be loaded and then run.
+func New(o Options) (*Client, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("opening the way to control: %w", err)
 	}
@@ -87,10 +95,16 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	c.in.mode = staleStop
 	c.verifier = peer.NewVerifier(&c.live)
 	c.renewer = workload.NewRenewer(signer{c})
-	if err := c.load(ctx); err != nil {
-		return nil, fmt.Errorf("opening the way to control: %w", err)
-	}
 	return c, nil
+}
+
+// Load loads what was kept, and puts the last good slice in force before it returns. That there is nothing yet is no
+// error: Run enrols.
+func (c *Client) Load(ctx context.Context) error {
+	if err := c.load(ctx); err != nil {
+		return fmt.Errorf("opening the way to control: %w", err)
+	}
+	return nil
 }
 
 // ID is the proxy's SPIFFE ID.

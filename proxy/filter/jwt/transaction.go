@@ -31,7 +31,7 @@ type TransactionOptions struct {
 	TrustDomain string // whose tokens are believed, and that must be their audience
 	Providers   []model.ResolvedProvider
 	Roles       []model.ResolvedRole
-	JWKS        []byte // of the issuer (RFC 7517)
+	JWKS        []byte // of the issuer (RFC 7517); empty: none is known yet
 
 	Now       func() time.Time // default time.Now
 	CacheSize int              // verified tokens remembered; default 16384, negative: none
@@ -53,7 +53,7 @@ type providerClaims struct {
 	types map[string]string
 }
 
-// NewTransactions builds a verifier. The key set must be usable.
+// NewTransactions builds a verifier. The key set must be usable, or empty: then no token is good until SetKeys.
 func NewTransactions(o TransactionOptions) (*Transactions, error) {
 	if o.TrustDomain == "" {
 		return nil, errors.New("building the verification of transaction tokens: a trust domain is needed")
@@ -76,8 +76,10 @@ func NewTransactions(o TransactionOptions) (*Transactions, error) {
 		algorithms: map[string]*algorithm{transactionAlg: algorithms()[transactionAlg]},
 		skew:       defaultSkew, roles: roleTable(nil, o.Roles), rolesClaim: defaultRoles, read: t.user,
 	}
-	if err := t.SetKeys(o.JWKS); err != nil {
-		return nil, err
+	if len(o.JWKS) > 0 {
+		if err := t.SetKeys(o.JWKS); err != nil {
+			return nil, err
+		}
 	}
 	a.providers[t.issuer.issuer] = t.issuer
 	a.challengeInvalid = field.List{{Name: "Www-Authenticate", Value: transactionField + ` realm="` + quote(o.Fleet) + `", error="invalid_token"`}}

@@ -1,0 +1,287 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/control/client"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy/engine"
+	"github.com/palisade-security/palisade/proxy/filter/jwt"
+	"github.com/palisade-security/palisade/proxy/upstream"
+)
+
+// RemoteOptions say what a Remote stands on.
+type RemoteOptions struct {
+	Service   string
+	Client    client.Options // of which Name, and the funcs but Record, are set here
+	Inbound   net.Listener   // where calls of others come
+	Advertise []string       // where they are told that it is, host:port
+	Recorder  engine.Recorder
+
+	// Doors says at which doors the service asks; nil: at those of its slice.
+	Doors func(slice *model.Snapshot) []model.Door
+	// Applied is told of each slice that is put in force; nil: nobody waits.
+	Applied func(slice *model.Snapshot)
+}
+
+// Remote is the sidecar of one service in a process of its own, fed by a control.
+type Remote struct {
+	o       RemoteOptions
+	client  *client.Client
+	counter Counter
+	trust   upstream.Trust
+	places  places
+	retired atomic.Bool
+	sockets sockets
+
+	mu      sync.Mutex
+	sidecar *Sidecar // nil until there is a slice
+	slice   *model.Snapshot
+	users   *jwt.Transactions // those of slice
+	jwks    []byte
+	dial    Dial
+	run     life // of sidecars
+}
+
+// OpenRemote loads what was kept, and puts the last good slice in force before it returns. It serves while Run does.
+func OpenRemote(ctx context.Context, o RemoteOptions) (*Remote, error) {
+	if o.Doors == nil {
+		o.Doors = func(slice *model.Snapshot) []model.Door { return slice.Doors(o.Service) }
+	}
+	r := &Remote{o: o, counter: Counter{Recorder: o.Recorder}}
+	c := o.Client
+	c.Name = "service/" + o.Service
+	c.Compile, c.Keys, c.Places, c.Stats = r.compile, r.setKeys, r.places.setAll, r.stats
+	c.Trust = r.trust.Recheck
+	c.Stop = func(stopped bool) {
+		if stopped {
+			r.trust.Renew() // nothing more is asked on connections that are open; new ones find no identity
+		}
+	}
+	var err error
+	if r.client, err = client.New(c); err != nil {
+		return nil, err
+	}
+	return r, r.client.Load(ctx)
+}
+
+// Client is the way to control.
+func (r *Remote) Client() *client.Client { return r.client }
+
+// Slice returns the slice in force, or nil.
+func (r *Remote) Slice() *model.Snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.slice
+}
+
+// Ready tells why the service should get no calls, if so.
+func (r *Remote) Ready() error {
+	if r.retired.Load() {
+		return errors.New("it takes no more calls")
+	}
+	return r.client.Ready()
+}
+
+// Run serves until ctx ends.
+func (r *Remote) Run(ctx context.Context) error {
+	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	reporting, stop := context.WithCancel(failed)
+	defer stop()
+	g.Go(func() error { return r.client.Run(reporting) })
+	g.Go(func() error { return r.renew(reporting) })
+	g.Go(func() error {
+		defer stop() // control is heard and told until all calls are over
+		serving, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(failed, cancel)()
+		defer context.AfterFunc(serving, r.withdraw)()
+		return r.run.run(serving)
+	})
+	err := g.Wait()
+	return errors.Join(err, r.sockets.close())
+}
+
+// withdraw tells control that others shall call elsewhere.
+func (r *Remote) withdraw() {
+	r.retired.Store(true)
+	r.client.Report()
+}
+
+// renew keeps connections from being used on that were made under an SVID that is replaced.
+func (r *Remote) renew(ctx context.Context) error {
+	for ctx.Err() == nil {
+		_, changed, err := r.client.Source().X509SVID(ctx, r.client.ID())
+		if err == nil {
+			r.trust.Renew()
+		}
+		if changed == nil {
+			return nil // it is renewed no more
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// Retire takes no more calls, and returns when those under way are over. The service may ask until the end of Run.
+func (r *Remote) Retire() {
+	r.withdraw()
+	r.mu.Lock()
+	s := r.sidecar
+	r.mu.Unlock()
+	if s != nil {
+		s.Retire()
+	}
+}
+
+// Attach says how the service is reached.
+func (r *Remote) Attach(dial Dial) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dial = dial
+	if r.sidecar != nil {
+		r.sidecar.Attach(dial)
+	}
+}
+
+// Surround opens the doors around the service: those of the slice in force, and from now on those of each later one.
+func (r *Remote) Surround(ctx context.Context, listen Listen) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sockets.begin(listen)
+	if r.sidecar == nil {
+		return nil
+	}
+	serve, err := r.sockets.prepare(ctx, r.o.Doors(r.slice))
+	if err != nil {
+		return err
+	}
+	serve(ctx, r.sidecar)
+	return nil
+}
+
+// At returns where the service finds another one, or nil.
+func (r *Remote) At(service string) net.Addr { return r.sockets.at(service) }
+
+// ground is what its sidecar stands on.
+func (r *Remote) ground() Ground {
+	return Ground{
+		ID: r.client.ID(), Identity: r.client.Certificate, Trust: &r.trust, Verifier: r.client.Verifier(), Live: r.client.Live(),
+		Places: r.places.of, Recorder: &r.counter, Log: r.o.Client.Log,
+	}
+}
+
+func (r *Remote) stats() client.Stats {
+	out := client.Stats{Traffic: r.counter.Traffic()}
+	if r.Slice() != nil && !r.retired.Load() {
+		out.Addresses = r.o.Advertise
+	}
+	return out
+}
+
+// setKeys takes the keys of transaction tokens.
+func (r *Remote) setKeys(jwks []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.users != nil {
+		if err := r.users.SetKeys(jwks); err != nil {
+			return err
+		}
+	}
+	r.jwks = slices.Clone(jwks)
+	return nil
+}
+
+// compile makes a slice ready. What it takes is opened before anything of it is in force.
+func (r *Remote) compile(ctx context.Context, slice *model.Snapshot) (apply func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	own := slice.ServiceByName(r.o.Service)
+	if own == nil {
+		return nil, fmt.Errorf("the slice has no service %q", r.o.Service)
+	}
+	users, err := jwt.NewTransactions(jwt.TransactionOptions{Fleet: slice.Fleet, TrustDomain: slice.TrustDomain, Providers: slice.Providers, Roles: slice.Roles, JWKS: r.jwks})
+	if err != nil {
+		return nil, err
+	}
+	sidecar := r.sidecar
+	if sidecar == nil || sidecar.tcp() != own.TCP() {
+		var ln net.Listener
+		if sidecar, ln, err = r.fresh(ctx, own); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if apply == nil {
+				_ = ln.Close() // the slice is rejected, and the sidecar forgotten
+			}
+		}()
+	}
+	change, findings, err := sidecar.Prepare(ctx, slice, users)
+	if err != nil {
+		return nil, errors.Join(err, worst(findings))
+	}
+	serve, err := r.sockets.prepare(ctx, r.o.Doors(slice))
+	if err != nil {
+		return nil, err
+	}
+	return func() { r.apply(ctx, change, users, serve) }, nil
+}
+
+// worst says the findings that are errors.
+func worst(findings []model.Finding) error {
+	var text strings.Builder
+	_ = model.FormatFindings(&text, findings) // never fails on a builder
+	if text.Len() == 0 {
+		return nil
+	}
+	return errors.New(text.String())
+}
+
+// fresh makes a sidecar on the same socket. It is not ours before a slice of it is applied.
+func (r *Remote) fresh(ctx context.Context, own *model.ResolvedService) (*Sidecar, net.Listener, error) {
+	s, err := NewSidecar(r.ground(), own)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.dial != nil {
+		s.Attach(r.dial)
+	}
+	ln, err := share(r.o.Inbound)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, ln, s.Take(ctx, ln)
+}
+
+// apply puts a slice in force.
+func (r *Remote) apply(ctx context.Context, change *Change, users *jwt.Transactions, serve func(context.Context, *Sidecar)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change.Apply()
+	r.slice, r.users = change.slice, users
+	r.places.declare(change.slice.Services)
+	if old := r.sidecar; old != change.s {
+		r.sidecar = change.s
+		r.run.do(change.s.Run)
+		if old != nil {
+			r.sockets.shut()
+			old.taking.quit()
+		}
+	}
+	serve(context.WithoutCancel(ctx), change.s)
+	if r.o.Applied != nil {
+		r.o.Applied(change.slice)
+	}
+}
