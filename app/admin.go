@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,29 +10,33 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/proxy/listen"
 )
 
-// serveAdmin binds the admin listener: metrics and health, nothing that changes anything.
+// serveAdmin binds the admin listener of an edge.
 func (e *edge) serveAdmin() error {
 	ed := &e.gate.Snapshot.Edge
 	if ed.Admin == "" {
 		return nil
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", e.metrics.Handler())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { health(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { health(w, e.ready()) })
-	s, err := listen.Bind(e.ctx, listen.Options{
-		Name: "admin", Address: ed.Admin, HTTP: mux,
-		Header: ed.Timeouts.Header.Std(), Idle: ed.Timeouts.Idle.Std(), Drain: ed.Timeouts.Drain.Std(),
-		HeaderBytes: 16 << 10, Connections: 256, PerAddress: 256,
-	})
+	o := listen.Options{Address: ed.Admin, Header: ed.Timeouts.Header.Std(), Idle: ed.Timeouts.Idle.Std(), Drain: ed.Timeouts.Drain.Std()}
+	s, err := bindAdmin(e.ctx, o, e.metrics, e.ready)
 	if err != nil {
 		return fmt.Errorf("edge.admin: %w", err)
 	}
 	e.group.Go(func() error { return s.Run(e.ctx) })
 	return nil
+}
+
+// bindAdmin binds an admin listener: metrics and health, nothing that changes anything.
+func bindAdmin(ctx context.Context, o listen.Options, m *observe.Metrics, ready func() error) (*listen.Server, error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { health(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { health(w, ready()) })
+	o.Name, o.HTTP, o.HeaderBytes, o.Connections, o.PerAddress = "admin", mux, 16<<10, 256, 256
+	return listen.Bind(ctx, o)
 }
 
 // ready tells why the gateway should get no requests, if so.
@@ -40,6 +45,9 @@ func (e *edge) ready() error {
 	auth := e.auth
 	e.mu.Unlock()
 	errs := []error{auth.Ready()}
+	if e.remote != nil {
+		errs = append(errs, e.remote.Client().Ready())
+	}
 	if err := e.journal.Err(); err != nil && e.engine.Table().Strict {
 		errs = append(errs, fmt.Errorf("the record cannot be written: %w", err))
 	}

@@ -36,9 +36,10 @@ type edge struct {
 	spans    *observe.Spans
 	engine   *engine.Engine
 	builder  *gate.Builder
-	mesh     *mesh.Mesh      // nil: none declared
-	group    *errgroup.Group // everything that runs
-	ctx      context.Context //nolint:containedctx // the life of the gateway, which reloads outlive their callers in
+	mesh     *mesh.Mesh       // nil: none declared
+	remote   *mesh.RemoteEdge // nil: no control feeds it
+	group    *errgroup.Group  // everything that runs
+	ctx      context.Context  //nolint:containedctx // the life of the gateway, which reloads outlive their callers in
 
 	mu        sync.Mutex // one reload at a time
 	declared  *model.Declared
@@ -83,14 +84,19 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 		return nil, findings, errors.Join(err, e.journal.Close())
 	}
 	e.engine = engine.New(e.recorder)
-	e.metrics = observe.NewMetrics(func() float64 { return float64(e.engine.InFlight()) })
-	e.recorder.metrics = e.metrics
+	e.measure()
 	more, err := e.prepare(ctx, snap)
 	findings = append(findings, more...)
 	if err != nil {
 		return nil, findings, errors.Join(err, e.journal.Close())
 	}
 	return e, findings, nil
+}
+
+// measure makes the metrics.
+func (e *edge) measure() {
+	e.metrics = observe.NewMetrics(func() float64 { return float64(e.engine.InFlight()) })
+	e.recorder.metrics = e.metrics
 }
 
 // openRecords opens the journal and whatever else looks at events.
@@ -136,7 +142,10 @@ func (e *edge) prepare(ctx context.Context, snap *model.Snapshot) ([]model.Findi
 		e.sidecars = sidecars
 	}
 	if e.gate == nil {
-		e.started, e.processes = snap, e.declared.Processes()
+		e.started = snap
+		if e.declared != nil {
+			e.processes = e.declared.Processes()
+		}
 	} else {
 		findings = append(findings, e.atNextStart(snap)...)
 	}
@@ -147,15 +156,18 @@ func (e *edge) prepare(ctx context.Context, snap *model.Snapshot) ([]model.Findi
 // run binds, serves and blocks until ctx ends or something fails. Bound is called once requests are taken.
 func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct{}) error {
 	group, ctx := errgroup.WithContext(ctx)
-	e.group, e.ctx = group, ctx
-	if err := e.apply(e.gate); err != nil {
+	if err := e.begin(ctx, group); err != nil {
 		return err
 	}
 	if err := e.serveAdmin(); err != nil {
 		return err
 	}
 	e.serveControl()
-	group.Go(func() error { return e.watch(ctx, reload) })
+	if e.remote == nil {
+		group.Go(func() error { return e.watch(ctx, reload) })
+	} else {
+		group.Go(func() error { return e.rereadCertificates(ctx, reload) })
+	}
 	if bound != nil {
 		if err := bound(); err != nil {
 			e.stopListeners()
@@ -171,6 +183,14 @@ func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct
 		err = cause
 	}
 	return err
+}
+
+// begin puts the first gate in force.
+func (e *edge) begin(ctx context.Context, group *errgroup.Group) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.group, e.ctx = group, ctx
+	return e.apply(e.gate)
 }
 
 func ignoreCanceled(err error) error {
@@ -207,6 +227,9 @@ func (e *edge) apply(g *gate.Gate) error {
 func (e *edge) Reload(ctx context.Context) (string, []model.Finding, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.remote != nil {
+		return "", nil, errors.New("this edge has its model from control; change it with palisade apply")
+	}
 	version, findings, err := e.reload(ctx)
 	if err != nil {
 		e.metrics.Reloaded(false, "")

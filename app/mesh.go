@@ -26,7 +26,7 @@ func (e *edge) openMesh(ctx context.Context, snap *model.Snapshot) ([]gate.Optio
 		return nil, nil
 	}
 	if !e.development {
-		return nil, errors.New("mesh: this model gives its services identities and sidecars, which only palisade up starts so far")
+		return nil, errors.New("mesh: this model gives its services identities and sidecars, so its edge is fed by control: palisade edge --control HOST:PORT --trust-domain " + snap.TrustDomain + ", without a model; on one machine, palisade up")
 	}
 	m, err := mesh.Open(ctx, snap, mesh.Options{Folder: filepath.Join(e.state, "mesh"), Recorder: e.recorder, Log: slog.Default()})
 	if err != nil {

@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -168,4 +169,13 @@ func readBounded(file string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%q is larger than %d bytes", file, limit)
 	}
 	return text, nil
+}
+
+// FindingsError is what findings say, as an error: nil if there are none.
+func FindingsError(findings []Finding) error {
+	var text strings.Builder
+	if FormatFindings(&text, findings) != nil || text.Len() == 0 {
+		return nil
+	}
+	return errors.New(strings.TrimSpace(text.String()))
 }

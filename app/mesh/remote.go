@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +15,6 @@ import (
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/filter/jwt"
-	"github.com/palisade-security/palisade/proxy/upstream"
 )
 
 // RemoteOptions say what a Remote stands on.
@@ -35,12 +33,10 @@ type RemoteOptions struct {
 
 // Remote is the sidecar of one service in a process of its own, fed by a control.
 type Remote struct {
+	station
 	o       RemoteOptions
-	client  *client.Client
-	counter Counter
-	trust   upstream.Trust
-	places  places
 	retired atomic.Bool
+	broken  chan error // capacity 1: why the first slice cannot be served here
 	sockets sockets
 
 	mu      sync.Mutex
@@ -49,7 +45,7 @@ type Remote struct {
 	users   *jwt.Transactions // those of slice
 	jwks    []byte
 	dial    Dial
-	run     life // of sidecars
+	serving life // of sidecars
 }
 
 // OpenRemote loads what was kept, and puts the last good slice in force before it returns. It serves while Run does.
@@ -57,25 +53,16 @@ func OpenRemote(ctx context.Context, o RemoteOptions) (*Remote, error) {
 	if o.Doors == nil {
 		o.Doors = func(slice *model.Snapshot) []model.Door { return slice.Doors(o.Service) }
 	}
-	r := &Remote{o: o, counter: Counter{Recorder: o.Recorder}}
+	r := &Remote{o: o, broken: make(chan error, 1)}
+	r.counter.Recorder = o.Recorder
 	c := o.Client
 	c.Name = "service/" + o.Service
-	c.Compile, c.Keys, c.Places, c.Stats = r.compile, r.setKeys, r.places.setAll, r.stats
-	c.Trust = r.trust.Recheck
-	c.Stop = func(stopped bool) {
-		if stopped {
-			r.trust.Renew() // nothing more is asked on connections that are open; new ones find no identity
-		}
-	}
-	var err error
-	if r.client, err = client.New(c); err != nil {
+	c.Compile, c.Keys, c.Stats = r.compile, r.setKeys, r.stats
+	if err := r.open(c); err != nil {
 		return nil, err
 	}
 	return r, r.client.Load(ctx)
 }
-
-// Client is the way to control.
-func (r *Remote) Client() *client.Client { return r.client }
 
 // Slice returns the slice in force, or nil.
 func (r *Remote) Slice() *model.Snapshot {
@@ -92,20 +79,37 @@ func (r *Remote) Ready() error {
 	return r.client.Ready()
 }
 
+// InFlight counts the requests that are being served.
+func (r *Remote) InFlight() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sidecar == nil {
+		return 0
+	}
+	return r.sidecar.in.engine.InFlight() + r.sidecar.out.engine.InFlight()
+}
+
 // Run serves until ctx ends.
 func (r *Remote) Run(ctx context.Context) error {
 	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	reporting, stop := context.WithCancel(failed)
 	defer stop()
-	g.Go(func() error { return r.client.Run(reporting) })
-	g.Go(func() error { return r.renew(reporting) })
+	g.Go(func() error { return r.station.run(reporting) })
+	g.Go(func() error {
+		select {
+		case err := <-r.broken:
+			return err
+		case <-reporting.Done():
+			return nil
+		}
+	})
 	g.Go(func() error {
 		defer stop() // control is heard and told until all calls are over
 		serving, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(failed, cancel)()
 		defer context.AfterFunc(serving, r.withdraw)()
-		return r.run.run(serving)
+		return r.serving.run(serving)
 	})
 	err := g.Wait()
 	return errors.Join(err, r.sockets.close())
@@ -115,24 +119,6 @@ func (r *Remote) Run(ctx context.Context) error {
 func (r *Remote) withdraw() {
 	r.retired.Store(true)
 	r.client.Report()
-}
-
-// renew keeps connections from being used on that were made under an SVID that is replaced.
-func (r *Remote) renew(ctx context.Context) error {
-	for ctx.Err() == nil {
-		_, changed, err := r.client.Source().X509SVID(ctx, r.client.ID())
-		if err == nil {
-			r.trust.Renew()
-		}
-		if changed == nil {
-			return nil // it is renewed no more
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-	}
-	return nil
 }
 
 // Retire takes no more calls, and returns when those under way are over. The service may ask until the end of Run.
@@ -174,14 +160,6 @@ func (r *Remote) Surround(ctx context.Context, listen Listen) error {
 
 // At returns where the service finds another one, or nil.
 func (r *Remote) At(service string) net.Addr { return r.sockets.at(service) }
-
-// ground is what its sidecar stands on.
-func (r *Remote) ground() Ground {
-	return Ground{
-		ID: r.client.ID(), Identity: r.client.Certificate, Trust: &r.trust, Verifier: r.client.Verifier(), Live: r.client.Live(),
-		Places: r.places.of, Recorder: &r.counter, Log: r.o.Client.Log,
-	}
-}
 
 func (r *Remote) stats() client.Stats {
 	out := client.Stats{Traffic: r.counter.Traffic()}
@@ -230,28 +208,24 @@ func (r *Remote) compile(ctx context.Context, slice *model.Snapshot) (apply func
 	}
 	change, findings, err := sidecar.Prepare(ctx, slice, users)
 	if err != nil {
-		return nil, errors.Join(err, worst(findings))
+		return nil, errors.Join(err, model.FindingsError(findings))
 	}
 	serve, err := r.sockets.prepare(ctx, r.o.Doors(slice))
 	if err != nil {
+		if r.slice == nil { // there is nothing to go on with
+			select {
+			case r.broken <- err:
+			default: // it ends already
+			}
+		}
 		return nil, err
 	}
 	return func() { r.apply(ctx, change, users, serve) }, nil
 }
 
-// worst says the findings that are errors.
-func worst(findings []model.Finding) error {
-	var text strings.Builder
-	_ = model.FormatFindings(&text, findings) // never fails on a builder
-	if text.Len() == 0 {
-		return nil
-	}
-	return errors.New(text.String())
-}
-
 // fresh makes a sidecar on the same socket. It is not ours before a slice of it is applied.
 func (r *Remote) fresh(ctx context.Context, own *model.ResolvedService) (*Sidecar, net.Listener, error) {
-	s, err := NewSidecar(r.ground(), own)
+	s, err := NewSidecar(r.Ground(), own)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -274,7 +248,7 @@ func (r *Remote) apply(ctx context.Context, change *Change, users *jwt.Transacti
 	r.places.declare(change.slice.Services)
 	if old := r.sidecar; old != change.s {
 		r.sidecar = change.s
-		r.run.do(change.s.Run)
+		r.serving.do(change.s.Run)
 		if old != nil {
 			r.sockets.shut()
 			old.taking.quit()

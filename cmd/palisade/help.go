@@ -10,10 +10,12 @@ func (*upCmd) Help() string {
 
 // Help shows examples.
 func (*edgeCmd) Help() string {
-	return `Development providers are refused here: tokens come from the providers of the model.
+	return `Development providers are refused here: tokens come from the providers of the model. In a mesh on several hosts
+control feeds it, and it has no model of its own.
 
 Examples:
   palisade edge /etc/palisade
+  palisade edge --control 10.0.0.5:9950 --trust-domain shop.example --join-token-file token
   palisade edge --state /var/lib/palisade --log-format json /etc/palisade`
 }
 

@@ -42,6 +42,7 @@ type cli struct {
 	Up         upCmd         `cmd:"" help:"Run a fleet on this machine: its services, and the edge before them."`
 	Edge       edgeCmd       `cmd:"" help:"Run the edge alone, before services that others run."`
 	Control    controlCmd    `cmd:"" help:"Run the control of a mesh on several hosts."`
+	Sidecar    sidecarCmd    `cmd:"" help:"Run the sidecar of one service, fed by control."`
 	Validate   validateCmd   `cmd:"" help:"Check a model: exit 0 clean, 1 findings, 2 error."`
 	Try        tryCmd        `cmd:"" help:"Decide about a request without sending it."`
 	Explain    explainCmd    `cmd:"" help:"Explain a recorded decision by its request id."`
@@ -113,9 +114,18 @@ func (c *upCmd) Run(e *environment) error {
 	return app.Up(e.ctx, e.with(c.Model...), hangups(e.ctx))
 }
 
-type edgeCmd struct{ modelArgs }
+type edgeCmd struct {
+	modelArgs
+	joinFlags
+}
 
 func (c *edgeCmd) Run(e *environment) error {
+	if len(c.Control) > 0 {
+		if len(c.Model) > 0 {
+			return errors.New("an edge that control feeds has no model of its own; leave out either the model or --control")
+		}
+		return app.FedEdge(e.ctx, e.with(), c.join(), hangups(e.ctx))
+	}
 	return app.Edge(e.ctx, e.with(c.Model...), hangups(e.ctx))
 }
 

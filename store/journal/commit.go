@@ -144,7 +144,7 @@ func (j *Journal) retire() {
 		total += s.size
 	}
 	for _, s := range segs {
-		if total <= j.opts.KeepBytes || s.first >= j.tail.first {
+		if total <= j.keep.Load() || s.first >= j.tail.first {
 			return
 		}
 		if os.Remove(segmentPath(j.opts.Dir, s.first)) != nil {

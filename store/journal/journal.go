@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,7 +53,8 @@ var (
 // Journal is the writing end. Its methods are safe for concurrent use.
 type Journal struct {
 	opts Options
-	lock *os.File // the directory, held by flock and fsynced when a segment comes into being
+	keep atomic.Int64 // as Options.KeepBytes, or as Keep said last
+	lock *os.File     // the directory, held by flock and fsynced when a segment comes into being
 	wake chan struct{}
 	quit chan struct{}
 	done chan struct{} // closed when the committer has ended
@@ -100,10 +102,14 @@ func Open(o Options) (*Journal, Recovery, error) {
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	j.batch = newBatch(nil)
+	j.keep.Store(o.KeepBytes)
 	j.retire()
 	go j.commit()
 	return j, rec, nil
 }
+
+// Keep changes Options.KeepBytes, from the next segment on.
+func (j *Journal) Keep(bytes int64) { j.keep.Store(bytes) }
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Dir == "" {

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/palisade-security/palisade/control/client"
+	"github.com/palisade-security/palisade/identity/workload"
+	"github.com/palisade-security/palisade/keyring"
+)
+
+// Join says how a proxy finds control and proves what it is. After the first time its state proves it.
+type Join struct {
+	Control         []string // host:port each
+	TrustDomain     string
+	TokenFile       string // of a join token; "-": standard input
+	Bundle          string // file of the trust bundle (SPIFFE JSON)
+	Node            string // default the host's name
+	NodeCertificate string // PEM files
+	NodeKey         string
+	KubernetesToken string // file of a projected service account token
+
+	Input io.Reader // standard input
+}
+
+const maxTokenFile = 4 << 10 // bytes
+
+// options reads what the files hold.
+func (j *Join) options() (o client.Options, err error) {
+	switch {
+	case len(j.Control) == 0:
+		return o, errors.New("nothing says where control is; give --control HOST:PORT, or PALISADE_CONTROL")
+	case j.TrustDomain == "":
+		return o, errors.New("nothing says which trust domain this is; give --trust-domain, or PALISADE_TRUST_DOMAIN")
+	}
+	for _, at := range j.Control {
+		if _, _, err := net.SplitHostPort(at); err != nil {
+			return o, fmt.Errorf("--control %q: expected HOST:PORT", at)
+		}
+	}
+	if _, err := workload.ParseID("spiffe://" + j.TrustDomain + "/control"); err != nil {
+		return o, fmt.Errorf("--trust-domain %q: %w", j.TrustDomain, err)
+	}
+	o = client.Options{Domain: j.TrustDomain, Node: j.Node, Control: j.Control, Kubernetes: j.KubernetesToken, Log: slog.Default()}
+	if o.JoinToken, err = j.token(); err != nil {
+		return o, fmt.Errorf("--join-token-file: %w", err)
+	}
+	if j.Bundle != "" {
+		if o.Bundle, err = os.ReadFile(j.Bundle); err != nil {
+			return o, fmt.Errorf("--bundle: %w", err)
+		}
+	}
+	if j.NodeCertificate == "" {
+		return o, nil
+	}
+	pair, err := tls.LoadX509KeyPair(j.NodeCertificate, j.NodeKey)
+	if err != nil {
+		return o, fmt.Errorf("--node-certificate, --node-key: %w", err)
+	}
+	o.Certificate = &pair
+	return o, nil
+}
+
+// token reads the join token. A file that is gone is none: it is of no use after the first time.
+func (j *Join) token() (string, error) {
+	var in io.Reader
+	switch j.TokenFile {
+	case "":
+		return "", nil
+	case "-":
+		in = j.Input
+	default:
+		f, err := os.Open(j.TokenFile)
+		if errors.Is(err, os.ErrNotExist) {
+			slog.Warn("there is no join token; what was kept must do", "file", j.TokenFile)
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxTokenFile))
+	return strings.TrimSpace(string(b)), err
+}
+
+// openRing opens the sealed state of a proxy.
+func openRing(ctx context.Context, state string) (*keyring.Ring, error) {
+	keeper, err := keyring.LocalKeeper(filepath.Join(state, "keys"))
+	if err != nil {
+		return nil, err
+	}
+	return keyring.OpenRing(ctx, filepath.Join(state, "ring"), keeper)
+}
+
+// joined waits for the first identity. It fails if control denies it: asking again would change nothing. Whoever had an
+// identity before goes on, and is told in the log.
+func joined(ctx context.Context, c *client.Client) error {
+	if _, err := c.Certificate(); err == nil {
+		return nil
+	}
+	for ctx.Err() == nil {
+		_, changed, err := c.Source().X509SVID(ctx, c.ID())
+		switch {
+		case err == nil || ctx.Err() != nil || changed == nil:
+			return nil
+		case errors.Is(err, workload.ErrDenied):
+			return fmt.Errorf("joining the mesh as %s: %w", c.ID(), err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}

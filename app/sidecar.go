@@ -1,0 +1,280 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/app/mesh"
+	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy/listen"
+)
+
+// SidecarOptions say what a sidecar is.
+type SidecarOptions struct {
+	Service   string
+	Listen    string                    // host:port for calls of others
+	Advertise string                    // host:port under which others find that; default: the address toward control, with that port
+	Outbound  map[string]netip.AddrPort // callee to where the service finds it, in place of its address on loopback
+	Hosts     string                    // file to write names of callees to; empty: none
+	Admin     string                    // host:port of metrics and health; empty: none
+}
+
+// sidecar is a running sidecar of one service.
+type sidecar struct {
+	o        *Options
+	so       *SidecarOptions
+	state    string
+	recorder *recorder
+	inbound  net.Listener
+	admin    *listen.Server // nil: none
+	remote   *mesh.Remote
+	low      bool // ports below 1024 can be had
+}
+
+// Sidecar runs the sidecar of one service until ctx ends.
+func Sidecar(ctx context.Context, o *Options, j *Join, so *SidecarOptions) (err error) {
+	s, err := openSidecar(ctx, o, j, so)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	s.remote.Attach(new(net.Dialer).DialContext)
+	if err := s.remote.Surround(ctx, s.listen); err != nil {
+		return s.hint(err)
+	}
+	s.welcome("palisade sidecar", j)
+	return s.hint(s.run(ctx))
+}
+
+// openSidecar opens all that does not depend on control: what is taken already is known at once.
+func openSidecar(ctx context.Context, o *Options, j *Join, so *SidecarOptions) (s *sidecar, err error) {
+	s = &sidecar{o: o, so: so}
+	client, err := j.options()
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(so.Service, "/") || so.Service == "" {
+		return nil, fmt.Errorf("--service %q: expected the name of a service of the model", so.Service)
+	}
+	if s.state, err = sidecarState(o, so.Service); err != nil {
+		return nil, err
+	}
+	if err := makeFolder(s.state); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.recorder, err = openRecorder(ctx, o, s.state, unbound()); err != nil {
+		return s, err
+	}
+	s.recorder.metrics = observe.NewMetrics(func() float64 { return float64(s.inFlight()) })
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	if s.inbound, err = lc.Listen(ctx, "tcp", so.Listen); err != nil {
+		return s, fmt.Errorf("listening for calls of others: %w; stop what listens there, or choose another port with --listen", err)
+	}
+	if so.Admin != "" {
+		o := adminOptions()
+		o.Address = so.Admin
+		if s.admin, err = bindAdmin(ctx, o, s.recorder.metrics, s.ready); err != nil {
+			return s, fmt.Errorf("--admin: %w", err)
+		}
+	}
+	advertise, err := s.advertise(ctx, j)
+	if err != nil {
+		return s, err
+	}
+	if client.Keeper, err = openRing(ctx, s.state); err != nil {
+		return s, err
+	}
+	self := model.ServiceID(j.TrustDomain, so.Service)
+	client.Record = func(ctx context.Context, n wire.Note) { s.recorder.Act(ctx, actOfNote(self, n)) }
+	s.low = lowPorts(ctx)
+	s.remote, err = mesh.OpenRemote(ctx, mesh.RemoteOptions{
+		Service: so.Service, Client: client, Inbound: s.inbound, Advertise: []string{advertise}, Recorder: s.recorder,
+		Doors: s.doors, Applied: s.applied,
+	})
+	return s, err
+}
+
+// unbound is what is known of the record before there is a slice: nothing is deleted yet. The record of a proxy that
+// control feeds lies in its own state, whatever the model says of other hosts.
+func unbound() *model.Snapshot { return &model.Snapshot{Audit: model.Audit{Keep: math.MaxInt64}} }
+
+// sidecarState is where a sidecar keeps what it must not lose.
+func sidecarState(o *Options, service string) (string, error) {
+	dir := o.State
+	if dir == "" {
+		dir = filepath.Join(".palisade", service)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("finding the state directory: %w", err)
+	}
+	return abs, nil
+}
+
+// advertise is where others find it.
+func (s *sidecar) advertise(ctx context.Context, j *Join) (string, error) {
+	if at := s.so.Advertise; at != "" {
+		if _, _, err := net.SplitHostPort(at); err != nil {
+			return "", fmt.Errorf("--advertise %q: expected HOST:PORT", at)
+		}
+		return at, nil
+	}
+	host, port, err := net.SplitHostPort(s.inbound.Addr().String())
+	if err != nil {
+		return "", err
+	}
+	if at, err := netip.ParseAddr(host); err == nil && !at.IsUnspecified() {
+		return s.inbound.Addr().String(), nil
+	}
+	// Connecting a socket of UDP sends nothing; it asks the routing table.
+	c, err := new(net.Dialer).DialContext(ctx, "udp", j.Control[0])
+	if err != nil {
+		return "", fmt.Errorf("finding the address under which others find this host: %w; give --advertise HOST:PORT", err)
+	}
+	defer c.Close()
+	host, _, err = net.SplitHostPort(c.LocalAddr().String())
+	return net.JoinHostPort(host, port), err
+}
+
+// doors are those of the slice, as far as this host lets us have them.
+func (s *sidecar) doors(slice *model.Snapshot) []model.Door {
+	var out []model.Door
+	for _, d := range slice.Doors(s.so.Service) {
+		at, elsewhere := s.so.Outbound[d.Name]
+		switch {
+		case len(s.so.Outbound) > 0 && d.Name == "": // the host is shared, and nobody's address is ours alone
+		case elsewhere && int(d.At.Port()) == d.Port:
+			d.At = at
+			out = append(out, d)
+		case elsewhere:
+		case !s.low && d.At.Port() < 1024 && int(d.At.Port()) != d.Port: // for convenience alone
+		default:
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// lowPorts tells whether this process may listen on port 80.
+func lowPorts(ctx context.Context) bool {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.64.0.0:80")
+	if err == nil {
+		_ = ln.Close()
+	}
+	return !errors.Is(err, syscall.EACCES)
+}
+
+// listen opens a door.
+func (s *sidecar) listen(ctx context.Context, d model.Door) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(ctx, "tcp", d.At.String())
+}
+
+// hint says how to mend what the host does not let us have.
+func (s *sidecar) hint(err error) error {
+	if errors.Is(err, mesh.ErrDoor) {
+		return fmt.Errorf("%w; does another sidecar run in this network? Give a callee another address with --outbound CALLEE=HOST:PORT, or start services by palisade run, each in a network of its own", err)
+	}
+	return err
+}
+
+// applied takes note of a slice that is in force.
+func (s *sidecar) applied(slice *model.Snapshot) {
+	s.recorder.serve(slice)
+	s.recorder.journal.Keep(int64(slice.Audit.Keep))
+	s.recorder.metrics.Reloaded(true, slice.Version)
+	if s.so.Hosts != "" {
+		if err := writeHosts(s.so.Hosts, s.doors(slice)); err != nil {
+			slog.Error("names of callees are not written", "error", err)
+		}
+	}
+}
+
+// writeHosts writes names as a hosts(5) file, in place: it may be mounted elsewhere.
+func writeHosts(path string, doors []model.Door) error {
+	var b strings.Builder
+	b.WriteString("127.0.0.1 localhost\n::1 localhost\n")
+	names := model.Hosts(doors)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		fmt.Fprintf(&b, "%s %s\n", names[name], name)
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o644) //nolint:gosec // names, for all who resolve them
+}
+
+// welcome says what runs, in one line.
+func (s *sidecar) welcome(what string, j *Join) {
+	st := s.o.style()
+	in := "no snapshot yet"
+	if slice := s.remote.Slice(); slice != nil {
+		in = "snapshot " + short(slice.Version)
+	}
+	fmt.Fprintf(s.o.Err, "%s %s  takes calls at %s, control at %s, %s, state in %s\n", st.Paint(observe.Bold, what), s.so.Service,
+		s.inbound.Addr(), strings.Join(j.Control, " "), in, s.state)
+}
+
+// run serves until ctx ends.
+func (s *sidecar) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.remote.Run(ctx) })
+	g.Go(func() error { return joined(ctx, s.remote.Client()) })
+	if s.admin != nil {
+		g.Go(func() error { return s.admin.Run(ctx) })
+	}
+	return ignoreCanceled(g.Wait())
+}
+
+func (s *sidecar) inFlight() int {
+	if s.remote == nil {
+		return 0
+	}
+	return s.remote.InFlight()
+}
+
+// ready tells why the service should get no calls, if so.
+func (s *sidecar) ready() error {
+	if s.remote == nil {
+		return errors.New("it is starting")
+	}
+	return s.remote.Ready()
+}
+
+func (s *sidecar) close() error {
+	var errs []error
+	if s.inbound != nil {
+		if err := s.inbound.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.recorder != nil {
+		errs = append(errs, s.recorder.journal.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// adminOptions are the bounds of an admin listener whose model says nothing about it.
+func adminOptions() listen.Options {
+	return listen.Options{Header: 5 * time.Second, Idle: time.Minute, Drain: 5 * time.Second}
+}

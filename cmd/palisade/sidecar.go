@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/palisade-security/palisade/app"
+)
+
+// joinFlags say how a proxy finds control and proves what it is.
+type joinFlags struct {
+	Control         []string `help:"Where control is; several, separated by commas." placeholder:"HOST:PORT" env:"PALISADE_CONTROL"`
+	TrustDomain     string   `help:"Trust domain of the fleet." placeholder:"NAME" env:"PALISADE_TRUST_DOMAIN"`
+	JoinTokenFile   string   `help:"File with a join token, of palisade join; - is standard input." placeholder:"PATH" env:"PALISADE_JOIN_TOKEN_FILE"`
+	Bundle          string   `help:"File with the trust bundle by which control is known at first." placeholder:"PATH" env:"PALISADE_BUNDLE"`
+	Node            string   `help:"Name of this host (default: its own)." placeholder:"NAME" env:"PALISADE_NODE"`
+	NodeCertificate string   `help:"Certificate of this host, PEM." placeholder:"PATH" env:"PALISADE_NODE_CERTIFICATE"`
+	NodeKey         string   `help:"Its key, PEM." placeholder:"PATH" env:"PALISADE_NODE_KEY"`
+	KubernetesToken string   `help:"File with a projected service account token." placeholder:"PATH" env:"PALISADE_KUBERNETES_TOKEN"`
+}
+
+func (f *joinFlags) join() *app.Join {
+	return &app.Join{
+		Control: f.Control, TrustDomain: f.TrustDomain, TokenFile: f.JoinTokenFile, Bundle: f.Bundle, Node: f.Node,
+		NodeCertificate: f.NodeCertificate, NodeKey: f.NodeKey, KubernetesToken: f.KubernetesToken, Input: os.Stdin,
+	}
+}
+
+// placeFlags say where a sidecar is found.
+type placeFlags struct {
+	Service   string `required:"" help:"Service of the model." placeholder:"NAME" env:"PALISADE_SERVICE"`
+	Listen    string `help:"Where calls of others come." default:":9443" placeholder:"HOST:PORT" env:"PALISADE_LISTEN"`
+	Advertise string `help:"Where others find that (default: the address of this host toward control)." placeholder:"HOST:PORT" env:"PALISADE_ADVERTISE"`
+	Admin     string `help:"Metrics and health (default: none)." placeholder:"HOST:PORT" env:"PALISADE_ADMIN"`
+}
+
+func (f *placeFlags) options() *app.SidecarOptions {
+	return &app.SidecarOptions{Service: f.Service, Listen: f.Listen, Advertise: f.Advertise, Admin: f.Admin}
+}
+
+type sidecarCmd struct {
+	placeFlags
+	joinFlags
+	Outbound []string `help:"Where the service finds a callee, in place of the callee's address on loopback; repeat for several." placeholder:"CALLEE=ADDRESS:PORT" sep:"none"`
+	Hosts    string   `help:"File to write the names of callees to, as /etc/hosts." placeholder:"PATH"`
+}
+
+func (c *sidecarCmd) Run(e *environment) error {
+	o := c.options()
+	o.Hosts, o.Outbound = c.Hosts, map[string]netip.AddrPort{}
+	for _, text := range c.Outbound {
+		name, address, _ := strings.Cut(text, "=")
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("--outbound %s: expected CALLEE=ADDRESS:PORT, such as payments=127.0.0.1:15001", text)
+		}
+		o.Outbound[name] = at
+	}
+	return app.Sidecar(e.ctx, e.with(), c.join(), o)
+}
+
+// Help shows examples.
+func (*sidecarCmd) Help() string {
+	return `It has no model: control says what it serves. State (default .palisade/NAME) is sealed, and enough to start
+with control away; a join token is needed the first time alone.
+
+Examples:
+  palisade sidecar --service orders --control 10.0.0.5:9950 --trust-domain shop.example --join-token-file token
+  PALISADE_CONTROL=10.0.0.5:9950 PALISADE_TRUST_DOMAIN=shop.example palisade sidecar --service orders --hosts /run/orders/hosts
+  palisade sidecar --service orders --outbound payments=127.0.0.1:15001   (other flags from the environment)`
+}
