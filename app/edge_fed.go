@@ -29,7 +29,7 @@ type fedEdge struct {
 }
 
 // FedEdge runs the data path that a control feeds, until ctx ends. It has no model of its own.
-func FedEdge(ctx context.Context, o *Options, j *Join, reload <-chan struct{}) (err error) {
+func FedEdge(ctx context.Context, o *Options, j *Joining, reload <-chan struct{}) (err error) {
 	f, err := openFedEdge(ctx, o, j)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func FedEdge(ctx context.Context, o *Options, j *Join, reload <-chan struct{}) (
 }
 
 // openFedEdge opens all that does not depend on control, and what was kept.
-func openFedEdge(ctx context.Context, o *Options, j *Join) (f *fedEdge, err error) {
+func openFedEdge(ctx context.Context, o *Options, j *Joining) (f *fedEdge, err error) {
 	options, err := j.options()
 	if err != nil {
 		return nil, err

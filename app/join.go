@@ -17,8 +17,8 @@ import (
 	"github.com/palisade-security/palisade/keyring"
 )
 
-// Join says how a proxy finds control and proves what it is. After the first time its state proves it.
-type Join struct {
+// Joining says how a proxy finds control and proves what it is. After the first time its state proves it.
+type Joining struct {
 	Control         []string // host:port each
 	TrustDomain     string
 	TokenFile       string // of a join token; "-": standard input
@@ -34,7 +34,7 @@ type Join struct {
 const maxTokenFile = 4 << 10 // bytes
 
 // options reads what the files hold.
-func (j *Join) options() (o client.Options, err error) {
+func (j *Joining) options() (o client.Options, err error) {
 	switch {
 	case len(j.Control) == 0:
 		return o, errors.New("nothing says where control is; give --control HOST:PORT, or PALISADE_CONTROL")
@@ -70,7 +70,7 @@ func (j *Join) options() (o client.Options, err error) {
 }
 
 // token reads the join token. A file that is gone is none: it is of no use after the first time.
-func (j *Join) token() (string, error) {
+func (j *Joining) token() (string, error) {
 	var in io.Reader
 	switch j.TokenFile {
 	case "":

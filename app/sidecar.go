@@ -48,7 +48,7 @@ type sidecar struct {
 }
 
 // Sidecar runs the sidecar of one service until ctx ends.
-func Sidecar(ctx context.Context, o *Options, j *Join, so *SidecarOptions) (err error) {
+func Sidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions) (err error) {
 	s, err := openSidecar(ctx, o, j, so)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func Sidecar(ctx context.Context, o *Options, j *Join, so *SidecarOptions) (err 
 }
 
 // openSidecar opens all that does not depend on control: what is taken already is known at once.
-func openSidecar(ctx context.Context, o *Options, j *Join, so *SidecarOptions) (s *sidecar, err error) {
+func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions) (s *sidecar, err error) {
 	s = &sidecar{o: o, so: so}
 	client, err := j.options()
 	if err != nil {
@@ -134,7 +134,7 @@ func sidecarState(o *Options, service string) (string, error) {
 }
 
 // advertise is where others find it.
-func (s *sidecar) advertise(ctx context.Context, j *Join) (string, error) {
+func (s *sidecar) advertise(ctx context.Context, j *Joining) (string, error) {
 	if at := s.so.Advertise; at != "" {
 		if _, _, err := net.SplitHostPort(at); err != nil {
 			return "", fmt.Errorf("--advertise %q: expected HOST:PORT", at)
@@ -225,7 +225,7 @@ func writeHosts(path string, doors []model.Door) error {
 }
 
 // welcome says what runs, in one line.
-func (s *sidecar) welcome(what string, j *Join) {
+func (s *sidecar) welcome(what string, j *Joining) {
 	st := s.o.style()
 	in := "no snapshot yet"
 	if slice := s.remote.Slice(); slice != nil {

@@ -21,8 +21,8 @@ type joinFlags struct {
 	KubernetesToken string   `help:"File with a projected service account token." placeholder:"PATH" env:"PALISADE_KUBERNETES_TOKEN"`
 }
 
-func (f *joinFlags) join() *app.Join {
-	return &app.Join{
+func (f *joinFlags) join() *app.Joining {
+	return &app.Joining{
 		Control: f.Control, TrustDomain: f.TrustDomain, TokenFile: f.JoinTokenFile, Bundle: f.Bundle, Node: f.Node,
 		NodeCertificate: f.NodeCertificate, NodeKey: f.NodeKey, KubernetesToken: f.KubernetesToken, Input: os.Stdin,
 	}
