@@ -127,7 +127,8 @@ func (c *compose) connect() {
 		c.link("mesh."+EdgeName, EdgeName, ControlName)
 		c.leave("outside."+EdgeName, EdgeName)
 	}
-	if c.Mesh.Keys != "" || len(c.Mesh.Federation) > 0 {
+	if server := c.Mesh.Server; c.Mesh.Keys != "" || len(c.Mesh.Federation) > 0 || server.Store != (model.Value{}) || len(server.Bus.URLs) > 0 ||
+		server.Administrators != nil || server.Kubernetes != nil {
 		c.leave("outside."+ControlName, ControlName)
 	}
 	for _, all := range c.joined {
@@ -182,7 +183,25 @@ func (c *compose) sidecar(s *model.ResolvedService) fields {
 	return append(out, after(ControlName))
 }
 
-func (c *compose) control() fields { return c.ours(ControlName, true, "control", modelFolder) }
+// control gets the secrets that the model takes from the environment.
+func (c *compose) control() fields {
+	out := c.ours(ControlName, true, "control", modelFolder)
+	environment := fields{{"PALISADE_STATE", stateFolder}}
+	for _, v := range []model.Value{c.Mesh.Server.Store, c.Mesh.Key} {
+		if v.FromEnv != "" {
+			environment = append(environment, field{v.FromEnv, "${" + v.FromEnv + ":?}"})
+		}
+		if v.FromFile != "" {
+			c.gap("mesh", "%s must be mounted into the container of control", v.FromFile)
+		}
+	}
+	for i := range out {
+		if out[i].key == "environment" {
+			out[i].value = environment
+		}
+	}
+	return out
+}
 
 // edge is the only container whose ports the host publishes.
 func (c *compose) edge() fields {

@@ -12,10 +12,7 @@ import (
 // DefaultLabel is the label whose value names the service of a pod.
 const DefaultLabel = "app.kubernetes.io/name"
 
-const (
-	namespaceLabel = "kubernetes.io/metadata.name" // set by the API server on every namespace
-	defaultBusPort = 4222
-)
+const namespaceLabel = "kubernetes.io/metadata.name" // set by the API server on every namespace
 
 // KubernetesOptions say what of a cluster the model does not. The zero value has usable defaults.
 type KubernetesOptions struct {
@@ -24,7 +21,6 @@ type KubernetesOptions struct {
 	Select      map[string]map[string]string // labels of the pods of a service, of EdgeName or of ControlName, instead of Label
 	CIDRs       map[string][]netip.Prefix    // where hosts outside the cluster are, by the name in the model
 	SidecarPort int                          // default DefaultSidecarPort
-	BusPort     int                          // where control's bus is; default 4222
 }
 
 // place is where pods of a party run.
@@ -141,6 +137,10 @@ func (k *kubernetes) egress(p *party, at place) list {
 		{"ports", list{fields{{"protocol", "UDP"}, {"port", 53}}, fields{{"protocol", "TCP"}, {"port", 53}}}},
 	}}}
 	out = k.allow(out, "to", k.parties[ControlName], at, k.parties[ControlName].ports)
+	for _, bus := range k.Mesh.Server.Bus.URLs {
+		host, number := split(bus)
+		out = k.inside(out, "mesh.control.bus.urls", host, number, "the bus")
+	}
 	if p.name == EdgeName {
 		for _, s := range k.services {
 			if k.exposed[s.Name] {

@@ -14,7 +14,6 @@ func (k *kubernetes) defaults() {
 	k.o.Namespace = cmp.Or(k.o.Namespace, k.Fleet)
 	k.o.Label = cmp.Or(k.o.Label, DefaultLabel)
 	k.o.SidecarPort = cmp.Or(k.o.SidecarPort, DefaultSidecarPort)
-	k.o.BusPort = cmp.Or(k.o.BusPort, defaultBusPort)
 	if !isLabel(k.o.Namespace) {
 		k.fail("--namespace", "%q is not the name of a namespace (RFC 1123 label)", k.o.Namespace)
 	}
@@ -35,9 +34,6 @@ func (k *kubernetes) defaults() {
 	}
 	if k.o.SidecarPort < 1 || k.o.SidecarPort > 65535 {
 		k.fail("--sidecar-port", "%d is not a port", k.o.SidecarPort)
-	}
-	if k.o.BusPort < 1 || k.o.BusPort > 65535 {
-		k.fail("--bus-port", "%d is not a port", k.o.BusPort)
 	}
 }
 
@@ -79,7 +75,14 @@ func (k *kubernetes) gather() {
 // control is where the model says; a name or loopback is taken for pods of this cluster.
 func (k *kubernetes) control() {
 	host, number := split(k.Mesh.Control)
-	p := &party{name: ControlName, key: "mesh.control", ports: ports(number, k.o.BusPort)}
+	numbers := []int{number}
+	if b := k.Mesh.Server.Bus; len(b.URLs) == 0 {
+		for _, bus := range b.Advertise {
+			_, number := split(bus)
+			numbers = append(numbers, number)
+		}
+	}
+	p := &party{name: ControlName, key: "mesh.control", ports: ports(numbers...)}
 	if a, err := netip.ParseAddr(host); err == nil && !local(host) && !everywhere(host) {
 		p.addresses = []netip.Prefix{single(a)}
 	} else {

@@ -37,12 +37,11 @@ type kubernetesCmd struct {
 	Select      []string `help:"Labels of the pods of a service, of palisade-edge or of palisade-control; repeat for several." placeholder:"NAME=KEY=VALUE" sep:"none"`
 	CIDR        []string `name:"cidr" help:"Address range of a host outside; repeat for several." placeholder:"HOST=RANGE" sep:"none"`
 	SidecarPort int      `help:"Where sidecars take calls for which the model says nothing." default:"9443"`
-	BusPort     int      `help:"Where control's bus is." default:"4222"`
 }
 
 func (c *kubernetesCmd) Run(e *environment) error {
 	o := export.KubernetesOptions{
-		Namespace: c.Namespace, Label: c.Label, SidecarPort: c.SidecarPort, BusPort: c.BusPort,
+		Namespace: c.Namespace, Label: c.Label, SidecarPort: c.SidecarPort,
 		Select: map[string]map[string]string{}, CIDRs: map[string][]netip.Prefix{},
 	}
 	for _, text := range c.Select {
