@@ -132,14 +132,7 @@ func (c *Control) open(ctx context.Context) error {
 	}
 	c.sealer, c.keys = wire.NewSealer(key), [][]byte{public}
 	c.opener = []keyOf{key.Public()}
-	ttl := time.Duration(0)
-	if m := c.o.Model; m != nil && m.Mesh != nil {
-		ttl = m.Mesh.SVID.Lifetime.Std()
-	}
-	c.authority, err = authority.Open(ctx, authority.Config{
-		TrustDomain: c.domain, Keys: c.o.Keys, Store: authorityStore{c.o.Store}, Parent: c.o.Parent, Log: c.log, X509TTL: ttl,
-	})
-	if err != nil {
+	if err := c.openAuthority(ctx); err != nil {
 		return err
 	}
 	c.own = newOwn(workload.NewLocal(c.authority, ""), c.self)
@@ -158,6 +151,17 @@ func (c *Control) open(ctx context.Context) error {
 		return err
 	}
 	return c.desk.load(ctx)
+}
+
+func (c *Control) openAuthority(ctx context.Context) (err error) {
+	ttl := time.Duration(0)
+	if m := c.o.Model; m != nil && m.Mesh != nil {
+		ttl = m.Mesh.SVID.Lifetime.Std()
+	}
+	c.authority, err = authority.Open(ctx, authority.Config{
+		TrustDomain: c.domain, Keys: c.o.Keys, Store: authorityStore{c.o.Store}, Parent: c.o.Parent, Log: c.log, X509TTL: ttl,
+	})
+	return err
 }
 
 // openBus starts our own server or finds the cluster's, and lets identities in.

@@ -102,3 +102,13 @@ type bundleCmd struct {
 }
 
 func (c *bundleCmd) Run(e *environment) error { return app.Bundle(e.ctx, e.with(c.Model...)) }
+
+type busServerCmd struct {
+	Name string `arg:"" help:"Name of the server; its identity is bus/NAME."`
+	modelArgs
+	Out string `required:"" help:"Folder to write to." placeholder:"DIR"`
+}
+
+func (c *busServerCmd) Run(e *environment) error {
+	return app.BusServer(e.ctx, e.with(c.Model...), c.Name, c.Out)
+}

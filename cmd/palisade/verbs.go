@@ -54,6 +54,7 @@ type cli struct {
 	History    historyCmd    `cmd:"" help:"Show which models were in force, or what administrators did."`
 	Join       joinCmd       `cmd:"" help:"Make a token with which a proxy joins, once."`
 	Bundle     bundleCmd     `cmd:"" help:"Print the trust bundle by which control is known."`
+	BusServer  busServerCmd  `cmd:"" name:"bus-server" help:"Write what a server of an external bus needs."`
 	Revoke     revokeCmd     `cmd:"" help:"Refuse a service, serial or node from now on, and cut its connections."`
 	Restore    restoreCmd    `cmd:"" help:"Undo revoke."`
 	CA         caCmd         `cmd:"" name:"ca" help:"Print the local authority's certificate."`

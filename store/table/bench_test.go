@@ -17,7 +17,7 @@ func BenchmarkSaveBlob(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", kind, writers), func(b *testing.B) {
 				location := "sqlite:" + filepath.Join(b.TempDir(), "tables.db")
 				if kind == "postgres" {
-					location = postgres.database(b)
+					location = postgres.Database(b)
 				}
 				s := open(b, location)
 				ctx := b.Context()

@@ -108,7 +108,7 @@ func TestKill(t *testing.T) {
 // TestPostgresCrash crashes the server under writers. They go on when it is back; what was acknowledged is there, and
 // what was not known is told so.
 func TestPostgresCrash(t *testing.T) {
-	location := postgres.database(t)
+	location := postgres.Database(t)
 	s := open(t, location)
 	ctx := soon(t)
 	var mu sync.Mutex
@@ -149,8 +149,8 @@ func TestPostgresCrash(t *testing.T) {
 		for n := count(); count() < n+50 && !t.Failed(); {
 			<-tick.C
 		}
-		postgres.kill()
-		must(t, postgres.run())
+		postgres.Kill()
+		must(t, postgres.Run())
 	}
 	for n := count(); count() < n+50 && !t.Failed(); {
 		<-tick.C

@@ -358,7 +358,7 @@ func TestRollback(t *testing.T) {
 func TestOpenTogether(t *testing.T) {
 	for name, location := range map[string]func(*testing.T) string{
 		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "tables.db") },
-		"postgres": func(t *testing.T) string { return postgres.database(t) },
+		"postgres": func(t *testing.T) string { return postgres.Database(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := location(t)
