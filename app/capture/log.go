@@ -19,12 +19,15 @@ type Log struct {
 // OpenLog begins to read what is dropped by the rules for a service whose capture port is given, in a network namespace
 // as On takes it. It takes CAP_NET_ADMIN; only one process can read it.
 func OpenLog(netns, service string, port uint16) (*Log, error) {
-	f, err := openLog(netns, port)
+	f, err := OpenGroup(netns, port)
 	if err != nil {
 		return nil, err
 	}
-	return &Log{file: f, service: service}, nil
+	return NewLog(f, service), nil
 }
+
+// NewLog reads from a socket of OpenGroup, which another process may have opened.
+func NewLog(f *os.File, service string) *Log { return &Log{file: f, service: service} }
 
 // Close gives up a Log that is not run.
 func (l *Log) Close() error { return l.file.Close() }

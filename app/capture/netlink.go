@@ -32,8 +32,9 @@ const (
 	buffer    = 1 << 20
 )
 
-// openLog opens a socket that gets what is logged to an NFLOG group. Only one process can have a group.
-func openLog(netns string, group uint16) (*os.File, error) {
+// OpenGroup opens a socket that gets what is logged to an NFLOG group, in a network namespace as On takes it. Only one
+// process can have a group.
+func OpenGroup(netns string, group uint16) (*os.File, error) {
 	fd := -1
 	err := within(netns, func() (err error) {
 		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/palisade-security/palisade/app/capture"
 )
 
 const (
@@ -118,11 +120,13 @@ func (in *inside) answer(ctx context.Context, r *request) {
 func (in *inside) do(ctx context.Context, r *request) (*os.File, error) {
 	switch r.Op {
 	case opSetup:
-		return nil, setUp(r)
+		return nil, setUp(ctx, r)
 	case opListen:
 		return listen(ctx, r.Address)
 	case opDial:
 		return dial(ctx, r.Address)
+	case opLog:
+		return capture.OpenGroup("", capture.DefaultPort)
 	case opStart:
 		return nil, in.start()
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/palisade-security/palisade/app/capture"
 )
 
 // Verb is the hidden first argument that makes this program the inside of a namespace; see Inside.
@@ -29,6 +31,10 @@ type Spec struct {
 	Folder string                // where files for the inside are written; it must outlive the service
 	Hide   string                // a folder the service must not see; empty: none
 	Keep   string                // the one folder within Hide that it sees nevertheless, if there is one
+
+	// Capture is the name of a service whose connections beyond loopback are brought to the default capture port, for which
+	// Listen has sockets, and whatever else it sends dropped; see Pod.Dropped. Empty: nothing but loopback exists.
+	Capture string
 }
 
 // Pod is a service's namespace, seen from outside.
@@ -96,7 +102,8 @@ func Open(ctx context.Context, conn *net.UnixConn, s *Spec) (*Pod, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	if _, err := p.ask(ctx, &request{Op: opSetup, Hosts: hosts, Hide: s.Hide, Keep: s.Keep}); err != nil {
+	setup := request{Op: opSetup, Hosts: hosts, Hide: s.Hide, Keep: s.Keep, Capture: s.Capture}
+	if _, err := p.ask(ctx, &setup); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting a namespace up: %w", err), p.Close())
 	}
 	for _, at := range s.Listen {
@@ -130,6 +137,15 @@ func (p *Pod) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 	defer f.Close() // FileConn has its own copy
 	return net.FileConn(f)
+}
+
+// Dropped opens the log of what the service sent past its sidecar, where that is captured.
+func (p *Pod) Dropped(ctx context.Context, service string) (*capture.Log, error) {
+	f, err := p.ask(ctx, &request{Op: opLog})
+	if err != nil {
+		return nil, fmt.Errorf("inside a namespace: %w", err)
+	}
+	return capture.NewLog(f, service), nil
 }
 
 // Close gives up the listeners and the line to the inside; the service ends with its process, which is its owner's.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/palisade-security/palisade/app/capture"
 )
 
 // TestMain is also the inside of namespaces and the service in them.
@@ -50,13 +52,21 @@ func service(outside string) int {
 		b, err := os.ReadFile(r.FormValue("path"))
 		fmt.Fprint(w, string(b), err)
 	})
+	mux.HandleFunc("/send", func(w http.ResponseWriter, r *http.Request) {
+		c, err := net.Dial("udp", r.FormValue("to"))
+		if err == nil {
+			_, err = c.Write([]byte("x"))
+			_ = c.Close()
+		}
+		fmt.Fprint(w, err)
+	})
 	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
 	fmt.Println(http.ListenAndServe("127.0.0.1:18080", mux))
 	return 1
 }
 
-// start runs the service isolated, with one name that leads to a listener of ours.
-func start(t *testing.T, outside string) (*Pod, *exec.Cmd) {
+// start runs the service isolated, with one name that leads to a listener of ours, and others as asked.
+func start(t *testing.T, outside, captured string, listen ...string) (*Pod, *exec.Cmd) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -78,7 +88,11 @@ func start(t *testing.T, outside string) (*Pod, *exec.Cmd) {
 		t.Fatal(err)
 	}
 	t.Setenv("HIDDEN", folder)
-	p, err := Open(t.Context(), line, &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: folder, Hide: folder, Keep: "bin"})
+	spec := &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: folder, Hide: folder, Keep: "bin", Capture: captured}
+	for _, l := range listen {
+		spec.Listen = append(spec.Listen, netip.MustParseAddrPort(l))
+	}
+	p, err := Open(t.Context(), line, spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +137,7 @@ func TestPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer outside.Close()
-	p, cmd := start(t, outside.Addr().String())
+	p, cmd := start(t, outside.Addr().String(), "")
 	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "through the sidecar to ", r.Host)
 	})}
@@ -162,6 +176,57 @@ func TestPod(t *testing.T) {
 	}
 	if _, err := p.Dial(t.Context(), "tcp", "127.0.0.1:18080"); err == nil {
 		t.Error("dialed into a namespace that is gone")
+	}
+}
+
+// TestCapture holds that a service in a namespace reaches the capture port whatever address it takes, and that what it
+// sends otherwise is told.
+func TestCapture(t *testing.T) {
+	if err := exec.CommandContext(t.Context(), "nft", "--version").Run(); err != nil {
+		t.Skip("NOT TESTED: nft is not installed; scripts/deps.sh installs it")
+	}
+	p, _ := start(t, "203.0.113.7:80", "orders", "127.0.0.1:15001", "[::1]:15001")
+	for _, ln := range p.Listeners {
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				to, err := capture.Original(c)
+				fmt.Fprintf(c, "HTTP/1.0 200 OK\r\n\r\nmeant for %v %v", to, err)
+				_ = c.Close()
+			}
+		}()
+	}
+	for where, want := range map[string]string{
+		"192.0.2.1:81":     "meant for 192.0.2.1:81 <nil>",
+		"[2001:db8::1]:81": "meant for [2001:db8::1]:81 <nil>",
+		"catalog":          "meant for invalid AddrPort " + capture.ErrDirect.Error(),
+	} {
+		if got := ask(t, p, "/call?url=http://"+where+"/"); got != want {
+			t.Errorf("%s: got %q, want %q", where, got, want)
+		}
+	}
+	log, err := p.Dropped(t.Context(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	told, done := make(chan capture.Attempt, 1), make(chan error)
+	go func() { done <- log.Run(ctx, func(a capture.Attempt) { told <- a }) }()
+	if got := ask(t, p, "/send?to=192.0.2.1:53"); !strings.Contains(got, "not permitted") {
+		t.Errorf("a datagram left: %s", got)
+	}
+	if a := <-told; a.Service != "orders" || a.Protocol != "udp" || a.To.String() != "192.0.2.1:53" || a.Inbound {
+		t.Errorf("told %+v", a)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := ask(t, p, "/rights"); strings.Contains(got, "nil") {
+		t.Errorf("the service has rights over its namespace: %s", got)
 	}
 }
 

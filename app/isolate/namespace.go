@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,12 +11,23 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/palisade-security/palisade/app/capture"
 )
 
-// setUp brings loopback up, puts the names of the namespace in place of the host's, and hides what must not be seen.
-func setUp(r *request) error {
+// setUp brings loopback up, captures what goes elsewhere, puts the names of the namespace in place of the host's, and hides
+// what must not be seen.
+func setUp(ctx context.Context, r *request) error {
 	if err := loopbackUp(); err != nil {
 		return err
+	}
+	if r.Capture != "" {
+		if err := capture.Surround(); err != nil {
+			return err
+		}
+		if err := capture.On(ctx, "", &capture.Rules{Service: r.Capture, Port: capture.DefaultPort}); err != nil {
+			return err
+		}
 	}
 	// What is mounted here must not be seen outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {

@@ -18,6 +18,7 @@ const (
 	opSetup  op = "setup"
 	opListen op = "listen"
 	opDial   op = "dial"
+	opLog    op = "log"
 	opStart  op = "start"
 )
 
@@ -29,6 +30,7 @@ type request struct {
 	Hosts   string `json:"hosts,omitempty"`   // path of a hosts file
 	Hide    string `json:"hide,omitempty"`    // folder
 	Keep    string `json:"keep,omitempty"`    // folder within it
+	Capture string `json:"capture,omitempty"` // service whose connections are captured; empty: none
 }
 
 type reply struct {
