@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -46,11 +48,25 @@ func CaptureOn(ctx context.Context, o *Options, c *Capture, show bool) error {
 	if err := capture.On(ctx, netns(c.Netns), r); err != nil {
 		return err
 	}
+	warnSubordinate(ctx, r)
 	all, err := capture.List(ctx, netns(c.Netns))
 	if err != nil {
 		return err
 	}
 	return o.showCaptures(slices.DeleteFunc(all, func(s capture.Status) bool { return s.Service != c.Service }))
+}
+
+// warnSubordinate says which users can be others, whom the rules do not know.
+func warnSubordinate(ctx context.Context, r *capture.Rules) {
+	text, err := os.ReadFile("/etc/subuid")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		slog.WarnContext(ctx, "nothing is known of subordinate ids", "error", err)
+	}
+	for _, u := range r.Users {
+		if capture.Subordinate(string(text), u) {
+			slog.WarnContext(ctx, "this user can run processes under subordinate ids, which are not captured", "user", u, "mend", "take it out of /etc/subuid, or run the service with NoNewPrivileges=yes")
+		}
+	}
 }
 
 // CaptureOff ends what CaptureOn began.

@@ -158,6 +158,12 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: got %v", u, found)
 		}
 	}
+	const subuid = "# none\n\nalice:100000:65536\n1001:165536:65536\n:1:1\n"
+	for u, want := range map[User]bool{{Name: "alice", ID: 7}: true, {ID: 1001}: true, {Name: "bob", ID: 1001}: true, {ID: 100000}: false, {Name: "none"}: false, {}: false} {
+		if got := Subordinate(subuid, u); got != want {
+			t.Errorf("%+v: got %v", u, got)
+		}
+	}
 	var s Status
 	most := &Rules{Port: 65535, Serves: 65534, Sidecar: &User{ID: 1<<32 - 1}, Users: slices.Repeat([]User{{ID: 1<<32 - 1}}, mostUsers)}
 	if about := most.about(); len(about) > 128 {

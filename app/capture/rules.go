@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os/user"
 	"strconv"
+	"strings"
 )
 
 // DefaultPort is where sidecars take captured connections.
@@ -34,7 +35,11 @@ type User struct {
 // FindUser finds a user by name or number.
 func FindUser(s string) (User, error) {
 	if id, err := strconv.ParseUint(s, 10, 32); err == nil && strconv.FormatUint(id, 10) == s {
-		return User{ID: uint32(id)}, nil
+		found := User{ID: uint32(id)}
+		if known, err := user.LookupId(s); err == nil {
+			found.Name = known.Username
+		}
+		return found, nil
 	}
 	u, err := user.Lookup(s)
 	if err != nil {
@@ -101,4 +106,16 @@ func isService(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= 63
+}
+
+// Subordinate tells whether a user may run processes under the ids of others, who are not captured, without any right:
+// the text is that of /etc/subuid (subuid(5)).
+func Subordinate(text string, u User) bool {
+	for line := range strings.Lines(text) {
+		owner, _, _ := strings.Cut(line, ":")
+		if owner != "" && (owner == u.Name || owner == strconv.FormatUint(uint64(u.ID), 10)) {
+			return true
+		}
+	}
+	return false
 }
