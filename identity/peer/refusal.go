@@ -42,3 +42,11 @@ func (r *Refusal) Error() string {
 func refuse(reason Reason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
 }
+
+// ReasonCode is how the record of a call says that its callee was refused.
+func (r *Refusal) ReasonCode() string {
+	if r.Reason == Revoked {
+		return "peer-revoked"
+	}
+	return "peer-identity"
+}

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"errors"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -26,7 +25,14 @@ func ParseID(s string) (ID, error) { return spiffeid.FromString(s) }
 
 // ErrDenied says that an identity is not to be had: it is not declared, or it is revoked. Asking again changes
 // nothing until somebody changes the model.
-var ErrDenied = errors.New("no identity for this workload")
+var ErrDenied error = denied{}
+
+type denied struct{}
+
+func (denied) Error() string { return "no identity for this workload" }
+
+// ReasonCode is how the record of a call says that who calls has no identity any more.
+func (denied) ReasonCode() string { return "service-revoked" }
 
 // SVID is an X.509-SVID with its key. It is immutable.
 type SVID struct {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -161,7 +162,7 @@ func (x *exchange) upstreamDenial(err error) *proxy.Denial {
 	case errors.Is(err, upstream.ErrDisconnected):
 		code = "upstream-closed"
 	}
-	return &proxy.Denial{Kind: kind, Reasons: []event.Reason{{Code: code, Text: err.Error()}}}
+	return &proxy.Denial{Kind: kind, Reasons: []event.Reason{{Code: cmp.Or(proxy.CodeOf(err), code), Text: err.Error()}}}
 }
 
 // buffers are for copying answers; a pool is shared by design.

@@ -34,8 +34,9 @@ func (s *Server) sort(accepting, ctx context.Context, c net.Conn) {
 	conn := tls.Server(c, s.o.TLS)
 	shaking, cancel := context.WithTimeout(ctx, s.o.Header)
 	defer cancel()
-	if conn.HandshakeContext(shaking) != nil {
+	if err := conn.HandshakeContext(shaking); err != nil {
 		_ = c.Close() // who fails the handshake has been told by an alert, if it speaks TLS at all
+		s.refused(c, err)
 		return
 	}
 	state := conn.ConnectionState()
@@ -68,6 +69,7 @@ func (s *Server) introduce(c net.Conn, state *tls.ConnectionState) (*engine.Conn
 	w, ended, err := s.o.Peer(state, c)
 	if err != nil {
 		_ = c.Close() // it has been refused, which the handshake did not know yet
+		s.refused(c, err)
 		return nil, err
 	}
 	if bound, ok := c.(*boundConn); ok && ended != nil {
@@ -76,6 +78,12 @@ func (s *Server) introduce(c net.Conn, state *tls.ConnectionState) (*engine.Conn
 	}
 	facts.Workload = w
 	return facts, nil
+}
+
+func (s *Server) refused(c net.Conn, err error) {
+	if s.o.Refused != nil {
+		s.o.Refused(c.RemoteAddr(), err)
+	}
 }
 
 // facts are what is known about a connection once it may send requests; state is what the handshake settled, if any.

@@ -49,6 +49,9 @@ type Options struct {
 	// connection. Closing conn, the socket below TLS, cuts the peer off; ended is called when it has ended, if it
 	// is not nil.
 	Peer func(state *tls.ConnectionState, conn io.Closer) (w *proxy.Workload, ended func(), err error)
+
+	// Refused is told of every connection that failed the handshake or that Peer refused. It must not block. Nil: nobody is told.
+	Refused func(remote net.Addr, err error)
 }
 
 // Server is one bound listener.

@@ -11,7 +11,7 @@ import (
 )
 
 // Inbound carries connections of other services to the one behind this sidecar. Who fails the handshake is closed
-// and not recorded: strangers must not be able to fill the record.
+// and not recorded as a connection: strangers must not be able to fill the record.
 type Inbound struct {
 	Service string // name, as recorded
 	TLS     *tls.Config
@@ -19,6 +19,8 @@ type Inbound struct {
 	Address func() string // of the service, as recorded
 	Dial    func(ctx context.Context) (net.Conn, error)
 	NATS    *NATS // set if the service is such a broker
+	// Refused is told of every connection that failed the handshake. It must not block. Nil: nobody is told.
+	Refused func(remote net.Addr, err error)
 }
 
 // Carry is that of Carrier.
@@ -29,6 +31,9 @@ func (in *Inbound) Carry(ctx context.Context, l *Link) error {
 	near, err := in.shake(ctx, l)
 	if err != nil {
 		l.silent = true
+		if in.Refused != nil {
+			in.Refused(l.Client.RemoteAddr(), err)
+		}
 		return err
 	}
 	var caller *proxy.Workload

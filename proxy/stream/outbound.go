@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -87,6 +88,9 @@ func (out *Outbound) connect(ctx context.Context, l *Link, at string) (net.Conn,
 	c, err := secure(ctx, plain, tls.Client, out.TLS)
 	if err != nil {
 		abort(plain)
+		if code := proxy.CodeOf(err); code != "" {
+			return nil, Refusal(proxy.KindUpstream, code, err.Error())
+		}
 		return nil, Refusal(proxy.KindUpstream, "handshake-failed", "the sidecar did not prove that it is the service's, or did not take our identity")
 	}
 	state := c.ConnectionState()
@@ -97,7 +101,7 @@ func (out *Outbound) connect(ctx context.Context, l *Link, at string) (net.Conn,
 	_, ended, err := out.Peer(&state, l.Closer(CutIdentity))
 	if err != nil {
 		abort(plain)
-		return nil, Refusal(proxy.KindUpstream, "peer-refused", err.Error())
+		return nil, Refusal(proxy.KindUpstream, cmp.Or(proxy.CodeOf(err), "peer-refused"), err.Error())
 	}
 	if ended != nil {
 		l.OnEnd(ended)

@@ -104,7 +104,7 @@ func (d *dialer) secure(ctx, bounded context.Context, c, bottom net.Conn, renewa
 	checks := d.trust.begun()
 	err := t.HandshakeContext(bounded)
 	if err == nil {
-		err = d.trust.admit(bottom, t, d.tls.VerifyConnection, checks)
+		err = d.trust.admit(bottom, t, d, checks)
 	}
 	if err != nil {
 		_ = bottom.Close()

@@ -209,7 +209,7 @@ func TestRecheck(t *testing.T) {
 			if n, want := m.trust.Recheck(), map[string]int{"HTTP/1.1": 2, "HTTP/2.0": 1}[protocol]; n != want {
 				t.Errorf("%d connections cut, expected %d", n, want)
 			}
-			if _, err := io.ReadAll(first.Body); !errors.Is(err, upstream.ErrDisconnected) {
+			if _, err := io.ReadAll(first.Body); !errors.Is(err, upstream.ErrDisconnected) || !errors.Is(err, errDenied) {
 				t.Errorf("what was under way ended with %v", err)
 			}
 			<-over
@@ -223,6 +223,37 @@ func TestRecheck(t *testing.T) {
 				t.Errorf("%d connections cut after the peer was restored", n)
 			}
 		})
+	}
+}
+
+// TestRecheckOnce holds that what costs is asked once about all connections of a transport whose peers show the same.
+func TestRecheckOnce(t *testing.T) {
+	m := newMesh(t)
+	s := m.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }))
+	conf := m.client()
+	verify := conf.VerifyConnection
+	var asked atomic.Int64
+	conf.VerifyConnection = func(s tls.ConnectionState) error {
+		asked.Add(1)
+		return verify(s)
+	}
+	for range 2 {
+		p := newPool(t, upstream.Options{Address: s.Listener.Addr().String(), TLS: conf, Trust: &m.trust})
+		for range 5 {
+			r, err := p.Do(t.Context(), get("/")) // whose connection is in use until its body is read
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = r.Body.Close() })
+		}
+	}
+	before := asked.Load()
+	if n := m.trust.Recheck(); n != 0 || asked.Load()-before != 2 {
+		t.Errorf("asked %d times about 10 connections of 2 transports, cut %d", asked.Load()-before, n)
+	}
+	m.denied.Store(true)
+	if n := m.trust.Recheck(); n != 10 {
+		t.Errorf("cut %d of 10", n)
 	}
 }
 
