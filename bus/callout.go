@@ -18,7 +18,7 @@ import (
 // Identity is a proven one.
 type Identity struct {
 	ID      string    // SPIFFE ID
-	Expires time.Time // of what proves it
+	Expires time.Time // of what proves it; zero: it holds for as long as the connection
 }
 
 // Decision is what a callout decided about one connection.
@@ -40,8 +40,8 @@ type CalloutOptions struct {
 	Token func(ctx context.Context, token string) (Identity, error)
 	// Permit tells what an identity may do; false: it may not connect. A revoked identity may not.
 	Permit func(id string) (Permissions, bool)
-	// Session bounds how long a connection lives before its identity is proven again, default 1 h. Each
-	// gets between nine and ten tenths of it, never more than its certificate or token.
+	// Session bounds how long a connection lives before its identity is proven again, default 1 h; negative: no
+	// bound. Each gets between nine and ten tenths of it, never more than its certificate or token.
 	Session time.Duration
 	// Decided hears of each decision. Nil: nobody does.
 	Decided func(context.Context, Decision)
@@ -180,19 +180,31 @@ func (a *Authorizer) decide(ctx context.Context, r *jwt.AuthorizationRequestClai
 		d.Denied = err
 		return d, nil
 	}
-	session := a.options.Session
-	session -= rand.N(session/10 + 1) //nolint:gosec // G404: jitter, so that those that came together do not come back together
-	expires := now.Add(session)
-	if who.Expires.Before(expires) {
-		expires = who.Expires
-	}
-	user.Name, user.Audience, user.Expires = who.ID, fleetAccount, expires.Unix()
+	user.Name, user.Audience = who.ID, fleetAccount
 	user.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeInProcess}
-	if user.Expires <= now.Unix() {
+	expires := a.expires(who, now)
+	if expires.IsZero() {
+		return d, user
+	}
+	if user.Expires = expires.Unix(); user.Expires <= now.Unix() {
 		d.Denied = errors.New("what proves the identity has expired")
 		return d, nil
 	}
 	return d, user
+}
+
+// expires is when a connection must prove its identity again; zero: never.
+func (a *Authorizer) expires(who Identity, now time.Time) time.Time {
+	session := a.options.Session
+	if session < 0 {
+		return who.Expires
+	}
+	session -= rand.N(session/10 + 1) //nolint:gosec // G404: jitter, so that those that came together do not come back together
+	end := now.Add(session)
+	if !who.Expires.IsZero() && who.Expires.Before(end) {
+		return who.Expires
+	}
+	return end
 }
 
 // answer signs and encrypts: the user, or a refusal without reasons.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type Options struct {
 	Name   string        // shown to operators
 	Server *Server       // an embedded server in this process, or
 	URLs   []string      // those of a cluster: tls://host:port; any that answers will do
+	Dial   Dial          // how URLs are reached, without resolving names; nil: over the network of this process
 	TLS    *tls.Config   // for URLs; asked for its certificate at every connect, so that it may rotate
 	ID     string        // the identity in the certificate or token; empty for a role
 	Token  func() string // a JWT-SVID, asked for at every connect; nil: none
@@ -26,6 +28,12 @@ type Options struct {
 	Role   Role
 	Log    *slog.Logger
 }
+
+// Dial reaches an address of a server, within a few seconds.
+type Dial func(network, address string) (net.Conn, error)
+
+// Dial is that of the client library.
+func (d Dial) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
 // Client is one connection, which comes back by itself for as long as it takes. It is safe for concurrent use.
 type Client struct {
@@ -42,6 +50,8 @@ type Client struct {
 	waiting map[string]map[*context.CancelCauseFunc]bool // by subject: exchanges that a refusal of the subject ends
 	closed  chan struct{}
 }
+
+const silentTries = 8 // to connect, before something is said
 
 // Connect connects and keeps trying until it succeeds or the context ends; the context has no part in what follows.
 func Connect(ctx context.Context, o Options) (*Client, error) {
@@ -63,6 +73,9 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	for n := 0; ; n++ {
 		if c.nc, err = options.Connect(); err == nil {
 			break
+		}
+		if n%silentTries == silentTries-1 {
+			o.Log.WarnContext(ctx, "the bus is not reached yet", "name", o.Name, "error", err)
 		}
 		if ended := pause(ctx, backoff(n, backoffMax)); ended != nil {
 			return nil, fmt.Errorf("connecting to the bus: %w; last: %w", ended, err)
@@ -94,6 +107,9 @@ func (c *Client) options(o *Options) (*nats.Options, error) {
 	} else {
 		if o.TLS != nil {
 			set = append(set, nats.Secure(o.TLS))
+		}
+		if o.Dial != nil {
+			set = append(set, nats.SetCustomDialer(o.Dial), nats.SkipHostLookup())
 		}
 		n.Servers = o.URLs
 	}

@@ -42,6 +42,12 @@ func MayWatch(bucket, pattern string) Permissions {
 	return Permissions{Publish: []string{"$JS.API.CONSUMER.CREATE." + stream + ".*." + bucketSubject + bucket + "." + pattern}}
 }
 
+// Check tells why a server could not hold these permissions, or nil.
+func (p Permissions) Check() error {
+	_, err := p.claims("spiffe://any")
+	return err
+}
+
 const (
 	answers     = 1 // to one request
 	answersTime = time.Minute

@@ -24,6 +24,9 @@ func ParseSubjectToken(token string) (string, error) {
 	return string(id), nil
 }
 
+// Inboxes is what the Inbox of every SPIFFE ID begins with.
+const Inboxes = inboxes + ".c3BpZmZlOi8v" // spiffe://
+
 // Inbox returns the prefix under which an identity takes answers; nobody else may listen there.
 func Inbox(id string) string { return inboxes + "." + SubjectToken(id) }
 

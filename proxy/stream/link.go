@@ -135,6 +135,7 @@ func (l *Link) Authorise(caller *proxy.Workload) error {
 	if caller != nil {
 		l.Event.Workload = caller.SPIFFEID
 	}
+	terms := l.rules.terms(caller)
 	err := l.Stage(event.StageAuthorise, func() error {
 		if l.rules.Callers == nil {
 			return &proxy.Denial{Kind: proxy.KindForbidden, Reasons: []event.Reason{undeclared("")}}
@@ -154,7 +155,7 @@ func (l *Link) Authorise(caller *proxy.Workload) error {
 			return false
 		}
 		allowed, _ := r.Callers.Decide(caller)
-		return allowed
+		return allowed && r.terms(caller) == terms
 	})
 	return l.Count(caller)
 }
@@ -204,6 +205,17 @@ func (l *Link) Record() error {
 		return Refusal(proxy.KindUnrecorded, "record-failed", "the record could not be written")
 	}
 	return nil
+}
+
+// Refused records that something was refused on the connection, which goes on. It is called only while Join runs.
+func (l *Link) Refused(why *event.Reason) {
+	e := l.Event
+	e.Time = time.Now()
+	e.ID = newID(e.Time)
+	e.Trail = append(slices.Clip(e.Trail), event.Stage{Name: event.StageAuthorise, Outcome: event.OutcomeDeny, Reasons: []event.Reason{*why}})
+	e.Allowed, e.Problem = false, proxy.KindForbidden.Slug
+	l.fill(&e)
+	l.server.o.Recorder.Observe(&e)
 }
 
 // OnEnd calls f once the connection has ended.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -17,8 +18,12 @@ import (
 // that the handshake has proven goes into the client's CONNECT, for the broker's auth callout, and nothing that the
 // client says of itself does. (docs.nats.io, reference of the client protocol)
 type NATS struct {
-	// Token makes what the broker is shown: a short-lived JWT-SVID of the caller, or its SPIFFE ID.
+	// Token makes what the broker is shown: a short-lived proof of the caller's identity.
 	Token func(ctx context.Context, caller *proxy.Workload) (string, error)
+	// Inbox returns the prefix that is the caller's alone, such as _INBOX.x; the caller knows it as _INBOX. Nil: inboxes
+	// are as clients make them up.
+	Inbox   func(caller *proxy.Workload) string
+	Inboxes string // what all of these begin with
 }
 
 const (
@@ -39,7 +44,7 @@ func (n *NATS) greet(ctx context.Context, l *Link, near, far net.Conn, caller *p
 	}
 	info, err := rewriteInfo(line)
 	if err != nil {
-		return nil, nil, Refusal(proxy.KindUpstream, "no-nats-broker", err.Error())
+		return nil, nil, err
 	}
 	if _, err := near.Write(info); err != nil {
 		return nil, nil, Refusal(proxy.KindMalformed, "client-gone", "the client left before it said who it is")
@@ -57,8 +62,41 @@ func (n *NATS) greet(ctx context.Context, l *Link, near, far net.Conn, caller *p
 	if err := errors.Join(near.SetDeadline(time.Time{}), far.SetDeadline(time.Time{})); err != nil {
 		return nil, nil, fmt.Errorf("ending the bound of the beginning: %w", err)
 	}
-	return &natsClient{rest: rest{Conn: near, behind: behindConnect}}, &rest{Conn: far, behind: behindInfo}, nil
+	asClient, asBroker := n.follow(l, near, far, caller)
+	asClient.behind, asBroker.behind = behindConnect, behindInfo
+	return asClient, asBroker, nil
 }
+
+// follow listens to both sides from now on.
+func (n *NATS) follow(l *Link, near, far net.Conn, caller *proxy.Workload) (client, broker *natsConn) {
+	var inbox natsInbox
+	if n.Inbox != nil {
+		inbox = natsInbox{own: n.Inbox(caller), all: n.Inboxes}
+	}
+	refused := map[string]bool{}
+	hears := func(verb, subject string) {
+		if refused[verb+subject] || len(refused) == mostRefused {
+			return
+		}
+		refused[verb+subject] = true
+		l.Refused(&event.Reason{
+			Code: "subject-not-declared", Text: "the model does not let the caller " + verb + " " + strconv.Quote(subject),
+			Data: map[string]string{"verb": verb, "subject": subject},
+		})
+	}
+	client = &natsConn{
+		rest: rest{Conn: near}, to: &natsClient{inbox}, kind: proxy.KindMalformed,
+		says: "the client says what a client may not say after its CONNECT",
+	}
+	broker = &natsConn{
+		rest: rest{Conn: far}, to: &natsBroker{inbox, hears}, kind: proxy.KindUpstream,
+		says: "the broker says what brokers do not say",
+	}
+	return client, broker
+}
+
+// mostRefused are the subjects that are recorded as refused on one connection; whoever tries more tells us nothing new.
+const mostRefused = 64
 
 // introduce sends the broker the client's CONNECT with the identity in it.
 func (n *NATS) introduce(ctx context.Context, broker io.Writer, line []byte, caller *proxy.Workload) error {

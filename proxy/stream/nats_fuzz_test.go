@@ -2,29 +2,102 @@ package stream
 
 import (
 	"bytes"
+	"iter"
 	"strings"
 	"testing"
 )
 
-// FuzzFollow holds that it does not matter in which pieces a client speaks, and that a line of its own never begins
-// with what only a first line may.
+// speak hands on what one side says in pieces of a size.
+func speak(to natsSpeaker, in []byte, size int) (out []byte, rest natsLines, err error) {
+	for err == nil && len(in) > 0 {
+		n := min(len(in), size)
+		out, err = rest.read(in[:n], out, to)
+		in = in[n:]
+	}
+	return out, rest, err
+}
+
+// FuzzFollow holds that it does not matter in which pieces a client speaks, that a line of its own never begins
+// with what only a first line may, and that it listens to no inbox but its own.
 func FuzzFollow(f *testing.F) {
 	f.Add([]byte("PUB a 3\r\nabc\r\nPING\r\nSUB a 1\r\n"), uint8(3))
 	f.Add([]byte("HPUB a b 12 14\r\nNATS/1.0\r\n\r\nhi\r\nUNSUB 1\r\nPONG\r\n"), uint8(1))
 	f.Add([]byte("PUB a 11\r\nCONNECT {}\n\r\nCONNECT {}\r\n"), uint8(200))
+	f.Add([]byte("SUB _INBOX.x.* 1\r\nSUB _INBOX.> q 2\r\nPUB a _INBOX.x.1 0\r\n\r\n"), uint8(7))
+	f.Add([]byte("PUB $JS.API.CONSUMER.CREATE.S _INBOX.x.1 43\r\n{\"config\":{\"deliver_subject\":\"_INBOX.x.push\"}}\r\n"), uint8(9))
+	client := &natsClient{natsInbox{own: own, all: "_INBOX.id"}}
 	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
-		var whole, pieces natsState
-		ok, okPieces := whole.follow(in), true
-		for rest := in; len(rest) > 0 && okPieces; {
-			n := min(len(rest), max(int(size), 1))
-			okPieces = pieces.follow(rest[:n])
-			rest = rest[n:]
+		if len(in) == 0 {
+			return
 		}
-		if ok != okPieces || ok && whole != pieces {
-			t.Fatalf("%t and %+v at once, %t and %+v in pieces", ok, whole, okPieces, pieces)
+		whole, restWhole, err := speak(client, in, len(in))
+		pieces, restPieces, errPieces := speak(client, in, max(int(size), 1))
+		if (err == nil) != (errPieces == nil) || err == nil && (!bytes.Equal(whole, pieces) || restWhole.left != restPieces.left) {
+			t.Fatalf("%v and %q at once, %v and %q in pieces", err, whole, errPieces, pieces)
 		}
-		if ok && !lines(in) {
+		if err != nil {
+			return
+		}
+		if !lines(in) {
 			t.Fatalf("%q was taken", in)
+		}
+		if !lines(whole) {
+			t.Fatalf("%q became %q", in, whole)
+		}
+		for line := range natsSubscriptions(whole) {
+			if strings.HasPrefix(line, clientInbox) && !strings.HasPrefix(line, own+".") {
+				t.Fatalf("%q became %q", in, whole)
+			}
+		}
+	})
+}
+
+const own = "_INBOX.idA"
+
+// natsSubscriptions are the subjects that a client asks for.
+func natsSubscriptions(said []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		_, _, _ = speak(spy(yield), said, max(len(said), 1)) // it was taken before
+	}
+}
+
+type spy func(string) bool
+
+func (s spy) line(line, out []byte, lines *natsLines) ([]byte, error) {
+	w, err := split(line)
+	if err != nil {
+		return nil, err
+	}
+	switch string(w.words[0]) {
+	case "SUB":
+		s(string(w.words[1]))
+	case "PUB", "HPUB":
+		return out, lines.expect(w.words[w.n-1])
+	}
+	return out, nil
+}
+
+func (spy) message(*natsWhole, []byte) ([]byte, error) { return nil, nil }
+
+// FuzzBroker holds that it does not matter in which pieces a broker speaks, and that what a message holds is never
+// taken for a line.
+func FuzzBroker(f *testing.F) {
+	f.Add([]byte("MSG a 1 3\r\nabc\r\nPING\r\n-ERR 'Permissions Violation for Publish to \"a\"'\r\n+OK\r\n"), uint8(3))
+	f.Add([]byte("HMSG _INBOX.idA.x 1 b 12 14\r\nNATS/1.0\r\n\r\nhi\r\nINFO {}\r\nPONG\r\n"), uint8(1))
+	f.Add([]byte("MSG a 1 50\r\n-ERR 'Permissions Violation for Publish to \"a.b.c\"'\r\nx\r\n"), uint8(20))
+	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
+		said := func(size int) (string, []byte, error) {
+			var heard strings.Builder
+			out, _, err := speak(&natsBroker{natsInbox{own: own, all: "_INBOX.id"}, func(verb, subject string) { heard.WriteString(verb + subject) }}, in, size)
+			return heard.String(), out, err
+		}
+		heard, whole, err := said(max(len(in), 1))
+		heardPieces, pieces, errPieces := said(max(int(size), 1))
+		if (err == nil) != (errPieces == nil) || err == nil && (heard != heardPieces || !bytes.Equal(whole, pieces)) {
+			t.Fatalf("%v, %q and %q at once, %v, %q and %q in pieces", err, heard, whole, errPieces, heardPieces, pieces)
+		}
+		if !bytes.Contains(in, []byte("\r\n-ERR")) && !bytes.HasPrefix(in, []byte("-ERR")) && heard != "" {
+			t.Fatalf("heard %q in %q", heard, in)
 		}
 	})
 }

@@ -29,22 +29,27 @@ type natsInfo struct {
 	APILevel   int    `json:"api_lvl,omitempty"`
 }
 
-// rewriteInfo turns the broker's first line into the one that the client gets.
+// rewriteInfo turns the broker's first line into the one that the client gets. A broker that asks nobody who connects
+// would let everybody do everything, and is refused.
 func rewriteInfo(line []byte) ([]byte, error) {
+	odd := func(text string) error { return Refusal(proxy.KindUpstream, "no-nats-broker", text) }
 	text, ok := bytes.CutPrefix(line, []byte("INFO "))
 	if !ok {
-		return nil, errors.New("the broker does not begin with its INFO")
+		return nil, odd("the broker does not begin with its INFO")
 	}
 	var info struct {
 		natsInfo
 		TLSRequired  bool `json:"tls_required"`
 		TLSAvailable bool `json:"tls_available"`
+		AuthRequired bool `json:"auth_required"`
 	}
-	if err := json.Unmarshal(text, &info); err != nil {
-		return nil, errors.New("the broker's INFO is not understood")
-	}
-	if info.TLSRequired && !info.TLSAvailable {
-		return nil, errors.New("the broker demands TLS of its sidecar; let it listen in the clear on loopback")
+	switch {
+	case json.Unmarshal(text, &info) != nil:
+		return nil, odd("the broker's INFO is not understood")
+	case info.TLSRequired && !info.TLSAvailable:
+		return nil, odd("the broker demands TLS of its sidecar; let it listen in the clear on loopback")
+	case !info.AuthRequired:
+		return nil, Refusal(proxy.KindUpstream, "open-broker", "the broker asks nobody who connects; give it the configuration that palisade export nats writes, and no no_auth_user")
 	}
 	out, err := json.Marshal(info.natsInfo)
 	if err != nil {

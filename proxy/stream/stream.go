@@ -36,8 +36,16 @@ type Rules struct {
 	Fleet    string
 	Snapshot string
 	Callers  Decider         // nil: nobody
+	Terms    map[string]string // by SPIFFE ID: what a caller may do on a connection that it may have; whoever's change is cut
 	Redactor *event.Redactor // nil: what is always redacted
 	Strict   bool            // refuse what cannot be recorded before it has an effect
+}
+
+func (r *Rules) terms(caller *proxy.Workload) string {
+	if caller == nil {
+		return ""
+	}
+	return r.Terms[caller.SPIFFEID]
 }
 
 // Bounds are those of a Server. Zero values take the default named at each.
