@@ -75,7 +75,8 @@ func (c *compiler) meshed(r *ResolvedService, edge Edge) {
 	r.ID = ServiceID(c.Fleet.TrustDomain, r.Name)
 	r.Sidecars = sorted(s.Sidecar.Addresses)
 	r.Workloads = s.Workloads
-	r.Broker = s.Broker
+	r.Broker, r.Keys = s.Broker, s.BrokerKeys
+	r.Keys.FromFile = c.absolute(join("services", r.Name)+".broker_keys.from_file", s.BrokerKeys.FromFile) // read where its sidecars are
 	r.Publish, r.Subscribe = sortedLists(s.Publish), sortedLists(s.Subscribe)
 	for _, e := range s.Egress {
 		e.Port, e.Protocol = egressPort(e), or(e.Protocol, DefaultEgress)

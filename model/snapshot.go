@@ -57,7 +57,8 @@ type ResolvedService struct {
 	Serve     []ResolvedRoute     `json:"serve,omitempty"`     // what other services may ask, sorted by ID; never of a tcp service
 	Egress    []Egress            `json:"egress,omitempty"`    // sorted by host and port
 	Broker    string              `json:"broker,omitempty"`
-	Publish   map[string][]string `json:"publish,omitempty"` // broker to subjects
+	Keys      Value               `json:"broker_keys,omitzero"` // of a broker: where its sidecars find them
+	Publish   map[string][]string `json:"publish,omitempty"`    // broker to subjects
 	Subscribe map[string][]string `json:"subscribe,omitempty"`
 	Clients   []BrokerClient      `json:"clients,omitempty"` // of a broker, sorted by service
 }

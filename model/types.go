@@ -135,6 +135,7 @@ type Service struct {
 	Publish     map[string][]string `yaml:"publish,omitempty" json:"publish,omitzero"`           // broker to the subjects it may send to: orders.>
 	Subscribe   map[string][]string `yaml:"subscribe,omitempty" json:"subscribe,omitzero"`       // broker to the subjects it may receive
 	Broker      string              `yaml:"broker,omitempty" json:"broker,omitzero" enum:"nats"` // the service is a message broker that asks us what its clients may do: nats
+	BrokerKeys  Value               `yaml:"broker_keys,omitempty" json:"broker_keys,omitzero"`   // of a broker: the secret keys by which it obeys its sidecars; "palisade export nats" makes them
 }
 
 // Run is a process that "palisade up" starts, waits for and stops.

@@ -183,4 +183,3 @@ func join(out []byte, words ...[]byte) []byte {
 	}
 	return append(out, '\r', '\n')
 }
-

@@ -35,10 +35,10 @@ type Peer func(state *tls.ConnectionState, conn io.Closer) (w *proxy.Workload, e
 type Rules struct {
 	Fleet    string
 	Snapshot string
-	Callers  Decider         // nil: nobody
+	Callers  Decider           // nil: nobody
 	Terms    map[string]string // by SPIFFE ID: what a caller may do on a connection that it may have; whoever's change is cut
-	Redactor *event.Redactor // nil: what is always redacted
-	Strict   bool            // refuse what cannot be recorded before it has an effect
+	Redactor *event.Redactor   // nil: what is always redacted
+	Strict   bool              // refuse what cannot be recorded before it has an effect
 }
 
 func (r *Rules) terms(caller *proxy.Workload) string {
