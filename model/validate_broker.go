@@ -11,6 +11,14 @@ func (c *checker) broker(key, name string, s Service) {
 	if s.Broker != "" && s.Address != "" && !tcp(s.Address) {
 		c.fail("bad-broker", key+".broker", "a broker speaks no HTTP; expected an address tcp://host:port", "write address: tcp://127.0.0.1:4222")
 	}
+	switch at := key + ".broker_keys"; {
+	case s.Broker == "nats" && s.BrokerKeys == Value{}:
+		c.failKey("missing-key", key+".broker", "a broker obeys its sidecar by secret keys, and none are named", "add broker_keys: {from_file: "+name+".keys}; palisade export nats "+name+" makes the file")
+	case s.Broker == "" && s.BrokerKeys != Value{}:
+		c.failKey("not-a-broker", at, quote(name)+" is not declared as a broker", "add broker: nats, or remove it")
+	case s.Broker != "":
+		c.value(at, "key", s.BrokerKeys)
+	}
 	c.subjects(key+".publish", name, s.Publish)
 	c.subjects(key+".subscribe", name, s.Subscribe)
 }
@@ -32,9 +40,12 @@ func (c *checker) subjects(key, name string, byBroker map[string][]string) {
 			c.fail("missing-value", at, "expected at least one subject, found none", "write [orders.>]")
 		}
 		for i, subject := range byBroker[broker] {
-			if text, hint := badSubject(subject); text != "" {
+			switch text, hint := badSubject(subject); {
+			case text != "":
 				c.fail("bad-subject", index(at, i), text, hint)
-			} else if subject == ">" {
+			case strings.HasSuffix(key, ".subscribe") && (subject[0] == '*' || subject[0] == '>'):
+				c.fail("bad-subject", index(at, i), fmt.Sprintf("%q would read the answers to others", subject), "begin with a word: [orders.>]")
+			case subject == ">":
 				c.warn("wide-subject", index(at, i), "> is every subject, also those of services to come", "name the subjects: [orders.>]")
 			}
 		}

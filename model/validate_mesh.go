@@ -139,7 +139,7 @@ func trustDomainOf(id string) (string, bool) {
 
 // meshKeys are the keys of a service that say nothing without a mesh.
 func meshKeys() []string {
-	return []string{"sidecar", "workloads", "serve", "egress", "publish", "subscribe", "broker"}
+	return []string{"sidecar", "workloads", "serve", "egress", "publish", "subscribe", "broker", "broker_keys"}
 }
 
 // meshed checks what a service says about the mesh.

@@ -51,6 +51,9 @@ func (d *differ) service(key string, was, is *model.ResolvedService) {
 	d.text(Changes, key+".upstream.connections", "the connections kept open to it", number(int64(was.Upstream.Connections)), number(int64(is.Upstream.Connections)))
 	d.text(Changes, key+".upstream.retries", "how often requests to it are repeated", number(int64(was.Upstream.Retries)), number(int64(is.Upstream.Retries)))
 	d.text(MayWiden, key+".broker", "which broker it is", was.Broker, is.Broker)
+	if was.Keys != is.Keys {
+		d.add(Changes, key+".broker_keys", "the keys by which it obeys its sidecars stand elsewhere")
+	}
 	d.setOf(Changes, Changes, key+".sidecar.addresses", "its sidecar is found at", "its sidecar is no longer found at", was.Sidecars, is.Sidecars)
 	d.limits(key+".limits", was.Limits, is.Limits)
 }
