@@ -30,7 +30,7 @@ func Validate(ctx context.Context, o *Options, development bool) (int, error) {
 			return 0, err
 		}
 		_, more, err := b.Build(ctx, snap, &given{})
-		findings = append(findings, more...)
+		findings = append(append(findings, more...), brokerFindings(snap)...)
 		if err != nil && !errors.Is(err, gate.ErrFindings) {
 			return 0, err
 		}

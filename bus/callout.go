@@ -45,7 +45,9 @@ type CalloutOptions struct {
 	Session time.Duration
 	// Decided hears of each decision. Nil: nobody does.
 	Decided func(context.Context, Decision)
-	Log     *slog.Logger
+	// Ready is called once, when servers can ask. Nil: nobody wants to know.
+	Ready func()
+	Log   *slog.Logger
 }
 
 const (
@@ -82,6 +84,9 @@ func (a *Authorizer) Run(ctx context.Context, client *Client) error {
 	sub, err := client.nc.ChanQueueSubscribe(calloutSubject, "palisade", work)
 	if err != nil {
 		return fmt.Errorf("answering who may connect: %w", err)
+	}
+	if a.options.Ready != nil {
+		a.options.Ready()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -138,6 +138,23 @@ func (c *Client) options(o *Options) (*nats.Options, error) {
 // Connected tells whether there is a connection now.
 func (c *Client) Connected() bool { return c.nc.IsConnected() }
 
+// Await returns when there is a connection, and the server has taken note of everything that the client told it.
+func (c *Client) Await(ctx context.Context) error {
+	for {
+		back := c.comesBack()
+		if c.nc.IsConnected() && c.nc.FlushWithContext(ctx) == nil {
+			return nil
+		}
+		select {
+		case <-back:
+		case <-c.closed:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the bus: %w", context.Cause(ctx))
+		}
+	}
+}
+
 // Close lets what is under way end, at most until the context ends, and closes the connection.
 func (c *Client) Close(ctx context.Context) {
 	if c.nc.Drain() != nil { // also if it is not connected

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,15 +25,15 @@ type broker struct {
 	clients atomic.Pointer[map[string]bus.Permissions] // by SPIFFE ID
 	log     *slog.Logger
 
-	ready sync.Once
-	asked chan struct{} // closed once the server asks us
+	client *bus.Client   // set once asked is closed
+	asked  chan struct{} // closed once the server can ask us
 }
 
-// isBroker tells whether a service asks its sidecar what its clients may do.
-func isBroker(s *model.ResolvedService) bool { return s.Broker == "nats" }
-
-// newBroker reads the keys by which the server obeys.
+// newBroker reads the keys by which the server obeys; nil if the service is no broker.
 func newBroker(s *model.ResolvedService, log *slog.Logger) (*broker, error) {
+	if s.Broker == "" {
+		return nil, nil //nolint:nilnil // most services are none
+	}
 	text, err := s.Keys.Resolve(os.LookupEnv)
 	if err != nil {
 		return nil, fmt.Errorf("services.%s.broker_keys: %w; palisade export nats %s makes them", s.Name, err, s.Name)
@@ -48,8 +47,8 @@ func newBroker(s *model.ResolvedService, log *slog.Logger) (*broker, error) {
 	return b, nil
 }
 
-// checkBroker tells why a broker could not hold what a model declares.
-func checkBroker(s *model.ResolvedService) error {
+// CheckBroker tells why a broker could not hold what a model declares, or nil.
+func CheckBroker(s *model.ResolvedService) error {
 	for _, c := range s.Clients {
 		if err := permissionsOf(&c).Check(); err != nil {
 			return fmt.Errorf("services.%s: what it may do at %q: %w", c.Service, s.Name, err)
@@ -80,48 +79,64 @@ func (b *broker) protocol() *stream.NATS {
 	return &stream.NATS{Token: b.token, Inbox: func(w *proxy.Workload) string { return bus.Inbox(w.SPIFFEID) }, Inboxes: bus.Inboxes}
 }
 
-// token waits until there is somebody whom the server can ask.
+// token waits until there is somebody whom the server can ask: clients of NATS give up for good if they are refused
+// twice.
 func (b *broker) token(ctx context.Context, caller *proxy.Workload) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	select {
 	case <-b.asked:
-		return b.keys.Ticket(caller.SPIFFEID, time.Now())
 	case <-ctx.Done():
 		return "", fmt.Errorf("the broker has not been reached: %w", context.Cause(ctx))
 	}
+	if err := b.client.Await(ctx); err != nil {
+		return "", err
+	}
+	return b.keys.Ticket(caller.SPIFFEID, time.Now())
 }
 
 // run answers until ctx ends.
-func (b *broker) run(ctx context.Context, address string, dial Dial) error {
+func (b *broker) run(ctx context.Context, address string, connect func(context.Context) (net.Conn, error)) error {
 	client, err := bus.Connect(ctx, bus.Options{
 		Name: "sidecar of " + b.service, URLs: []string{"nats://" + address}, Keys: b.keys, Role: bus.Callout, Log: b.log.With("broker", b.service),
-		Dial: func(network, address string) (net.Conn, error) {
+		Dial: func(string, string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 			defer cancel()
-			return dial(ctx, network, address)
+			return connect(ctx)
 		},
 	})
-	if err != nil {
-		return nil //nolint:nilerr // it ends with ctx alone, which is no failure
+	if ctx.Err() != nil {
+		return nil
 	}
-	defer client.Close(context.WithoutCancel(ctx))
+	if err != nil {
+		return fmt.Errorf("sidecar of %q: %w", b.service, err)
+	}
+	b.client = client
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		client.Close(ctx)
+	}()
 	answers, err := bus.NewAuthorizer(bus.CalloutOptions{
-		Keys: b.keys, Log: b.log, Session: -1, // connections end with the sidecar's
-		Token:  func(_ context.Context, token string) (bus.Identity, error) { return b.keys.ReadTicket(token, time.Now()) },
-		Permit: func(id string) (bus.Permissions, bool) { p, ok := (*b.clients.Load())[id]; return p, ok },
-		Decided: func(ctx context.Context, d bus.Decision) {
-			if d.Denied != nil {
-				b.log.WarnContext(ctx, "a broker's client is not let in", "broker", b.service, "id", d.ID, "address", d.Address, "reason", d.Denied)
-			}
+		Keys: b.keys, Log: b.log, Session: -1, // connections end with those to the sidecar
+		Token: func(_ context.Context, token string) (bus.Identity, error) {
+			return b.keys.ReadTicket(token, time.Now())
 		},
+		Permit:  func(id string) (bus.Permissions, bool) { p, ok := (*b.clients.Load())[id]; return p, ok },
+		Decided: b.decided,
+		Ready:   func() { close(b.asked) },
 	})
 	if err != nil {
 		return fmt.Errorf("sidecar of %q: %w", b.service, err)
 	}
-	b.ready.Do(func() { close(b.asked) })
 	if err := answers.Run(ctx, client); ctx.Err() == nil {
 		return fmt.Errorf("sidecar of %q: %w", b.service, err)
 	}
 	return nil
+}
+
+func (b *broker) decided(ctx context.Context, d bus.Decision) {
+	if d.Denied != nil {
+		b.log.WarnContext(ctx, "a client of a broker is not let in", "broker", b.service, "id", d.ID, "address", d.Address, "reason", d.Denied)
+	}
 }

@@ -17,7 +17,10 @@ type Change struct {
 	in, out *gate.Gate
 }
 
-var errOtherKind = errors.New("the scheme of its address changes between HTTP and TCP, which takes a restart")
+var (
+	errOtherKind   = errors.New("the scheme of its address changes between HTTP and TCP, which takes a restart")
+	errOtherBroker = errors.New("it becomes a broker, or is none any more, which takes a restart")
+)
 
 // Prepare compiles a slice. Users finds out on whose behalf others ask. Nothing is in force before Apply.
 func (s *Sidecar) Prepare(ctx context.Context, slice *model.Snapshot, users gate.Authenticator) (*Change, []model.Finding, error) {
@@ -27,6 +30,12 @@ func (s *Sidecar) Prepare(ctx context.Context, slice *model.Snapshot, users gate
 	own := slice.ServiceByName(s.name)
 	if own == nil || own.TCP() != s.tcp() {
 		return fail(nil, errOtherKind)
+	}
+	if (own.Broker != "") != (s.broker != nil) {
+		return fail(nil, errOtherBroker)
+	}
+	if err := CheckBroker(own); err != nil {
+		return fail(nil, err)
 	}
 	in, findings, err := s.in.builder.Build(ctx, slice, users)
 	if err != nil {

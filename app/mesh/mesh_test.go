@@ -4,11 +4,13 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +33,9 @@ func (r *records) Observe(e *event.Event) {
 	for i := range e.Trail {
 		if s := &e.Trail[i]; s.Outcome != event.OutcomePass && len(s.Reasons) > 0 {
 			code = " " + s.Reasons[0].Code
+			for _, name := range slices.Sorted(maps.Keys(s.Reasons[0].Data)) {
+				code = strings.TrimSuffix(code, " ") + " " + s.Reasons[0].Data[name]
+			}
 		}
 	}
 	r.mu.Lock()
@@ -81,40 +86,65 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{records: &records{}, toward: map[string]string{}}
-	dir, text := t.TempDir(), fleetModel
-	names := []string{"web", "catalog", "orders", "ledger"}
+	text, names := fleetModel, []string{"web", "catalog", "orders", "ledger"}
 	text = strings.Replace(text, "LEDGER", echo(t), 1)
 	for _, name := range names[:3] {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, name+" "+r.URL.Path) }))
 		t.Cleanup(s.Close)
 		text = strings.Replace(text, strings.ToUpper(name), s.Listener.Addr().String(), 1)
 	}
+	return openFleet(t, t.TempDir(), text, names...)
+}
+
+// openFleet runs the sidecars of a model, and gives each of these services a door to each.
+func openFleet(t *testing.T, dir, text string, names ...string) *fleet {
+	t.Helper()
+	f := &fleet{records: &records{}, toward: map[string]string{}}
+	snap := compile(t, dir, text)
+	var err error
+	if f.Mesh, err = Open(t.Context(), snap, Options{Folder: filepath.Join(dir, "mesh"), Recorder: f.records, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	f.run(t)
+	f.apply(t, snap)
+	for _, name := range names {
+		f.attach(t, name, names)
+	}
+	return f
+}
+
+// compile reads a model.
+func compile(t *testing.T, dir, text string) *model.Snapshot {
+	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, "palisade.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	declared, _, err := model.Load(dir)
+	declared, findings, err := model.Load(dir)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(err, findings)
 	}
 	snap, findings := declared.Compile(model.Options{})
 	if snap == nil {
 		t.Fatal(findings)
 	}
+<<<<<<< HEAD
 	f.snap = snap
 	if f.Mesh, err = Open(t.Context(), snap, Options{Folder: filepath.Join(dir, "mesh"), Recorder: f.records, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
+=======
+	return snap
+}
+
+// apply puts a model in force.
+func (f *fleet) apply(t *testing.T, snap *model.Snapshot) {
+	t.Helper()
+>>>>>>> 8c4ef74 (mesh: NATS brokers behind the mesh, with permissions by subject from the model)
 	prepared, findings, err := f.Prepare(t.Context(), snap)
 	if err != nil {
 		t.Fatal(err, findings)
 	}
-	f.run(t)
 	prepared.Apply()
-	for _, name := range names {
-		f.attach(t, name, names)
-	}
-	return f
 }
 
 // run serves until the end of the test.
@@ -147,7 +177,7 @@ func (f *fleet) attach(t *testing.T, name string, others []string) {
 			t.Fatal(err)
 		}
 		f.toward[name+" "+other] = ln.Addr().String()
-		if _, err := s.Open(t.Context(), model.Door{Name: other, Port: 80, TCP: other == "ledger"}, ln); err != nil {
+		if _, err := s.Open(t.Context(), model.Door{Name: other, Port: 80, TCP: f.sidecars[other].tcp()}, ln); err != nil {
 			t.Fatal(err)
 		}
 	}

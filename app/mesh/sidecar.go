@@ -36,6 +36,7 @@ type Sidecar struct {
 	name    string
 	self    *proxy.Workload
 	in, out side
+	broker  *broker // nil: the service is none
 	dial    atomic.Pointer[Dial]
 	open    atomic.Int64 // connections of others to it
 
@@ -66,6 +67,9 @@ func NewSidecar(g Ground, svc *model.ResolvedService) (*Sidecar, error) {
 	s := &Sidecar{Ground: g, name: svc.Name, own: svc, self: &proxy.Workload{SPIFFEID: g.ID.String()}}
 	s.in.engine, s.out.engine = engine.New(g.Recorder), engine.New(g.Recorder)
 	var err error
+	if s.broker, err = newBroker(svc, g.Log); err != nil {
+		return nil, err
+	}
 	if s.in.builder, err = gate.NewBuilder(gate.WithSide(engine.Inbound), gate.WithReach(s.reachOwn)); err != nil {
 		return nil, err
 	}

@@ -19,7 +19,8 @@ import (
 type carried struct {
 	server  *stream.Server
 	callers func(slice *model.Snapshot) stream.Decider
-	outside *egress.Egress // set for the way out of the fleet
+	outside *egress.Egress                                     // set for the way out of the fleet
+	terms   func(own *model.ResolvedService) map[string]string // set for the way to a broker; see stream.Rules
 }
 
 // carry makes a server of connections under the rules of the slice in force.
@@ -50,9 +51,13 @@ func (s *Sidecar) rule(to *carried) {
 			to.outside.Declare(svc.Egress)
 		}
 	}
-	to.server.Swap(&stream.Rules{
+	rules := &stream.Rules{
 		Fleet: slice.Fleet, Snapshot: slice.Version, Callers: to.callers(slice), Redactor: event.NewRedactor(slice.Redact), Strict: slice.Audit.Mode == "strict",
-	})
+	}
+	if to.terms != nil {
+		rules.Terms = to.terms(s.own)
+	}
+	to.server.Swap(rules)
 }
 
 // address is where the service listens.
@@ -76,6 +81,10 @@ func (s *Sidecar) carryInbound(ln net.Listener, config *tls.Config) {
 		}
 		return stream.Callers(svc.Position.String(), ids...)
 	}}
+	if b := s.broker; b != nil {
+		in.NATS, to.terms = b.protocol(), b.permit
+		s.asking.do(func(ctx context.Context) error { return b.run(ctx, s.address(), in.Dial) }) // also while connections end
+	}
 	s.carry("inbound", ln, in, to)
 	s.taking.do(func(ctx context.Context) error { return s.run(ctx, to) })
 }

@@ -28,7 +28,15 @@ type exportCmd struct {
 	Kubernetes kubernetesCmd `cmd:"" help:"Write NetworkPolicies."`
 	Compose    composeCmd    `cmd:"" help:"Write an overlay for a Compose file."`
 	Nftables   nftablesCmd   `cmd:"" help:"Write the ruleset of one host."`
+	Nats       natsCmd       `cmd:"" help:"Write what makes a NATS server ask its sidecar who may publish and subscribe."`
 }
+
+type natsCmd struct {
+	Service string `arg:"" help:"The broker, as the model names it."`
+	modelArgs
+}
+
+func (c *natsCmd) Run(e *environment) error { return app.ExportNATS(e.with(c.Model...), c.Service) }
 
 type kubernetesCmd struct {
 	modelArgs

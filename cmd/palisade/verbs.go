@@ -60,7 +60,7 @@ type cli struct {
 	CA         caCmd         `cmd:"" name:"ca" help:"Print the local authority's certificate."`
 	Snapshot   snapshotCmd   `cmd:"" help:"Print the compiled model as JSON."`
 	Plan       planCmd       `cmd:"" help:"Show what a model permits more and less: exit 0 nothing more, 1 something, 2 error."`
-	Export     exportCmd     `cmd:"" help:"Write the segmentation for Kubernetes, Compose or nftables."`
+	Export     exportCmd     `cmd:"" help:"Write the segmentation for Kubernetes, Compose, nftables or NATS."`
 	Capture    captureCmd    `cmd:"" help:"Bring what a service asks to its sidecar, whether it wants or not (Linux)."`
 	Schema     schemaCmd     `cmd:"" help:"Print the JSON Schema of palisade.yaml."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`

@@ -211,7 +211,7 @@ func (l *Link) Record() error {
 func (l *Link) Refused(why *event.Reason) {
 	e := l.Event
 	e.Time = time.Now()
-	e.ID = newID(e.Time)
+	e.ID = event.NewID(e.Time)
 	e.Trail = append(slices.Clip(e.Trail), event.Stage{Name: event.StageAuthorise, Outcome: event.OutcomeDeny, Reasons: []event.Reason{*why}})
 	e.Allowed, e.Problem = false, proxy.KindForbidden.Slug
 	l.fill(&e)
