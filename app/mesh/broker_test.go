@@ -65,7 +65,7 @@ type natsServer struct {
 
 func (s *natsServer) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(s.binary, "-c", s.config) //nolint:gosec,noctx // built here, and killed below
+	s.cmd = exec.Command(s.binary, "-c", s.config) //nolint:noctx // it is killed below
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func newBrokerFleet(t *testing.T) *brokerFleet {
 			t.Fatal(err)
 		}
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", f.server.binary, "github.com/nats-io/nats-server/v2") //nolint:gosec // into our own folder
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", f.server.binary, "github.com/nats-io/nats-server/v2")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building nats-server: %v\n%s", err, out)
 	}

@@ -101,6 +101,7 @@ func openFleet(t *testing.T, dir, text string, names ...string) *fleet {
 	t.Helper()
 	f := &fleet{records: &records{}, toward: map[string]string{}}
 	snap := compile(t, dir, text)
+	f.snap = snap
 	var err error
 	if f.Mesh, err = Open(t.Context(), snap, Options{Folder: filepath.Join(dir, "mesh"), Recorder: f.records, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
@@ -127,19 +128,12 @@ func compile(t *testing.T, dir, text string) *model.Snapshot {
 	if snap == nil {
 		t.Fatal(findings)
 	}
-<<<<<<< HEAD
-	f.snap = snap
-	if f.Mesh, err = Open(t.Context(), snap, Options{Folder: filepath.Join(dir, "mesh"), Recorder: f.records, Log: slog.New(slog.DiscardHandler)}); err != nil {
-		t.Fatal(err)
-	}
-=======
 	return snap
 }
 
 // apply puts a model in force.
 func (f *fleet) apply(t *testing.T, snap *model.Snapshot) {
 	t.Helper()
->>>>>>> 8c4ef74 (mesh: NATS brokers behind the mesh, with permissions by subject from the model)
 	prepared, findings, err := f.Prepare(t.Context(), snap)
 	if err != nil {
 		t.Fatal(err, findings)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 )
 
 // makesConsumer tells whether a message asks JetStream for a consumer (docs.nats.io, JetStream wire API): $JS.API or
@@ -33,12 +34,14 @@ func (i *natsInbox) consumer(request []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errNATS
 	}
-	deliver := config["deliver_subject"]
 	var to string
-	if deliver == nil || json.Unmarshal(deliver, &to) != nil || !bytes.HasPrefix([]byte(to), []byte(clientInbox)) {
+	if text, given := config["deliver_subject"]; given && json.Unmarshal(text, &to) != nil {
+		return nil, errNATS
+	}
+	if !strings.HasPrefix(to, clientInbox) {
 		return request, nil
 	}
-	if bytes.HasPrefix([]byte(to), []byte(i.all)) {
+	if strings.HasPrefix(to, i.all) {
 		return nil, errConsumer
 	}
 	if config["deliver_subject"], err = json.Marshal(string(i.outward([]byte(to)))); err != nil {
