@@ -122,15 +122,15 @@ func newBrokerFleet(t *testing.T) *brokerFleet {
 	return f
 }
 
-// client is a program with the library of NATS and the address of the broker, and nothing else.
-type client struct {
+// program is one with the library of NATS and the address of the broker, and nothing else.
+type program struct {
 	*nats.Conn
 	said chan error // what it was told is refused
 	lost chan struct{}
 }
 
-func (f *brokerFleet) connect(service string, options ...nats.Option) (*client, error) {
-	c := &client{said: make(chan error, 64), lost: make(chan struct{}, 64)}
+func (f *brokerFleet) connect(service string, options ...nats.Option) (*program, error) {
+	c := &program{said: make(chan error, 64), lost: make(chan struct{}, 64)}
 	var err error
 	c.Conn, err = nats.Connect("nats://"+f.toward[service+" bus"], append([]nats.Option{
 		nats.Timeout(10 * time.Second), nats.ReconnectWait(10 * time.Millisecond),
@@ -143,7 +143,7 @@ func (f *brokerFleet) connect(service string, options ...nats.Option) (*client, 
 	return c, err
 }
 
-func (f *brokerFleet) client(service string) *client {
+func (f *brokerFleet) client(service string) *program {
 	f.t.Helper()
 	c, err := f.connect(service)
 	if err != nil {
@@ -153,7 +153,7 @@ func (f *brokerFleet) client(service string) *client {
 }
 
 // refused waits until a client was told that something is refused.
-func (c *client) refused(t *testing.T, what string) {
+func (c *program) refused(t *testing.T, what string) {
 	t.Helper()
 	select {
 	case err := <-c.said:
