@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -155,15 +157,17 @@ func (o *Options) asked(err error) error {
 	}
 	problem, told := errors.AsType[*admin.Problem](err)
 	if !told {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // the URL within says nothing that people have written
+		}
 		return fmt.Errorf("control at %s does not answer: %w", where, err)
 	}
-	if problem.Detail != "" {
-		return errors.New(problem.Detail)
-	}
-	switch problem.Status {
-	case 401:
+	switch {
+	case problem.Status == http.StatusUnauthorized:
 		return errors.New("control does not accept the access token: it is not of its provider, not for its audience, or has expired")
-	case 403:
+	case problem.Detail != "":
+		return errors.New(problem.Detail)
+	case problem.Status == http.StatusForbidden:
 		return errors.New("control refuses: this needs another role; see mesh.control.administrators")
 	}
 	return fmt.Errorf("control at %s: %w", where, problem)
