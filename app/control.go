@@ -13,6 +13,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/control"
+	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy/gate"
 )
@@ -64,7 +65,15 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 		g.Go(func() error { return s.users.Run(ctx) })
 	}
 	g.Go(func() error { return c.Run(ctx) })
-	return ignoreCanceled(g.Wait())
+	return sameRing(ignoreCanceled(g.Wait()))
+}
+
+// sameRing says what to do if the store was sealed by the ring of another control.
+func sameRing(err error) error {
+	if errors.Is(err, keyring.ErrSealed) {
+		return fmt.Errorf("%w; controls that share a store need the same ring: copy the folders control/ring and control/keys of the state directory of the first, or name the same mesh.keys and copy control/ring", err)
+	}
+	return err
 }
 
 // welcomeControl says where control is, and whether the model that it was given is the one in force.

@@ -35,7 +35,7 @@ func BusServer(ctx context.Context, o *Options, name, folder string) (err error)
 	}
 	out, err := control.MakeBusServer(ctx, *options, name, administrator())
 	if err != nil {
-		return err
+		return sameRing(err)
 	}
 	if folder, err = filepath.Abs(folder); err != nil {
 		return fmt.Errorf("finding the folder: %w", err)

@@ -30,7 +30,7 @@ type Reach struct {
 }
 
 // adminToken is the environment variable with the access token of an administrator.
-const adminToken = "PALISADE_ADMIN_TOKEN"
+const adminToken = "PALISADE_ADMIN_TOKEN" //nolint:gosec // a name, not a token
 
 const maxAdminToken = 64 << 10 // bytes
 

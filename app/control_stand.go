@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,8 +42,8 @@ type stand struct {
 // close closes what was opened, the last first.
 func (s *stand) close() error {
 	var errs []error
-	for i := len(s.closes) - 1; i >= 0; i-- {
-		errs = append(errs, s.closes[i].Close())
+	for _, c := range slices.Backward(s.closes) {
+		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -90,4 +90,6 @@ func Reload(ctx context.Context, o *Options) (*ReloadAnswer, error) {
 }
 
 // nobodyThere tells whether an error says that nobody listens on a socket.
-func nobodyThere(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) }
+func nobodyThere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}

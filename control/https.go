@@ -25,13 +25,13 @@ import (
 
 // The bounds of the HTTPS interface.
 const (
-	headTime   = 5 * time.Second
-	readTime   = 30 * time.Second
-	idleTime   = 2 * time.Minute
-	headBytes  = 32 << 10
-	maxModel   = 64 << 20 // bytes of a model as JSON
-	atOnce     = 256      // requests of proxies; more are told to come back
-	drainTime  = 5 * time.Second
+	headTime  = 5 * time.Second
+	readTime  = 30 * time.Second
+	idleTime  = 2 * time.Minute
+	headBytes = 32 << 10
+	maxModel  = 64 << 20 // bytes of a model as JSON
+	atOnce    = 256      // requests of proxies; more are told to come back
+	drainTime = 5 * time.Second
 )
 
 // listen serves proxies and administrators over HTTPS, and administrators of this host over a socket.

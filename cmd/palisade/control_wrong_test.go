@@ -140,3 +140,36 @@ func TestAdministrators(t *testing.T) {
 		t.Errorf("by file: %+v", r)
 	}
 }
+
+// TestUpAnswersAdministrators holds that a fleet under "palisade up" is administered with the same words.
+func TestUpAnswersAdministrators(t *testing.T) {
+	u := newUp(t, "", "")
+	u.Edit("palisade.yaml", "fleet: processes", "fleet: processes\nmesh: {isolation: \"off\"}")
+	u.startReady()
+	ask := func(code int, want string, args ...string) {
+		t.Helper()
+		if out, got := u.palisade(args...); got != code || !strings.Contains(out, want) {
+			t.Errorf("%q ends with %d and does not say %q:\n%s", args, got, want, out)
+		}
+	}
+	ask(0, "edge/edge", "status")
+	ask(0, "service/back", "status")
+	if out, _ := u.palisade("status"); strings.Count(out, " in ") != 3 || strings.Contains(out, "not on the newest") {
+		t.Errorf("status:\n%s", out)
+	}
+	ask(0, "service/back is revoked", "revoke", "service/back")
+	ask(0, "service/back", "events", "--kind=revoked")
+	u.Eventually("back has no identity", func() bool {
+		out, _ := u.palisade("status")
+		return strings.Contains(out, "revoked")
+	})
+	ask(0, "is restored", "restore", "service/back")
+	ask(2, "not revoked", "restore", "service/back")
+	ask(0, "edge/edge is revoked", "revoke", "edge/edge")
+	ask(0, "is restored", "restore", "edge/edge")
+	ask(2, `has no service "none"`, "revoke", "service/none")
+	ask(2, "no serial number", "revoke", "serial/xyz")
+	ask(2, "where palisade control runs", "history")
+	ask(2, "where palisade control runs", "join", "service/back")
+	ask(0, "nothing changes", "plan")
+}

@@ -77,25 +77,25 @@ type Authority struct {
 
 // Proxy is one process of a proxy.
 type Proxy struct {
-	ID        string         `json:"id"` // SPIFFE ID
-	Instance  string         `json:"instance"`
-	Node      string         `json:"node,omitempty"`
-	Version   string         `json:"version"`            // of the slice in force
-	Current   bool           `json:"current"`            // it is what control wants
-	Rejected  string         `json:"rejected,omitempty"` // why it did not take the newest
-	Problem   string         `json:"problem,omitempty"`  // why it has no SVID, if its process knows
-	Lag       model.Duration `json:"lag,omitzero"`       // from the push of what is in force to its confirmation; zero if it began with it
-	Begins    time.Time      `json:"begins,omitzero"`    // of its SVID
-	Expires   time.Time      `json:"expires,omitzero"`   // of its SVID
-	Failures  int            `json:"failures,omitempty"` // renewals in a row that failed
-	Stale     string         `json:"stale,omitempty"`    // stop or serve: its SVID has expired
-	Seen      time.Time      `json:"seen"`               // last report, by control's clock
-	Away      bool           `json:"away,omitempty"`     // not heard of for longer than a few reports
-	Denied    uint64         `json:"denied"`             // revocation list in force
-	Connections int          `json:"connections"`        // that others have to it
-	Requests  uint64         `json:"requests"`           // since its start
-	Errors    uint64         `json:"errors"`
-	Addresses []string       `json:"addresses,omitempty"` // where it takes mTLS calls
+	ID          string         `json:"id"` // SPIFFE ID
+	Instance    string         `json:"instance"`
+	Node        string         `json:"node,omitempty"`
+	Version     string         `json:"version"`            // of the slice in force
+	Current     bool           `json:"current"`            // it is what control wants
+	Rejected    string         `json:"rejected,omitempty"` // why it did not take the newest
+	Problem     string         `json:"problem,omitempty"`  // why it has no SVID, if its process knows
+	Lag         model.Duration `json:"lag,omitzero"`       // from the push of what is in force to its confirmation; zero if it began with it
+	Begins      time.Time      `json:"begins,omitzero"`    // of its SVID
+	Expires     time.Time      `json:"expires,omitzero"`   // of its SVID
+	Failures    int            `json:"failures,omitempty"` // renewals in a row that failed
+	Stale       string         `json:"stale,omitempty"`    // stop or serve: its SVID has expired
+	Seen        time.Time      `json:"seen"`               // last report, by control's clock
+	Away        bool           `json:"away,omitempty"`     // not heard of for longer than a few reports
+	Denied      uint64         `json:"denied"`             // revocation list in force
+	Connections int            `json:"connections"`        // that others have to it
+	Requests    uint64         `json:"requests"`           // since its start
+	Errors      uint64         `json:"errors"`
+	Addresses   []string       `json:"addresses,omitempty"` // where it takes mTLS calls
 }
 
 // ApplyRequest asks for a model to be put in force.

@@ -63,8 +63,8 @@ type Options struct {
 type Stats struct {
 	Traffic     wire.Traffic
 	Connections int             // that others have to it
-	Addresses []string        // where it takes mTLS calls for its service
-	Keys      json.RawMessage // of the edge: JWKS of the transaction tokens it signs
+	Addresses   []string        // where it takes mTLS calls for its service
+	Keys        json.RawMessage // of the edge: JWKS of the transaction tokens it signs
 }
 
 const defaultEvery = 5 * time.Second
