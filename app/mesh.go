@@ -20,6 +20,8 @@ import (
 
 const isolationOff = "off"
 
+const unisolated = "this system gives services no network of their own: whoever is on this machine reaches their ports past their sidecars, and can speak as any of them through the sockets of theirs; names of other services do not resolve, and hosts outside are not checked"
+
 // openMesh prepares the identities and sidecars of a fleet that declares a mesh.
 func (e *edge) openMesh(ctx context.Context, snap *model.Snapshot) ([]gate.Option, error) {
 	if snap.Mesh == nil {
@@ -72,7 +74,7 @@ func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
 	if e.gate.Snapshot.Mesh.Isolation == isolationOff {
 		enclose = e.encloseOpenly
 	} else if err := isolate.Check(ctx, e.state); err != nil {
-		slog.WarnContext(ctx, "this system gives services no network of their own: whoever is on this machine reaches their ports past their sidecars, and can speak as any of them through the sockets of theirs; names of other services do not resolve, and hosts outside are not checked", "error", err, "mend", "allow unprivileged user namespaces, or run as root")
+		slog.WarnContext(ctx, unisolated, "error", err, "mend", "allow unprivileged user namespaces, or run as root")
 		enclose = e.encloseOpenly
 	}
 	for i := range specs {
@@ -106,7 +108,7 @@ func (e *edge) enclose(_ context.Context, spec *process.Spec) error {
 		return fmt.Errorf("finding the state directory: %w", err)
 	}
 	doors := e.gate.Snapshot.Doors(spec.Name)
-	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(doors), Folder: folder, Hide: hidden, Keep: "bin"}
+	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(doors), Folder: folder, Hide: hidden, Keep: []string{"bin"}}
 	for _, d := range doors {
 		spec.Isolate.Listen = append(spec.Isolate.Listen, d.At)
 	}

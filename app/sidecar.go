@@ -5,19 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/palisade-security/palisade/app/isolate"
 	"github.com/palisade-security/palisade/app/mesh"
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/control/wire"
@@ -33,6 +32,7 @@ type SidecarOptions struct {
 	Outbound  map[string]netip.AddrPort // callee to where the service finds it, in place of its address on loopback
 	Hosts     string                    // file to write names of callees to; empty: none
 	Admin     string                    // host:port of metrics and health; empty: none
+	Started   bool                      // the service is started by us, in a network of its own if that can be had
 }
 
 // sidecar is a running sidecar of one service.
@@ -45,6 +45,9 @@ type sidecar struct {
 	admin    *listen.Server // nil: none
 	remote   *mesh.Remote
 	low      bool // ports below 1024 can be had
+
+	shared atomic.Bool                 // the service that was started shares our network
+	pod    atomic.Pointer[isolate.Pod] // the network of the service that was started; nil: none
 }
 
 // Sidecar runs the sidecar of one service until ctx ends.
@@ -108,7 +111,7 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 	}
 	self := model.ServiceID(j.TrustDomain, so.Service)
 	client.Record = func(ctx context.Context, n wire.Note) { s.recorder.Act(ctx, actOfNote(self, n)) }
-	s.low = lowPorts(ctx)
+	s.low = so.Started || lowPorts(ctx)
 	s.remote, err = mesh.OpenRemote(ctx, mesh.RemoteOptions{
 		Service: so.Service, Client: client, Inbound: s.inbound, Advertise: []string{advertise}, Recorder: s.recorder,
 		Doors: s.doors, Applied: s.applied,
@@ -161,7 +164,11 @@ func (s *sidecar) advertise(ctx context.Context, j *Joining) (string, error) {
 // doors are those of the slice, as far as this host lets us have them.
 func (s *sidecar) doors(slice *model.Snapshot) []model.Door {
 	var out []model.Door
-	for _, d := range slice.Doors(s.so.Service) {
+	all := slice.Doors(s.so.Service)
+	if s.shared.Load() {
+		return callees(all)
+	}
+	for _, d := range all {
 		at, elsewhere := s.so.Outbound[d.Name]
 		switch {
 		case len(s.so.Outbound) > 0 && d.Name == "": // the host is shared, and nobody's address is ours alone
@@ -206,22 +213,17 @@ func (s *sidecar) applied(slice *model.Snapshot) {
 	s.recorder.serve(slice)
 	s.recorder.journal.Keep(int64(slice.Audit.Keep))
 	s.recorder.metrics.Reloaded(true, slice.Version)
+	names := model.Hosts(s.doors(slice))
+	var err error
 	if s.so.Hosts != "" {
-		if err := writeHosts(s.so.Hosts, s.doors(slice)); err != nil {
-			slog.Error("names of callees are not written", "error", err)
-		}
+		err = isolate.WriteHosts(s.so.Hosts, names)
 	}
-}
-
-// writeHosts writes names as a hosts(5) file, in place: it may be mounted elsewhere.
-func writeHosts(path string, doors []model.Door) error {
-	var b strings.Builder
-	b.WriteString("127.0.0.1 localhost\n::1 localhost\n")
-	names := model.Hosts(doors)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		fmt.Fprintf(&b, "%s %s\n", names[name], name)
+	if pod := s.pod.Load(); pod != nil {
+		err = errors.Join(err, pod.SetHosts(names))
 	}
-	return os.WriteFile(path, []byte(b.String()), 0o644) //nolint:gosec // names, for all who resolve them
+	if err != nil {
+		slog.Error("names of callees are not written", "error", err)
+	}
 }
 
 // welcome says what runs, in one line.

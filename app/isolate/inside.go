@@ -47,7 +47,7 @@ func Inside(ctx context.Context, command []string, stderr io.Writer) int {
 	}
 	in := &inside{conn: uc, command: command, ended: make(chan int, 1)}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, Handed()...)
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -66,6 +66,11 @@ func Inside(ctx context.Context, command []string, stderr io.Writer) int {
 			return exitBroken
 		}
 	}
+}
+
+// Handed are the signals that a service may be sent: those with a meaning for programs.
+func Handed() []os.Signal {
+	return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH}
 }
 
 // running reports whether the service has begun.
@@ -179,7 +184,7 @@ func (in *inside) start() error {
 		err := powerless(cmd.Start)
 		started <- err
 		if err == nil {
-			in.ended <- exitCode(cmd.Wait())
+			in.ended <- ExitCode(cmd.Wait())
 		}
 	}()
 	if err := <-started; err != nil {
@@ -189,8 +194,8 @@ func (in *inside) start() error {
 	return nil
 }
 
-// exitCode is that of a shell: the service's own, or 128 and the signal that ended it.
-func exitCode(err error) int {
+// ExitCode is that of a shell: the service's own, or 128 and the signal that ended it.
+func ExitCode(err error) int {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		if err != nil {

@@ -30,7 +30,7 @@ type Spec struct {
 	Listen []netip.AddrPort      // sockets to open inside, in this order
 	Folder string                // where files for the inside are written; it must outlive the service
 	Hide   string                // a folder the service must not see; empty: none
-	Keep   string                // the one folder within Hide that it sees nevertheless, if there is one
+	Keep   []string              // folders within Hide that it sees nevertheless, as far as there are such
 
 	// Capture is the name of a service whose connections beyond loopback are brought to the default capture port, for which
 	// Listen has sockets, and whatever else it sends dropped; see Pod.Dropped. Empty: nothing but loopback exists.
@@ -41,7 +41,8 @@ type Spec struct {
 type Pod struct {
 	Listeners []net.Listener // those of Spec.Listen, accepted from outside
 
-	conn *net.UnixConn
+	conn  *net.UnixConn
+	hosts string // path of its names
 
 	mu      sync.Mutex
 	last    uint64
@@ -96,29 +97,40 @@ func namespaces() *syscall.SysProcAttr {
 
 // Open sets the started namespace up: its names and its sockets. The service does not run yet.
 func Open(ctx context.Context, conn *net.UnixConn, s *Spec) (*Pod, error) {
-	p := &Pod{conn: conn, waiting: map[uint64]chan answer{}, done: make(chan struct{})}
+	p := &Pod{conn: conn, hosts: hostsIn(s.Folder), waiting: map[uint64]chan answer{}, done: make(chan struct{})}
 	go p.receive()
-	hosts, err := writeHosts(s)
-	if err != nil {
+	if err := p.SetHosts(s.Hosts); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	setup := request{Op: opSetup, Hosts: hosts, Hide: s.Hide, Keep: s.Keep, Capture: s.Capture}
+	setup := request{Op: opSetup, Hosts: p.hosts, Hide: s.Hide, Keep: s.Keep, Capture: s.Capture}
 	if _, err := p.ask(ctx, &setup); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting a namespace up: %w", err), p.Close())
 	}
 	for _, at := range s.Listen {
-		f, err := p.ask(ctx, &request{Op: opListen, Address: at.String()})
+		ln, err := p.Listen(ctx, at)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("listening on %s inside a namespace: %w", at, err), p.Close())
-		}
-		ln, err := net.FileListener(f)
-		_ = f.Close() // the listener has its own copy
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("taking over %s: %w", at, err), p.Close())
+			return nil, errors.Join(err, p.Close())
 		}
 		p.Listeners = append(p.Listeners, ln)
 	}
 	return p, nil
+}
+
+// SetHosts replaces the names that the service can resolve, beside localhost.
+func (p *Pod) SetHosts(names map[string]netip.Addr) error { return WriteHosts(p.hosts, names) }
+
+// Listen opens one more socket inside, accepted from outside. The caller closes it.
+func (p *Pod) Listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+	f, err := p.ask(ctx, &request{Op: opListen, Address: at.String()})
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s inside a namespace: %w", at, err)
+	}
+	defer f.Close() // the listener has its own copy
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("taking over %s: %w", at, err)
+	}
+	return ln, nil
 }
 
 // Release starts the service.

@@ -88,7 +88,7 @@ func start(t *testing.T, outside, captured string, listen ...string) (*Pod, *exe
 		t.Fatal(err)
 	}
 	t.Setenv("HIDDEN", folder)
-	spec := &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: folder, Hide: folder, Keep: "bin", Capture: captured}
+	spec := &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: folder, Hide: folder, Keep: []string{"bin", "absent"}, Capture: captured}
 	for _, l := range listen {
 		spec.Listen = append(spec.Listen, netip.MustParseAddrPort(l))
 	}

@@ -45,25 +45,37 @@ func setUp(ctx context.Context, r *request) error {
 	return nil
 }
 
-// hide puts an empty folder in place of one, in which a folder of the old one may stay.
-func hide(folder, keep string) error {
-	kept, err := unix.Open(filepath.Join(folder, keep), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if keep == "" || errors.Is(err, fs.ErrNotExist) {
-		keep = ""
-	} else if err != nil {
+// hide puts an empty folder in place of one, in which folders of the old one may stay.
+func hide(folder string, keep []string) error {
+	kept := map[string]int{}
+	defer func() {
+		for _, fd := range kept {
+			_ = unix.Close(fd)
+		}
+	}()
+	for _, name := range keep {
+		fd, err := unix.Open(filepath.Join(folder, name), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		kept[name] = fd
+	}
+	if err := unix.Mount("tmpfs", folder, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k"); err != nil {
 		return err
 	}
-	if kept >= 0 {
-		defer func() { _ = unix.Close(kept) }()
+	for name, fd := range kept {
+		at := filepath.Join(folder, name)
+		if err := os.MkdirAll(at, 0o755); err != nil { //nolint:gosec // the service's user goes through it
+			return err
+		}
+		if err := unix.Mount("/proc/self/fd/"+strconv.Itoa(fd), at, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
 	}
-	if err := unix.Mount("tmpfs", folder, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k"); err != nil || keep == "" {
-		return err
-	}
-	at := filepath.Join(folder, keep)
-	if err := os.Mkdir(at, 0o755); err != nil { //nolint:gosec // the service's user goes through it
-		return err
-	}
-	return unix.Mount("/proc/self/fd/"+strconv.Itoa(kept), at, "", unix.MS_BIND, "")
+	return nil
 }
 
 func loopbackUp() error {

@@ -24,13 +24,13 @@ const (
 
 // request and reply are one packet each; a reply may carry one file.
 type request struct {
-	ID      uint64 `json:"id"`
-	Op      op     `json:"op"`
-	Address string `json:"address,omitempty"` // host:port
-	Hosts   string `json:"hosts,omitempty"`   // path of a hosts file
-	Hide    string `json:"hide,omitempty"`    // folder
-	Keep    string `json:"keep,omitempty"`    // folder within it
-	Capture string `json:"capture,omitempty"` // service whose connections are captured; empty: none
+	ID      uint64   `json:"id"`
+	Op      op       `json:"op"`
+	Address string   `json:"address,omitempty"` // host:port
+	Hosts   string   `json:"hosts,omitempty"`   // path of a hosts file
+	Hide    string   `json:"hide,omitempty"`    // folder
+	Keep    []string `json:"keep,omitempty"`    // folders within it
+	Capture string   `json:"capture,omitempty"` // service whose connections are captured; empty: none
 }
 
 type reply struct {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -30,6 +31,11 @@ type Spec struct {
 	Build   []string // run to its end before the command, never isolated; empty: nothing
 
 	Isolate *isolate.Spec // the network it gets of its own; nil: it shares ours
+
+	// Files are its standard input, output and error, as they are; nil: its output is told line by line.
+	Files *[3]*os.File
+	// Free tells that it need not listen: nobody waits until it is ready.
+	Free bool
 }
 
 // Events tells what happens to processes. Its functions are called from several goroutines.
@@ -91,7 +97,7 @@ func (g *Group) start(ctx context.Context, s Spec) error {
 	if err := g.build(ctx, s); err != nil {
 		return err
 	}
-	if s.Isolate == nil {
+	if s.Isolate == nil && !s.Free {
 		if err := g.free(ctx, s); err != nil {
 			return err
 		}
@@ -106,6 +112,9 @@ func (g *Group) start(ctx context.Context, s Spec) error {
 		if err := g.isolated(ctx, p); err != nil {
 			return err
 		}
+	}
+	if s.Free {
+		return nil
 	}
 	if err := p.ready(ctx); err != nil {
 		return fmt.Errorf("waiting for service %q at %s: %w", s.Name, s.Address, err)
@@ -174,6 +183,9 @@ func (g *Group) launch(s Spec) (*proc, error) {
 	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGTERM
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
+	if f := s.Files; f != nil {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = f[0], f[1], f[2]
+	}
 	cmd.WaitDelay = stopTimeout // what left the group may hold the output open for ever
 	if err := cmd.Start(); err != nil {
 		if line != nil {
@@ -187,7 +199,7 @@ func (g *Group) launch(s Spec) (*proc, error) {
 		err := cmd.Wait()
 		_ = in.Close() // never fails
 		<-told
-		g.exited <- fmt.Errorf("service %q ended: %w", s.Name, reasonOf(err))
+		g.exited <- &Ended{Name: s.Name, Code: isolate.ExitCode(err), reason: reasonOf(err)}
 		close(p.done)
 	}()
 	go func() {
@@ -201,6 +213,20 @@ func (g *Group) launch(s Spec) (*proc, error) {
 	}()
 	return p, nil
 }
+
+// Ended says how a process ended.
+type Ended struct {
+	Name string
+	Code int // as a shell has it: its own, or 128 and the signal that ended it
+
+	reason error
+}
+
+// Error tells it to people.
+func (e *Ended) Error() string { return fmt.Sprintf("service %q ended: %v", e.Name, e.reason) }
+
+// Unwrap returns what the operating system says.
+func (e *Ended) Unwrap() error { return e.reason }
 
 var errExitZero = errors.New("exit status 0")
 
@@ -257,8 +283,15 @@ func (p *proc) answers(ctx context.Context) bool {
 	return resp.StatusCode >= 200 && resp.StatusCode < 300
 }
 
-// Exited delivers an error whenever a process ends by itself.
+// Exited delivers an error, of type *Ended, whenever a process ends by itself.
 func (g *Group) Exited() <-chan error { return g.exited }
+
+// Signal sends a signal to all processes.
+func (g *Group) Signal(s syscall.Signal) {
+	for _, p := range g.running {
+		p.signal(s)
+	}
+}
 
 // Stop ends every process in reverse order: SIGTERM to its group, SIGKILL to what does not end in time.
 func (g *Group) Stop() {

@@ -77,11 +77,14 @@ func helpFor(parsed *kong.Context, err error) string {
 }
 
 func exitCode(err error, stderr io.Writer) int {
+	var ended *app.Exit // of palisade run
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errRefused):
 		return exitFindings
+	case errors.As(err, &ended):
+		return ended.Code
 	case errors.Is(err, app.ErrFindings), errors.Is(err, app.ErrNotApplied):
 		fmt.Fprintf(stderr, "palisade: %v\n", err)
 		return exitFindings

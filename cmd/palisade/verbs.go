@@ -42,6 +42,7 @@ type cli struct {
 	Up         upCmd         `cmd:"" help:"Run a fleet on this machine: its services, and the edge before them."`
 	Edge       edgeCmd       `cmd:"" help:"Run the edge alone, before services that others run."`
 	Control    controlCmd    `cmd:"" help:"Run the control of a mesh on several hosts."`
+	Run        runCmd        `cmd:"" help:"Run a service behind a sidecar of its own, fed by control."`
 	Sidecar    sidecarCmd    `cmd:"" help:"Run the sidecar of one service, fed by control."`
 	Validate   validateCmd   `cmd:"" help:"Check a model: exit 0 clean, 1 findings, 2 error."`
 	Try        tryCmd        `cmd:"" help:"Decide about a request without sending it."`

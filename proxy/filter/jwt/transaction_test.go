@@ -372,12 +372,30 @@ func TestTransactionCache(t *testing.T) {
 func TestTransactionOptions(t *testing.T) {
 	for name, o := range map[string]TransactionOptions{
 		"no domain":   {JWKS: testSet()},
-		"no keys":     {TrustDomain: testDomain},
 		"broken keys": {TrustDomain: testDomain, JWKS: []byte(`{"keys":[1]}`)},
 	} {
 		if _, err := NewTransactions(o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// TestTransactionWithoutKeys holds that no token is good before keys are known, and that one is then.
+func TestTransactionWithoutKeys(t *testing.T) {
+	tx, err := NewTransactions(TransactionOptions{TrustDomain: testDomain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, now := transactionTokens(), time.Now()
+	raw := sign(f.header(nil), f.claims(map[string]any{"iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}))
+	if err := tx.filter(t.Context(), carrying(raw)); err == nil {
+		t.Error("a token is good without a key")
+	}
+	if err := tx.SetKeys(testSet()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.filter(t.Context(), carrying(raw)); err != nil {
+		t.Error(err)
 	}
 }
 
