@@ -22,7 +22,7 @@ func (c *controlCmd) Run(e *environment) error {
 type reachFlags struct {
 	Control     string `help:"Control on another host; several by commas (default: what runs on the state directory)." placeholder:"HOST:PORT" env:"PALISADE_CONTROL"`
 	Bundle      string `help:"Trust bundle by which that control is known." placeholder:"FILE" env:"PALISADE_BUNDLE"`
-	TrustDomain string `help:"Its trust domain (default: that of the bundle)." placeholder:"NAME"`
+	TrustDomain string `help:"Its trust domain (default: that of the bundle)." placeholder:"NAME" env:"PALISADE_TRUST_DOMAIN"`
 	TokenFile   string `help:"Access token of an administrator; - is standard input (default: PALISADE_ADMIN_TOKEN)." placeholder:"FILE"`
 }
 

@@ -29,10 +29,10 @@ type Report struct {
 
 	Traffic     Traffic         `json:"traffic"`
 	Connections int             `json:"connections,omitempty"` // that others have to it
-	Addresses []string        `json:"addresses,omitempty"` // where it takes mTLS calls for its service
-	Keys      json.RawMessage `json:"keys,omitempty"`      // of the edge: JWKS of the transaction tokens it signs
-	Leaving   bool            `json:"leaving,omitempty"`   // it is about to end
-	Notes     []Note          `json:"notes,omitempty"`     // those that control has not confirmed yet
+	Addresses   []string        `json:"addresses,omitempty"`   // where it takes mTLS calls for its service
+	Keys        json.RawMessage `json:"keys,omitempty"`        // of the edge: JWKS of the transaction tokens it signs
+	Leaving     bool            `json:"leaving,omitempty"`     // it is about to end
+	Notes       []Note          `json:"notes,omitempty"`       // those that control has not confirmed yet
 }
 
 // Traffic counts since the start of an instance.
