@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/palisade-security/palisade/app/capture"
 	"github.com/palisade-security/palisade/app/isolate"
 	"github.com/palisade-security/palisade/app/mesh"
 	"github.com/palisade-security/palisade/app/observe"
@@ -33,6 +34,7 @@ type SidecarOptions struct {
 	Hosts     string                    // file to write names of callees to; empty: none
 	Admin     string                    // host:port of metrics and health; empty: none
 	Started   bool                      // the service is started by us, in a network of its own if that can be had
+	Capture   uint16                    // port of loopback that "palisade capture" redirects to; 0: none
 }
 
 // sidecar is a running sidecar of one service.
@@ -44,7 +46,8 @@ type sidecar struct {
 	inbound  net.Listener
 	admin    *listen.Server // nil: none
 	remote   *mesh.Remote
-	low      bool // ports below 1024 can be had
+	low      bool         // ports below 1024 can be had
+	dropped  *capture.Log // nil: nothing is captured, or what is dropped cannot be read
 
 	shared atomic.Bool                 // the service that was started shares our network
 	pod    atomic.Pointer[isolate.Pod] // the network of the service that was started; nil: none
@@ -58,7 +61,11 @@ func Sidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions) (e
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	s.remote.Attach(new(net.Dialer).DialContext)
-	if err := s.remote.Surround(ctx, s.listen); err != nil {
+	if so.Capture != 0 { // then nothing is asked at sockets of callees, for which sidecars of one host would compete
+		if err := s.capture(ctx); err != nil {
+			return err
+		}
+	} else if err := s.remote.Surround(ctx, s.listen); err != nil {
 		return s.hint(err)
 	}
 	s.welcome("palisade sidecar", j)
@@ -165,7 +172,10 @@ func (s *sidecar) advertise(ctx context.Context, j *Joining) (string, error) {
 func (s *sidecar) doors(slice *model.Snapshot) []model.Door {
 	var out []model.Door
 	all := slice.Doors(s.so.Service)
-	if s.shared.Load() {
+	switch {
+	case s.so.Capture != 0:
+		return all
+	case s.shared.Load():
 		return callees(all)
 	}
 	for _, d := range all {
@@ -244,6 +254,9 @@ func (s *sidecar) run(ctx context.Context) error {
 	g.Go(func() error { return joined(ctx, s.remote.Client()) })
 	if s.admin != nil {
 		g.Go(func() error { return s.admin.Run(ctx) })
+	}
+	if s.dropped != nil {
+		g.Go(func() error { s.recordDropped(ctx); return nil })
 	}
 	return ignoreCanceled(g.Wait())
 }

@@ -34,17 +34,26 @@ type opened struct {
 }
 
 // Capture serves redirected connections on sockets ("palisade capture"), which must not be MPTCP: those do not know
-// where a connection was meant to go. It may be called before Run.
-func (s *Sidecar) Capture(listeners ...net.Listener) {
+// where a connection was meant to go. It may be called before Run. Close takes no more; what has begun ends by itself, or with Run.
+func (s *Sidecar) Capture(listeners ...net.Listener) (closed func()) {
 	c := &captured{s: s, open: map[model.Door]*opened{}, outside: newQueue(listeners[0].Addr())}
-	s.carryOutside(meant, c.outside)
+	closes := []func(){s.carryOutside(meant, c.outside)}
 	for _, ln := range listeners {
-		s.asking.do(func(ctx context.Context) error {
+		closes = append(closes, s.until(func(ctx context.Context) error {
 			stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // wakes accept
 			defer stop()
 			defer ln.Close()
 			return accept.Loop(ctx, ln, func(conn net.Conn) { c.take(ctx, conn) })
-		})
+		}))
+	}
+	return func() {
+		for _, f := range closes {
+			f()
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.doors = nil
+		c.forget()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -46,6 +47,9 @@ type Remote struct {
 	jwks    []byte
 	dial    Dial
 	serving life // of sidecars
+
+	captured  []net.Listener // where redirected connections come
+	uncapture func()         // ends that the sidecar takes them; nil: it does not
 }
 
 // OpenRemote loads what was kept, and puts the last good slice in force before it returns. It serves while Run does.
@@ -112,6 +116,11 @@ func (r *Remote) Run(ctx context.Context) error {
 		return r.serving.run(serving)
 	})
 	err := g.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ln := range r.captured {
+		_ = ln.Close() // there is nothing to lose
+	}
 	return errors.Join(err, r.sockets.close())
 }
 
@@ -155,6 +164,41 @@ func (r *Remote) Surround(ctx context.Context, listen Listen) error {
 		return err
 	}
 	serve(ctx, r.sidecar)
+	return nil
+}
+
+// Capture takes redirected connections on sockets, which are closed with the end of Run; see Sidecar.Capture.
+func (r *Remote) Capture(listeners ...net.Listener) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.captured = listeners
+	if r.sidecar == nil {
+		return nil
+	}
+	return r.capture(r.sidecar)
+}
+
+// capture leaves redirected connections to a sidecar, and to no other. The lock is held.
+func (r *Remote) capture(by *Sidecar) error {
+	if r.uncapture != nil {
+		r.uncapture()
+		r.uncapture = nil
+	}
+	if len(r.captured) == 0 {
+		return nil
+	}
+	shared := make([]net.Listener, 0, len(r.captured))
+	for _, ln := range r.captured {
+		own, err := share(ln)
+		if err != nil {
+			for _, ln := range shared {
+				_ = ln.Close()
+			}
+			return err
+		}
+		shared = append(shared, own)
+	}
+	r.uncapture = by.Capture(shared...)
 	return nil
 }
 
@@ -252,6 +296,9 @@ func (r *Remote) apply(ctx context.Context, change *Change, users *jwt.Transacti
 		if old != nil {
 			r.sockets.shut()
 			old.taking.quit()
+		}
+		if err := r.capture(change.s); err != nil { // out of descriptors
+			slog.ErrorContext(ctx, "redirected connections are not taken", "error", err)
 		}
 	}
 	serve(context.WithoutCancel(ctx), change.s)

@@ -45,11 +45,12 @@ type sidecarCmd struct {
 	joinFlags
 	Outbound []string `help:"Where the service finds a callee, in place of the callee's address on loopback; repeat for several." placeholder:"CALLEE=ADDRESS:PORT" sep:"none"`
 	Hosts    string   `help:"File to write the names of callees to, as /etc/hosts." placeholder:"PATH"`
+	Capture  uint16   `name:"capture-port" help:"Where palisade capture brings what the service asks, such as 15001 (default: nowhere)." placeholder:"PORT" env:"PALISADE_CAPTURE_PORT"`
 }
 
 func (c *sidecarCmd) Run(e *environment) error {
 	o := c.options()
-	o.Hosts, o.Outbound = c.Hosts, map[string]netip.AddrPort{}
+	o.Hosts, o.Capture, o.Outbound = c.Hosts, c.Capture, map[string]netip.AddrPort{}
 	for _, text := range c.Outbound {
 		name, address, _ := strings.Cut(text, "=")
 		at, err := netip.ParseAddrPort(address)
@@ -69,5 +70,6 @@ with control away; a join token is needed the first time alone.
 Examples:
   palisade sidecar --service orders --control 10.0.0.5:9950 --trust-domain shop.example --join-token-file token
   PALISADE_CONTROL=10.0.0.5:9950 PALISADE_TRUST_DOMAIN=shop.example palisade sidecar --service orders --hosts /run/orders/hosts
+  palisade sidecar --service orders --capture-port 15001 --hosts /run/orders/hosts   (see palisade capture)
   palisade sidecar --service orders --outbound payments=127.0.0.1:15001   (other flags from the environment)`
 }
