@@ -20,6 +20,9 @@ import (
 
 const maxCommand = 64 << 10 // bytes
 
+// errFed refuses what control alone can do.
+var errFed = &admin.Problem{Status: http.StatusConflict, Title: "no control", Detail: "what runs here obeys a control elsewhere: ask that one, with --control or where it runs"}
+
 // errNoMesh refuses what only a mesh can do.
 var errNoMesh = &admin.Problem{Status: http.StatusConflict, Title: "no mesh", Detail: "the fleet that runs here gives its services no identities; declare mesh: {}"}
 
@@ -75,7 +78,10 @@ func (e *edge) relist(kind event.Kind, do func(context.Context, string, admin.Re
 		if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxCommand)).Decode(&q); err != nil {
 			return nil, &admin.Problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Detail: "the request cannot be read"}
 		}
-		if e.mesh == nil {
+		switch {
+		case e.serving().Self != "":
+			return nil, errFed
+		case e.mesh == nil:
 			return nil, errNoMesh
 		}
 		out, err := do(context.WithoutCancel(ctx), who, q)

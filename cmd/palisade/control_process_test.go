@@ -295,3 +295,41 @@ func TestControl(t *testing.T) {
 	d.Eventually("orders is heard of again", func() bool { return d.known(orders) })
 	d.end()
 }
+
+// TestRestoredCopy holds that proxies obey a control that was brought back from a copy of its truth: what it says is newer
+// than what they know, with its bus and without; and what was revoked since stays refused there.
+func TestRestoredCopy(t *testing.T) {
+	for name, lost := range map[string][]string{"the bus is there": nil, "the bus is lost": {".palisade/control/bus"}} {
+		t.Run(name, func(t *testing.T) {
+			d := newControl(t, "")
+			d.startControl()
+			orders := d.join("service/orders", d.must("join", "service/orders"))
+			before := orders.version()
+			d.end()
+			copied := d.Read(".palisade/control/control.db")
+			d.startControl()
+			d.Edit("palisade.yaml", "callers: [web]", "callers: [web, payments]")
+			d.must("apply", d.Dir, "--yes", "--watch=1s")
+			d.must("revoke", "service/web")
+			d.end()
+			for _, name := range append(lost, ".palisade/control/control.db-wal", ".palisade/control/control.db-shm") {
+				must(t, os.RemoveAll(d.Path(name)))
+			}
+			must(t, os.WriteFile(d.Path(".palisade/control/control.db"), []byte(copied), 0o600))
+			d.startControl()
+			d.Eventually("orders has what was in force then", func() bool { return orders.version() == before && d.known(orders) })
+			d.Edit("palisade.yaml", "callers: [web, payments]", "callers: [payments]")
+			d.must("apply", d.Dir, "--yes", "--watch=1s")
+			if orders.version() == before {
+				t.Error("orders does not take what is new")
+			}
+			list := orders.Live().Denied().Sequence()
+			if out := d.must("revoke", "service/payments"); !strings.Contains(out, "at 1 proxy") {
+				t.Error(out)
+			}
+			if now := orders.Live().Denied().Sequence(); now <= list {
+				t.Errorf("list %d after %d", now, list)
+			}
+		})
+	}
+}

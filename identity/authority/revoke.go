@@ -36,7 +36,7 @@ func (a *Authority) Revoke(ctx context.Context, kind revocation.Kind, value, rea
 		} else {
 			s.Revoked = append(s.Revoked, entry)
 		}
-		s.RevokedSequence++
+		s.relisted(entry.Since)
 		return true, nil
 	}
 	a.lock.Lock()
@@ -78,7 +78,7 @@ func (a *Authority) Restore(ctx context.Context, kind revocation.Kind, value str
 			// SVIDs begin at full seconds, Backdate before their issue: one issued now begins after this.
 			s.Revoked[i].Before = wall().Add(-Backdate - time.Second)
 		}
-		s.RevokedSequence++
+		s.relisted(wall())
 		return true, nil
 	})
 	if err != nil {
@@ -97,8 +97,14 @@ func prune(s *state, now time.Time) bool {
 	if len(s.Revoked) == before {
 		return false
 	}
-	s.RevokedSequence++
+	s.relisted(now)
 	return true
+}
+
+// relisted numbers a list that has changed. The number is the time, so that an authority that was restored from a copy does
+// not give its next lists numbers that peers know already, and would take for old.
+func (s *state) relisted(now time.Time) {
+	s.RevokedSequence = max(s.RevokedSequence+1, uint64(max(now.Unix(), 0)))
 }
 
 func find(entries []revocation.Entry, kind revocation.Kind, value string) int {

@@ -11,7 +11,7 @@ import (
 type Lease struct {
 	Name   string
 	Holder string
-	Epoch  int64 // grows with each new holder, and each time a holder comes back too late
+	Epoch  int64 // grows with each new holder, and each time a holder comes back too late; at least the time in seconds since 1970, so that it also grows over a restored copy
 	Until  time.Time
 }
 
@@ -31,7 +31,7 @@ func (t *Tx) TakeLease(ctx context.Context, name, holder string, ttl time.Durati
 	case held && old.Holder != holder:
 		return fail(fmt.Errorf("%w: %q holds it", ErrConflict, old.Holder))
 	case !held:
-		next.Epoch++
+		next.Epoch = max(old.Epoch+1, now.Unix())
 	}
 	_, err = t.exec(ctx, `INSERT INTO leases (name, holder, epoch, until) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = excluded.epoch, until = excluded.until`,
