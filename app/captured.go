@@ -6,25 +6,25 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 
 	"github.com/palisade-security/palisade/app/capture"
+	"github.com/palisade-security/palisade/app/isolate"
 	"github.com/palisade-security/palisade/event"
 )
 
-// listenCaptured opens the sockets at which the connections of a service arrive that "palisade capture" redirects.
-func listenCaptured(ctx context.Context, port uint16) (all []net.Listener, err error) {
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // MPTCP sockets do not know where a connection was meant to go
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+// listenCaptured opens the sockets at which the connections of a service arrive that are redirected.
+func listenCaptured(port uint16, listen func(netip.AddrPort) (net.Listener, error)) (all []net.Listener, err error) {
+	for _, host := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+		ln, err := listen(netip.AddrPortFrom(host, port))
 		if err == nil {
 			all = append(all, ln)
 			continue
 		}
-		if host == "::1" && len(all) > 0 {
+		if host.Is6() {
 			// Without IPv6 there is nothing to capture there; with it, what is redirected is refused.
-			slog.WarnContext(ctx, "connections over IPv6 are not taken", "error", err)
+			slog.Warn("connections over IPv6 are not taken", "error", err)
 			continue
 		}
 		return nil, fmt.Errorf("listening for captured connections: %w; stop what listens there, or choose another port with --capture-port, as palisade capture on --port", err)
@@ -37,7 +37,9 @@ func (s *sidecar) capture(ctx context.Context) error {
 	if len(s.so.Outbound) > 0 {
 		return errors.New("--outbound and --capture-port exclude each other: captured connections are told by where they were meant to go")
 	}
-	listeners, err := listenCaptured(ctx, s.so.Capture)
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // MPTCP sockets do not know where a connection was meant to go
+	listeners, err := listenCaptured(s.so.Capture, func(at netip.AddrPort) (net.Listener, error) { return lc.Listen(ctx, "tcp", at.String()) })
 	if err != nil {
 		return err
 	}
@@ -49,6 +51,22 @@ func (s *sidecar) capture(ctx context.Context) error {
 		slog.WarnContext(ctx, "packets that are dropped past this sidecar are counted by the rules alone (palisade capture status), and leave no event; refused connections do",
 			"error", err, "mend", "give the sidecar CAP_NET_ADMIN (AmbientCapabilities=CAP_NET_ADMIN)")
 	}
+	return nil
+}
+
+// captureIn takes what is redirected in the network of a service that was started, and what is dropped there.
+func (r *running) captureIn(ctx context.Context, pod *isolate.Pod) (err error) {
+	listeners, err := listenCaptured(capture.DefaultPort, func(at netip.AddrPort) (net.Listener, error) { return pod.Listen(ctx, at) })
+	if err != nil {
+		return err
+	}
+	if err := r.remote.Capture(listeners...); err != nil {
+		return err
+	}
+	if r.dropped, err = pod.Dropped(ctx, r.so.Service); err != nil {
+		return err
+	}
+	r.work.Go(func() error { r.recordDropped(ctx); return nil })
 	return nil
 }
 

@@ -26,6 +26,7 @@ type RunOptions struct {
 	Command []string
 	Files   [3]*os.File      // standard input, output and error
 	Signals <-chan os.Signal // isolate.Handed
+	Capture bool             // what the service asks beyond loopback comes to the sidecar, and is recorded
 }
 
 // Exit is the end of what was run.
@@ -70,6 +71,8 @@ func Run(ctx context.Context, o *Options, j *Joining, so *SidecarOptions, ro *Ru
 
 // live runs the service from when the sidecar serves to its end.
 func (r *running) live(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if err := r.serves(ctx); err != nil {
 		return err
 	}
@@ -150,7 +153,10 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 			open = true
 		}
 	}
-	if open {
+	switch {
+	case open && r.ro.Capture:
+		return nil, errors.New("--capture needs a network of the service's own; on a network that services share, palisade capture does it")
+	case open:
 		return spec, r.openly(ctx, spec, slice)
 	}
 	folder := filepath.Join(r.state, "run")
@@ -158,6 +164,9 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 		return nil, fmt.Errorf("making the folder of a service's names: %w", err)
 	}
 	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(slice.Doors(own.Name)), Folder: folder, Hide: r.state, Keep: []string{"bin", "run"}}
+	if r.ro.Capture {
+		spec.Isolate.Capture = own.Name
+	}
 	for i := range slice.Services {
 		if s := &slice.Services[i]; s.Name != own.Name {
 			spec.Env = append(spec.Env, addressAt(s, net.JoinHostPort(s.Name, strconv.Itoa(s.Port()))))
@@ -185,6 +194,11 @@ func (r *running) openly(ctx context.Context, spec *process.Spec, slice *model.S
 func (r *running) enclosed(ctx context.Context, pod *isolate.Pod) error {
 	r.remote.Attach(pod.Dial)
 	r.pod.Store(pod)
+	if r.ro.Capture {
+		if err := r.captureIn(ctx, pod); err != nil {
+			return err
+		}
+	}
 	return r.remote.Surround(ctx, func(ctx context.Context, d model.Door) (net.Listener, error) { return pod.Listen(ctx, d.At) })
 }
 

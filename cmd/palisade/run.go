@@ -17,6 +17,7 @@ import (
 type runCmd struct {
 	placeFlags
 	joinFlags
+	Capture bool     `help:"Bring connections to any address beyond loopback to the sidecar, so that attempts are recorded; it takes nft."`
 	Command []string `arg:"" passthrough:"" help:"What to run, after --."`
 }
 
@@ -43,7 +44,7 @@ func (c *runCmd) Run(e *environment) error {
 	o.Started = true
 	// Signals are the service's: they end us when it has ended.
 	return app.Run(context.WithoutCancel(e.ctx), e.with(), c.join(), o, &app.RunOptions{
-		Command: command, Files: [3]*os.File{stdin, os.Stdout, os.Stderr}, Signals: signals,
+		Command: command, Files: [3]*os.File{stdin, os.Stdout, os.Stderr}, Signals: signals, Capture: c.Capture,
 	})
 }
 
