@@ -63,6 +63,7 @@ type cli struct {
 	Plan       planCmd       `cmd:"" help:"Show what a model permits more and less: exit 0 nothing more, 1 something, 2 error."`
 	Export     exportCmd     `cmd:"" help:"Write the segmentation for Kubernetes, Compose, nftables or NATS."`
 	Capture    captureCmd    `cmd:"" help:"Bring what a service asks to its sidecar, whether it wants or not (Linux)."`
+	SVID       svidCmd       `cmd:"" name:"svid" help:"Write the SVID of this process to files, and keep them new."`
 	Schema     schemaCmd     `cmd:"" help:"Print the JSON Schema of palisade.yaml."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
