@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/palisade-security/palisade/app/observe"
@@ -60,6 +61,12 @@ func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 			at = service.Position.String()
 		}
 		return []policy.Flip{{Text: "declare the call: services." + e.Service + ".callers: [" + caller + "]", Position: at}}
+	case code == "subject-not-declared":
+		at, why := "", s.Reasons[0].Data
+		if service := snap.ServiceByName(caller); service != nil {
+			at = service.Position.String()
+		}
+		return []policy.Flip{{Text: "declare the subject: services." + caller + "." + why["verb"] + ": {" + e.Service + ": [" + strconv.Quote(why["subject"]) + "]}", Position: at}}
 	case s.Name == event.StageAuthenticate:
 		return []policy.Flip{{Text: "connect with an SVID that is valid and not revoked, and without credentials of your own"}}
 	case s.Name == event.StageLimitPrincipal:
