@@ -32,6 +32,11 @@ func TestExplainConnection(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
 	}
+	e.Service, e.Trail[0].Reasons[0] = "bus", event.Reason{Code: "subject-not-declared", Data: map[string]string{"verb": "publish", "subject": "a.b"}}
+	if got, want := show(), `declare the subject: services.web.publish: {bus: ["a.b"]}`; !strings.Contains(got, want) {
+		t.Errorf("%q is missing in\n%s", want, got)
+	}
+	e.Trail[0].Reasons[0] = event.Reason{Code: "call-not-declared"}
 	e.Service, e.Host, e.Connection = "", "api.example.com:443", &event.Connection{Side: event.SideEgress, Protocol: "tls"}
 	if got, want := show(), "declare the host: services.web.egress: [{host: api.example.com, port: 443}]"; !strings.Contains(got, want) {
 		t.Errorf("%q is missing in\n%s", want, got)

@@ -65,7 +65,7 @@ type natsServer struct {
 
 func (s *natsServer) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(s.binary, "-c", s.config) //nolint:noctx // it is killed below
+	s.cmd = exec.Command(s.binary, "-c", s.config)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
