@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"path"
 	"strings"
 
 	"github.com/palisade-security/palisade/control"
@@ -44,7 +45,7 @@ func actOfControl(e control.Event) *event.Event {
 
 // actOfNote is what happened to a proxy, as an event. Self is its SPIFFE ID. What a note is called stays as the reason.
 func actOfNote(self string, n wire.Note) *event.Event {
-	a := &event.Act{Kind: event.KindOther, Who: self, Outcome: event.Done, Reason: n.Kind, Text: n.Text, Proxy: proxyOf(self)}
+	a := &event.Act{Kind: event.KindOther, Who: self, Outcome: event.Done, Reason: n.Kind, Text: n.Text, Proxy: path.Base(self)}
 	switch n.Kind {
 	case "enrolled":
 		a.Kind = event.KindEnrolled
@@ -70,15 +71,4 @@ func actOfNote(self string, n wire.Note) *event.Event {
 		a.Kind = event.KindIdentityRevoked
 	}
 	return &event.Event{Time: n.At, Act: a}
-}
-
-// proxyOf is the name under which the record knows a proxy.
-func proxyOf(id string) string {
-	if _, name, ok := strings.Cut(id, "/service/"); ok {
-		return name
-	}
-	if strings.Contains(id, "/edge/") {
-		return "edge"
-	}
-	return id
 }

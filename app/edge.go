@@ -13,6 +13,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/mesh"
 	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy/engine"
@@ -225,14 +226,20 @@ func (e *edge) apply(g *gate.Gate) error {
 
 // Reload reads the model again and puts it in force. On error everything stays as it was.
 func (e *edge) Reload(ctx context.Context) (string, []model.Finding, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.remote != nil {
 		return "", nil, errors.New("this edge has its model from control; change it with palisade apply")
 	}
+	e.mu.Lock()
+	before := e.gate.Snapshot.Version
 	version, findings, err := e.reload(ctx)
+	e.mu.Unlock()
+	act := &event.Act{Kind: event.KindApplied, Object: version, Outcome: event.Done, Proxy: "edge"}
 	if err != nil {
 		e.metrics.Reloaded(false, "")
+		act.Outcome, act.Text = event.Failed, errors.Join(err, model.FindingsError(findings)).Error()
+	}
+	if err != nil || version != before {
+		e.recorder.Act(ctx, &event.Event{Act: act})
 	}
 	return version, findings, err
 }

@@ -6,12 +6,11 @@ import (
 
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/event"
-	"github.com/palisade-security/palisade/proxy/engine"
 )
 
 // Counter counts what a recorder gets to see, for the reports to control.
 type Counter struct {
-	engine.Recorder
+	Recorder
 	requests, errors, refused atomic.Uint64
 }
 

@@ -1,10 +1,13 @@
 package mesh
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"net"
 
+	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/peer"
 	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/model"
@@ -27,8 +30,15 @@ type Ground struct {
 	// Places returns where the sidecars of a service are, host:port each, and a channel that is closed when that changes.
 	Places func(service string) (addresses []string, changed <-chan struct{})
 
-	Recorder engine.Recorder
+	Recorder Recorder
 	Log      *slog.Logger
+}
+
+// Recorder keeps events as the engine's does, and those of acts.
+type Recorder interface {
+	engine.Recorder
+	// Act records what has happened. It completes e: only Act, and Client if it is known, are set. It may wait for the disk.
+	Act(ctx context.Context, e *event.Event)
 }
 
 // toward is TLS that takes one service alone.
@@ -40,10 +50,26 @@ func (g *Ground) toward(id string) *tls.Config {
 	return peer.ClientConfig(g.Identity, g.Verifier, peer.OneOf(expected))
 }
 
+// dialTo connects to sidecars of a service, unless it is known to be revoked.
+func (g *Ground) dialTo(id string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	expected, err := workload.ParseID(id)
+	d := new(net.Dialer)
+	d.SetMultipathTCP(false)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if err != nil {
+			return nil, err
+		}
+		if err := g.Live.Barred(expected); err != nil {
+			return nil, err
+		}
+		return d.DialContext(ctx, network, address)
+	}
+}
+
 // reach is the way to a service's sidecars.
 func (g *Ground) reach(svc *model.ResolvedService) gate.Reach {
 	name := svc.Name
-	return gate.Reach{Peers: &gate.Peers{
+	return gate.Reach{Dial: g.dialTo(svc.ID), Peers: &gate.Peers{
 		TLS: g.toward(svc.ID), Trust: g.Trust,
 		Addresses: func() ([]string, <-chan struct{}) { return g.Places(name) },
 	}}

@@ -20,7 +20,6 @@ import (
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/keyring/kms"
 	"github.com/palisade-security/palisade/model"
-	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/filter/jwt"
 	"github.com/palisade-security/palisade/proxy/gate"
 	"github.com/palisade-security/palisade/token"
@@ -29,7 +28,7 @@ import (
 // Options are what a mesh stands on.
 type Options struct {
 	Folder   string // of keys and of the authority's state
-	Recorder engine.Recorder
+	Recorder Recorder
 	Log      *slog.Logger
 }
 
@@ -157,6 +156,7 @@ func (m *Mesh) Run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return m.authority.Run(ctx) })
 	g.Go(func() error { return m.source.Run(ctx) })
 	g.Go(func() error { return m.follow(ctx) })
+	g.Go(func() error { return watchSVIDs(ctx, m.source.Held, m.o.Recorder.Act) })
 	for _, h := range m.holders {
 		g.Go(func() error { return h.run(ctx) })
 	}

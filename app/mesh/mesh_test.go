@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"maps"
@@ -22,8 +23,9 @@ import (
 
 // records keeps what the sidecars saw.
 type records struct {
-	mu  sync.Mutex
-	all []string
+	mu   sync.Mutex
+	all  []string
+	acts []*event.Event
 }
 
 func (r *records) Durable(context.Context, *event.Event) error { return nil }
@@ -41,6 +43,46 @@ func (r *records) Observe(e *event.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, e.Listener+" "+e.Method+" "+e.Host+e.Path+code)
+}
+
+// Act keeps the acts apart.
+func (r *records) Act(_ context.Context, e *event.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acts = append(r.acts, e)
+}
+
+// forget drops the acts that a proxy saw, once there are three, and returns how many there were.
+func (r *records) forget(proxy string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.acts {
+		if e.Act.Proxy == proxy {
+			n++
+		}
+	}
+	if n >= 3 {
+		r.acts = nil
+	}
+	return n
+}
+
+// act waits for an act of a kind, for a reason.
+func (r *records) act(t *testing.T, kind event.Kind, reason string) *event.Event {
+	t.Helper()
+	for t.Context().Err() == nil {
+		r.mu.Lock()
+		for _, e := range r.acts {
+			if e.Act.Kind == kind && e.Act.Reason == reason {
+				r.mu.Unlock()
+				return e
+			}
+		}
+		r.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("no act %s %s", kind, reason)
+	return nil
 }
 
 // take returns what was seen since the last call, once there are n.
@@ -321,7 +363,11 @@ func TestRevoke(t *testing.T) {
 	if err != nil || cut.Connections == 0 {
 		t.Fatalf("cut %+v, %v", cut, err)
 	}
+	f.records.take(t, 1)
 	get("web", "/catalog", http.StatusBadGateway)
+	if seen := f.records.take(t, 1); len(seen) == 0 || !strings.HasSuffix(seen[0], " service-revoked") {
+		t.Errorf("the record of the one that is revoked says %q", seen)
+	}
 	get("orders", "/stock", 200)
 	for _, s := range f.Status() {
 		if (s.Problem != "") != (s.Proxy == "web") {
@@ -337,7 +383,50 @@ func TestRevoke(t *testing.T) {
 	if err := f.Restore(t.Context(), "service", web); err == nil {
 		t.Error("restored twice")
 	}
+	if _, err := f.Revoke(t.Context(), "service", model.ServiceID("shop.example", "catalog"), "", "admin"); err != nil {
+		t.Fatal(err)
+	}
+	f.records.take(t, 1)
+	get("web", "/catalog", http.StatusBadGateway)
+	if seen := f.records.take(t, 1); len(seen) == 0 || !strings.HasSuffix(seen[0], " peer-revoked") {
+		t.Errorf("the record of the one that calls who is revoked says %q", seen)
+	}
 	if _, err := f.Revoke(t.Context(), "nonsense", web, "", ""); err == nil {
 		t.Error("nonsense is revoked")
+	}
+}
+
+// TestRefusedConnections holds that who is not let in by a sidecar leaves an event that says why, over HTTP and any other
+// protocol.
+func TestRefusedConnections(t *testing.T) {
+	f := newFleet(t)
+	stranger := newFleet(t) // another fleet with the same names and a root of its own
+	foreign, err := stranger.Sidecar("web").Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"catalog", "ledger"} {
+		addresses, _ := f.places.of(name)
+		for reason, certificates := range map[string][]tls.Certificate{"no_certificate": nil, "untrusted_chain": {*foreign}, "no_tls": nil} {
+			var d net.Dialer
+			c, err := d.DialContext(t.Context(), "tcp", addresses[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reason == "no_tls" {
+				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
+			} else {
+				shy := tls.Client(c, &tls.Config{InsecureSkipVerify: true, Certificates: certificates}) //nolint:gosec // a stranger does not care
+				_ = shy.HandshakeContext(t.Context())                                                   // which ends before we are refused
+			}
+			e := f.records.act(t, event.KindRefused, reason)
+			if e.Client != "127.0.0.1" || e.Act.Who != "" || e.Act.Outcome != event.Denied {
+				t.Errorf("%s: %+v", reason, e)
+			}
+			_ = c.Close()
+		}
+		for f.records.forget(name) < 3 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/model"
-	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/filter/jwt"
 )
 
@@ -24,7 +23,7 @@ type RemoteOptions struct {
 	Client    client.Options // of which Name, and the funcs but Record, are set here
 	Inbound   net.Listener   // where calls of others come
 	Advertise []string       // where they are told that it is, host:port
-	Recorder  engine.Recorder
+	Recorder  Recorder
 
 	// Doors says at which doors the service asks; nil: at those of its slice.
 	Doors func(slice *model.Snapshot) []model.Door

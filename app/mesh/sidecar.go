@@ -40,6 +40,7 @@ type Sidecar struct {
 	dial    atomic.Pointer[Dial]
 	open    atomic.Int64 // connections of others to it
 
+	refusals       refusals
 	taking, asking life // calls of others, and of the service
 
 	mu      sync.Mutex
@@ -64,7 +65,7 @@ func (nobody) ForRoute(model.ResolvedRoute) proxy.Filter { return nil }
 
 // NewSidecar builds the sidecar of a service, which works while Run does.
 func NewSidecar(g Ground, svc *model.ResolvedService) (*Sidecar, error) {
-	s := &Sidecar{Ground: g, name: svc.Name, own: svc, self: &proxy.Workload{SPIFFEID: g.ID.String()}}
+	s := &Sidecar{Ground: g, name: svc.Name, own: svc, self: &proxy.Workload{SPIFFEID: g.ID.String()}, refusals: refusals{proxy: svc.Name, record: g.Recorder.Act}}
 	s.in.engine, s.out.engine = engine.New(g.Recorder), engine.New(g.Recorder)
 	var err error
 	if s.broker, err = newBroker(svc, g.Log); err != nil {
@@ -112,7 +113,7 @@ func (s *Sidecar) Take(ctx context.Context, ln net.Listener) error {
 		return nil
 	}
 	config.NextProtos = []string{"h2", "http/1.1"}
-	server, err := listen.Bind(ctx, s.options("inbound", listen.Options{Listener: ln, TLS: config, Handler: s.in.engine, Peer: s.introduce}))
+	server, err := listen.Bind(ctx, s.options("inbound", listen.Options{Listener: ln, TLS: config, Handler: s.in.engine, Peer: s.introduce, Refused: s.refusals.add}))
 	if err != nil {
 		return fmt.Errorf("sidecar of %q: %w", s.name, err)
 	}

@@ -50,6 +50,7 @@ func (s *station) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.client.Run(ctx) })
 	g.Go(func() error { return s.renew(ctx) })
+	g.Go(func() error { return watchSVIDs(ctx, s.client.Source().Held, s.counter.Act) })
 	return g.Wait()
 }
 
@@ -103,7 +104,7 @@ func NewRemoteEdge(o client.Options) (*RemoteEdge, error) {
 }
 
 // Count returns a recorder that counts for control what r gets to see.
-func (e *RemoteEdge) Count(r engine.Recorder) engine.Recorder {
+func (e *RemoteEdge) Count(r Recorder) engine.Recorder {
 	e.counter.Recorder = r
 	return &e.counter
 }

@@ -70,7 +70,7 @@ func (s *Sidecar) address() string {
 // carryInbound takes connections of other services for a service that does not speak HTTP.
 func (s *Sidecar) carryInbound(ln net.Listener, config *tls.Config) {
 	in := &stream.Inbound{
-		Service: s.name, Address: s.address, TLS: config, Peer: s.introduce,
+		Service: s.name, Address: s.address, TLS: config, Peer: s.introduce, Refused: s.refusals.add,
 		Dial: func(ctx context.Context) (net.Conn, error) { return s.connect(ctx, "tcp", s.address()) },
 	}
 	to := &carried{callers: func(slice *model.Snapshot) stream.Decider {
@@ -93,12 +93,12 @@ func (s *Sidecar) carryInbound(ln net.Listener, config *tls.Config) {
 func (s *Sidecar) carryOutbound(d model.Door, ln net.Listener) (closed func()) {
 	addresses, changed := s.Places(d.Name)
 	balance := stream.NewBalance(addresses...)
+	callee := model.ServiceID(s.ID.TrustDomain().Name(), d.Name)
+	dial := s.dialTo(callee)
 	out := &stream.Outbound{
 		Service: d.Name, Host: net.JoinHostPort(d.Name, strconv.Itoa(d.Port)), Self: s.self, Balance: balance, Peer: s.track,
-		TLS: s.toward(model.ServiceID(s.ID.TrustDomain().Name(), d.Name)),
-		Dial: func(ctx context.Context, address string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", address)
-		},
+		TLS:  s.toward(callee),
+		Dial: func(ctx context.Context, address string) (net.Conn, error) { return dial(ctx, "tcp", address) },
 	}
 	to := &carried{callers: func(slice *model.Snapshot) stream.Decider {
 		if svc := slice.ServiceByName(d.Name); svc != nil { // a slice holds those that may be called

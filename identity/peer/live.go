@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"github.com/palisade-security/palisade/identity/revocation"
 )
 
@@ -31,6 +33,15 @@ type Conn struct {
 
 // Denied returns the list in force; nil denies nothing.
 func (l *Live) Denied() *revocation.List { return l.denied.Load() }
+
+// Barred returns why no peer with this identity can be there now, a *Refusal, or nil. It saves the way to one that is revoked, and
+// knows why nobody answers there.
+func (l *Live) Barred(id spiffeid.ID) error {
+	if entry, barred := l.Denied().Bars(id, ""); barred {
+		return revoked(Peer{ID: id}, entry)
+	}
+	return nil
+}
 
 // Track adds a connection. Between its handshake and now the peer may have been revoked: then the error is a
 // *Refusal and the connection is not added, nor closed. Closing conn must not block: hand in the socket below

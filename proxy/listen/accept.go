@@ -26,7 +26,7 @@ func (s *Server) sort(accepting, ctx context.Context, c net.Conn) {
 		s.sortClear(accepting, c)
 		return
 	case s.o.TLS == nil:
-		if facts, err := s.introduce(c, nil); err == nil {
+		if facts, err := s.introduce(ctx, c, nil); err == nil {
 			s.h1.Take(ctx, c, facts)
 		}
 		return
@@ -36,11 +36,11 @@ func (s *Server) sort(accepting, ctx context.Context, c net.Conn) {
 	defer cancel()
 	if err := conn.HandshakeContext(shaking); err != nil {
 		_ = c.Close() // who fails the handshake has been told by an alert, if it speaks TLS at all
-		s.refused(c, err)
+		s.refused(ctx, c, err)
 		return
 	}
 	state := conn.ConnectionState()
-	facts, err := s.introduce(c, &state)
+	facts, err := s.introduce(ctx, c, &state)
 	switch {
 	case err != nil:
 	case state.NegotiatedProtocol == "h2":
@@ -61,7 +61,7 @@ func (s *Server) take2(ctx context.Context, c net.Conn, facts *engine.Conn) {
 }
 
 // introduce finds out who has connected, or closes the connection.
-func (s *Server) introduce(c net.Conn, state *tls.ConnectionState) (*engine.Conn, error) {
+func (s *Server) introduce(ctx context.Context, c net.Conn, state *tls.ConnectionState) (*engine.Conn, error) {
 	facts := s.facts(c, state)
 	if s.o.Peer == nil {
 		return facts, nil
@@ -69,7 +69,7 @@ func (s *Server) introduce(c net.Conn, state *tls.ConnectionState) (*engine.Conn
 	w, ended, err := s.o.Peer(state, c)
 	if err != nil {
 		_ = c.Close() // it has been refused, which the handshake did not know yet
-		s.refused(c, err)
+		s.refused(ctx, c, err)
 		return nil, err
 	}
 	if bound, ok := c.(*boundConn); ok && ended != nil {
@@ -80,9 +80,9 @@ func (s *Server) introduce(c net.Conn, state *tls.ConnectionState) (*engine.Conn
 	return facts, nil
 }
 
-func (s *Server) refused(c net.Conn, err error) {
+func (s *Server) refused(ctx context.Context, c net.Conn, err error) {
 	if s.o.Refused != nil {
-		s.o.Refused(c.RemoteAddr(), err)
+		s.o.Refused(ctx, c.RemoteAddr(), err)
 	}
 }
 

@@ -14,7 +14,7 @@ const preface = "PRI * HTTP/2.0\r\n"
 // sortClear finds out by its first bytes which version of HTTP a connection without TLS speaks. Ctx ends when no more
 // connections are taken.
 func (s *Server) sortClear(ctx context.Context, c net.Conn) {
-	facts, err := s.introduce(c, nil)
+	facts, err := s.introduce(ctx, c, nil)
 	if err != nil {
 		return
 	}

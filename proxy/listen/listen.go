@@ -51,7 +51,7 @@ type Options struct {
 	Peer func(state *tls.ConnectionState, conn io.Closer) (w *proxy.Workload, ended func(), err error)
 
 	// Refused is told of every connection that failed the handshake or that Peer refused. It must not block. Nil: nobody is told.
-	Refused func(remote net.Addr, err error)
+	Refused func(ctx context.Context, remote net.Addr, err error)
 }
 
 // Server is one bound listener.

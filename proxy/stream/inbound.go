@@ -20,7 +20,7 @@ type Inbound struct {
 	Dial    func(ctx context.Context) (net.Conn, error)
 	NATS    *NATS // set if the service is such a broker
 	// Refused is told of every connection that failed the handshake. It must not block. Nil: nobody is told.
-	Refused func(remote net.Addr, err error)
+	Refused func(ctx context.Context, remote net.Addr, err error)
 }
 
 // Carry is that of Carrier.
@@ -32,7 +32,7 @@ func (in *Inbound) Carry(ctx context.Context, l *Link) error {
 	if err != nil {
 		l.silent = true
 		if in.Refused != nil {
-			in.Refused(l.Client.RemoteAddr(), err)
+			in.Refused(ctx, l.Client.RemoteAddr(), err)
 		}
 		return err
 	}

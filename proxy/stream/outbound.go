@@ -79,6 +79,9 @@ func (out *Outbound) connect(ctx context.Context, l *Link, at string) (net.Conn,
 	ctx, cancel := context.WithTimeout(ctx, l.Bounds().Dial)
 	defer cancel()
 	plain, err := out.Dial(ctx, at)
+	if code := proxy.CodeOf(err); code != "" {
+		return nil, Refusal(proxy.KindUpstream, code, err.Error())
+	}
 	if err != nil {
 		return nil, Refusal(proxy.KindUpstream, "unreachable", "the sidecar does not take connections")
 	}

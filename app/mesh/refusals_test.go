@@ -1,0 +1,93 @@
+package mesh
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/identity/peer"
+)
+
+func at(n int) net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, byte(n>>8), byte(n)), Port: 99} }
+
+// TestRefusalsAreBounded floods a sidecar: the record grows by a bounded number of events, and none of the flood goes uncounted.
+func TestRefusalsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []*event.Event
+		r := refusals{proxy: "catalog", record: func(_ context.Context, e *event.Event) { all = append(all, e) }}
+		none := &peer.Refusal{Reason: peer.NoCertificate}
+		flood := func(n, addresses int) {
+			for i := range n {
+				r.add(t.Context(), at(i%addresses), none)
+			}
+		}
+		flood(1000, 1)
+		if len(all) != 1 || all[0].Client != "10.0.0.0" || all[0].ClientPort != 99 || all[0].Act.Proxy != "catalog" || all[0].Act.Reason != "no_certificate" {
+			t.Fatalf("%d events, first %+v", len(all), all)
+		}
+		r.add(t.Context(), at(0), &peer.Refusal{Reason: peer.Revoked, Peer: "spiffe://shop.example/service/web"})
+		r.add(t.Context(), at(1), none)
+		if len(all) != 3 || all[1].Act.Who != "spiffe://shop.example/service/web" {
+			t.Fatalf("another reason and another address are others: %d events", len(all))
+		}
+		time.Sleep(refusalsEvery)
+		flood(1, 1)
+		if len(all) != 4 || all[3].Act.Omitted != 999 {
+			t.Fatalf("%d events, %d omitted", len(all), all[len(all)-1].Act.Omitted)
+		}
+		all = nil
+		flood(100_000, 10_000)
+		if len(all) > mostRefused {
+			t.Errorf("%d events of one flood", len(all))
+		}
+		var counted int64
+		for range 2 { // what was left out is told by what comes later
+			time.Sleep(refusalsEvery)
+			flood(10_000, 10_000)
+		}
+		time.Sleep(refusalsEvery)
+		for i := range 10_000 {
+			r.add(t.Context(), at(i), none)
+			time.Sleep(refusalsEvery)
+		}
+		for _, e := range all {
+			counted += 1 + e.Act.Omitted
+		}
+		if want := int64(130_000); counted != want {
+			t.Errorf("counted %d of %d", counted, want)
+		}
+	})
+}
+
+// TestRefusalOf holds which ends of a handshake are events, and why.
+func TestRefusalOf(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		reason string
+	}{
+		{fmt.Errorf("shaking: %w", &peer.Refusal{Reason: peer.UnknownDomain, Peer: "spiffe://other.example/x"}), "unknown_trust_domain"},
+		{&net.OpError{Op: "remote error", Err: tls.AlertError(42)}, "refused_by_peer"},
+		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, "no_tls"},
+		{errors.New("tls: client offered only unsupported versions: [302 301]"), "handshake_failed"},
+		{io.EOF, ""},
+		{os.ErrDeadlineExceeded, ""},
+		{context.Canceled, ""},
+		{&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, ""},
+	} {
+		a := refusalOf(c.err)
+		if (a == nil) != (c.reason == "") || a != nil && a.Reason != c.reason {
+			t.Errorf("%v: got %+v, want %q", c.err, a, c.reason)
+		}
+		if a != nil && a.Who != "" {
+			t.Errorf("%v: believes %q", c.err, a.Who)
+		}
+	}
+}
