@@ -28,7 +28,7 @@ type ControlPlace struct {
 
 // Control runs the control of a mesh until ctx ends.
 func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
-	_, snap, findings, err := o.load(false)
+	_, snap, findings, err := o.forOthers().load(false)
 	o.tell(findings)
 	if err != nil {
 		return err

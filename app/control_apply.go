@@ -82,7 +82,7 @@ func inForce(ctx context.Context, c *admin.Client) (*model.Snapshot, error) {
 // next is what is to be applied: a model as a document, or one of the history, whose whole version it fills in.
 func (o *Options) next(ctx context.Context, c *admin.Client, a *Application) (snap *model.Snapshot, document json.RawMessage, err error) {
 	if a.Version == "" {
-		_, snap, findings, err := o.load(false)
+		_, snap, findings, err := o.forOthers().load(false)
 		if err != nil {
 			return nil, nil, errors.Join(errors.New("nothing is applied: "+err.Error()), o.printFindings(o.Err, findings))
 		}

@@ -15,7 +15,7 @@ import (
 // BusServer writes what a server of an external bus needs into a folder: its SVID and key, whom it trusts, and the part of
 // its configuration that lets control decide about connections. It needs what control stands on, and no control.
 func BusServer(ctx context.Context, o *Options, name, folder string) (err error) {
-	_, snap, findings, err := o.load(false)
+	_, snap, findings, err := o.forOthers().load(false)
 	o.tell(findings)
 	if err != nil {
 		return err

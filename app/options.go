@@ -25,6 +25,15 @@ type Options struct {
 	In    io.Reader // answers, and what "-" names
 	Out   io.Writer // results
 	Err   io.Writer // messages for people
+
+	elsewhere bool // the model is for proxies on other hosts; see model.Options
+}
+
+// forOthers is for those who decide for proxies on other hosts.
+func (o *Options) forOthers() *Options {
+	out := *o
+	out.elsewhere = true
+	return &out
 }
 
 // ErrFindings means that the model has mistakes; they have been printed.
@@ -65,7 +74,7 @@ func (o *Options) load(development bool) (*model.Declared, *model.Snapshot, []mo
 	if model.HasErrors(findings) {
 		return d, nil, findings, ErrFindings
 	}
-	snap, findings := d.Compile(model.Options{Development: development, Getenv: os.LookupEnv}) // those of Load among them
+	snap, findings := d.Compile(model.Options{Development: development, Elsewhere: o.elsewhere, Getenv: os.LookupEnv}) // those of Load among them
 	if snap == nil || model.HasErrors(findings) {
 		return d, nil, findings, ErrFindings
 	}

@@ -29,7 +29,7 @@ func Plan(ctx context.Context, o *Options, from string) (widens bool, err error)
 	if err != nil {
 		return false, err
 	}
-	_, after, findings, err := o.load(before.Development)
+	_, after, findings, err := o.forOthers().load(before.Development)
 	if err != nil {
 		// Exit code 1 means that something widens; what cannot be compared is an error, also when findings are why.
 		return false, errors.Join(errors.New("no plan: "+err.Error()), o.printFindings(o.Err, findings))

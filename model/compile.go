@@ -12,6 +12,9 @@ type Options struct {
 	// Development is set by "palisade up" alone: development providers are honoured, and commands of services
 	// are checked. Without it a development provider is an error.
 	Development bool
+	// Elsewhere is set by those who decide for proxies on other hosts: certificates and secrets that proxies read
+	// themselves need not be here. What travels to them, such as policies, must.
+	Elsewhere bool
 	// Getenv looks up environment variables; default os.LookupEnv.
 	Getenv func(string) (string, bool)
 	// DevelopmentKeys is the JWKS of development providers that name no keys of their own.

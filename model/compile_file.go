@@ -32,6 +32,12 @@ func (c *compiler) absolute(key, path string) string {
 	return absolute
 }
 
+// here tells whether the file that a key names is on this host.
+func (c *compiler) here(key, path string) bool {
+	_, err := os.Stat(c.absolute(key, path))
+	return path != "" && err == nil
+}
+
 // file reads the file that a key names. Every failure is a finding.
 func (c *compiler) file(key, path string) ([]byte, bool) {
 	if path == "" {

@@ -45,7 +45,7 @@ func (v Value) Resolve(getenv func(string) (string, bool)) (string, error) {
 func (c *compiler) value(key string, v Value) Value {
 	written := v.FromFile
 	v.FromFile = c.absolute(key+".from_file", v.FromFile)
-	if _, err := v.Resolve(c.options.Getenv); err != nil {
+	if _, err := v.Resolve(c.options.Getenv); err != nil && !c.options.Elsewhere {
 		switch {
 		case v.FromEnv != "":
 			c.report(Error, "missing-reference", key+".from_env", "environment variable "+quote(v.FromEnv)+" is not set", "export it before the start")

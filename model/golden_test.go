@@ -79,6 +79,7 @@ func (e *escaped) UnmarshalJSON(text []byte) error {
 func options(text []byte) Options {
 	return Options{
 		Development:     bytes.HasPrefix(text, []byte("# development")),
+		Elsewhere:       bytes.HasPrefix(text, []byte("# elsewhere")),
 		Getenv:          func(name string) (string, bool) { return "from the environment", name == "SET" },
 		DevelopmentKeys: []byte(`{"keys":[]}`),
 	}

@@ -53,7 +53,11 @@ func (c *Client) enrol(ctx context.Context, csr []byte, without bool) (*wire.Enr
 		problems = append(problems, fmt.Errorf("by %s: %w", proof.Kind, err))
 	}
 	if len(problems) == 0 {
-		problems = append(problems, errors.New("there is nothing to prove it with: a join token, a node certificate or a service account"))
+		err := errors.New("there is nothing to prove it with: a join token, a node certificate or a service account")
+		if without || c.used() { // and what there was is denied, or gone
+			err = fmt.Errorf("%w: %w", workload.ErrDenied, err)
+		}
+		problems = append(problems, err)
 	}
 	return nil, fmt.Errorf("enrolling: %w", errors.Join(problems...))
 }
@@ -73,6 +77,13 @@ func (c *Client) trouble(ctx context.Context, err error) {
 	}
 }
 
+// used tells whether the join token has given us an identity, and gives no other.
+func (c *Client) used() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.joined
+}
+
 type prover func(ctx context.Context, csr []byte) (wire.Proof, error)
 
 // proofs are the ways to prove what we are that may succeed.
@@ -85,10 +96,7 @@ func (c *Client) proofs(without bool) []prover {
 			})
 		})
 	}
-	c.mu.Lock()
-	joined := c.joined
-	c.mu.Unlock()
-	if secret, _, err := admin.SplitJoinToken(c.o.JoinToken); err == nil && secret != "" && !joined {
+	if secret, _, err := admin.SplitJoinToken(c.o.JoinToken); err == nil && secret != "" && !c.used() {
 		out = append(out, func(context.Context, []byte) (wire.Proof, error) {
 			return wire.Proof{Kind: wire.ByJoinToken, Token: secret, Process: c.process}, nil
 		})
