@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == isolate.Verb {
 		os.Exit(isolate.Inside(context.Background(), os.Args[2:], os.Stderr))
 	}
+	if len(os.Args) > 4 && os.Args[1] == natsVerb {
+		fmt.Fprintln(os.Stderr, natsService(context.Background(), os.Args[2], os.Args[3], os.Args[4]))
+		os.Exit(1)
+	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	var err, err2 error
 	programs.shop, err = fleettest.NewPrograms("../examples/shop", "./web", "./catalog", "./orders", "./payments")

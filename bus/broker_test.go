@@ -16,7 +16,7 @@ import (
 )
 
 // TestBroker is a broker of the fleet: a nats-server on its own, behind a sidecar that ends TLS, so that services prove
-// who they are by token. They are foreign clients that know nothing of us.
+// who they are by token. They are foreign clients that know nothing of us but their inbox.
 func TestBroker(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts nats-server")
@@ -42,7 +42,7 @@ func TestBroker(t *testing.T) {
 	}
 	const orders, payments = "spiffe://example/service/orders", "spiffe://example/service/payments"
 	rules := &rules{of: map[string]bus.Permissions{
-		orders:   {Publish: []string{"orders.>", "payments.charge"}, Subscribe: []string{"payments.*"}, SharedInbox: true},
+		orders:   {Publish: []string{"orders.>", "payments.charge"}, Subscribe: []string{"payments.*"}},
 		payments: {Publish: []string{"payments.done"}, Subscribe: []string{"payments.charge", "orders.>"}},
 	}}
 	ids := map[string]string{"t-orders": orders, "t-payments": payments, "t-none": "spiffe://example/service/none"}
@@ -58,7 +58,7 @@ func TestBroker(t *testing.T) {
 		})
 	said := make(chan error, 16)
 	dial := func(token string) (*nats.Conn, error) {
-		nc, err := nats.Connect(url, nats.Token(token), nats.Timeout(10*time.Second),
+		nc, err := nats.Connect(url, nats.Token(token), nats.CustomInboxPrefix(bus.Inbox(ids[token])), nats.Timeout(10*time.Second),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { said <- err }))
 		if err == nil {
 			t.Cleanup(nc.Close)

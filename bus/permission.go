@@ -14,16 +14,12 @@ import (
 type Permissions struct {
 	Publish   []string // patterns
 	Subscribe []string
-	// SharedInbox lets it take answers under _INBOX.> like every client that was not told its own prefix. Whoever has
-	// this can read the answers to all others that have it.
-	SharedInbox bool
 }
 
 // Add returns both together.
 func (p Permissions) Add(q Permissions) Permissions {
 	return Permissions{
 		Publish: slices.Concat(p.Publish, q.Publish), Subscribe: slices.Concat(p.Subscribe, q.Subscribe),
-		SharedInbox: p.SharedInbox || q.SharedInbox,
 	}
 }
 
@@ -72,9 +68,6 @@ func (p Permissions) claims(id string) (jwt.Permissions, error) {
 		out.Pub.Deny = []string{">"}
 	}
 	out.Sub.Allow = append(slices.Clone(p.Subscribe), Inbox(id)+".>")
-	if p.SharedInbox {
-		out.Sub.Allow = append(out.Sub.Allow, inboxes+".>")
-	}
 	var err error
 	if out.Sub.Deny, err = narrowed(out.Sub.Allow); err != nil {
 		return out, err

@@ -22,7 +22,6 @@ func TestClaims(t *testing.T) {
 		{name: "star inside all", p: Permissions{Subscribe: []string{"b.*", "b.>"}}, sub: []string{"b.*", "b.>", inbox}, denyPublish: []string{">"}},
 		{name: "star and part of what is deeper", p: Permissions{Subscribe: []string{"b.*", "b.c.d"}}, refused: "cannot hold"},
 		{name: "star inside", p: Permissions{Subscribe: []string{"b.*.c"}}, sub: []string{"b.*.c", inbox}, denyPublish: []string{">"}},
-		{name: "shared inbox", p: Permissions{SharedInbox: true}, sub: []string{inbox, "_INBOX.>"}, denyPublish: []string{">"}},
 		{name: "inboxes", p: Permissions{Subscribe: []string{"_INBOX.x"}}, refused: "answers to others"},
 		{name: "star first", p: Permissions{Subscribe: []string{"*.x"}}, refused: "answers to others"},
 		{name: "no subject", p: Permissions{Publish: []string{"a..b"}}, refused: "no subject"},

@@ -132,6 +132,9 @@ func why(s *event.Stage) string {
 	if r.Policy != "" {
 		out += " " + Printable(r.Policy)
 	}
+	if r.Code == "subject-not-declared" { // of a broker
+		out += " " + r.Data["verb"] + " " + Printable(r.Data["subject"])
+	}
 	if n := len(s.Reasons) - 1; n > 0 {
 		out += fmt.Sprintf(" (+%d)", n)
 	}
