@@ -14,12 +14,16 @@ import (
 type Permissions struct {
 	Publish   []string // patterns
 	Subscribe []string
+	// ManyAnswers lets it send more than one message to whoever asked it, for a minute: streams of answers, and what is
+	// told JetStream of a message before it is acknowledged.
+	ManyAnswers bool
 }
 
 // Add returns both together.
 func (p Permissions) Add(q Permissions) Permissions {
 	return Permissions{
 		Publish: slices.Concat(p.Publish, q.Publish), Subscribe: slices.Concat(p.Subscribe, q.Subscribe),
+		ManyAnswers: p.ManyAnswers || q.ManyAnswers,
 	}
 }
 
@@ -73,6 +77,9 @@ func (p Permissions) claims(id string) (jwt.Permissions, error) {
 		return out, err
 	}
 	out.Resp = &jwt.ResponsePermission{MaxMsgs: answers, Expires: answersTime}
+	if p.ManyAnswers {
+		out.Resp.MaxMsgs = -1
+	}
 	return out, nil
 }
 

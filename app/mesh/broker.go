@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type broker struct {
 	clients atomic.Pointer[map[string]bus.Permissions] // by SPIFFE ID
 	log     *slog.Logger
 
+	begun  sync.Once
 	client *bus.Client   // set once asked is closed
 	asked  chan struct{} // closed once the server can ask us
 }
@@ -58,7 +60,7 @@ func CheckBroker(s *model.ResolvedService) error {
 }
 
 func permissionsOf(c *model.BrokerClient) bus.Permissions {
-	return bus.Permissions{Publish: c.Publish, Subscribe: c.Subscribe}
+	return bus.Permissions{Publish: c.Publish, Subscribe: c.Subscribe, ManyAnswers: true}
 }
 
 // permit puts what a model declares in force for connections to come, and returns it as terms of those that are.

@@ -226,6 +226,14 @@ func (f *brokerFleet) messages(t *testing.T) {
 			t.Fatalf("%d: %v, %v", n, got, err)
 		}
 	}
+	_, err = payments.Subscribe("orders.note", func(m *nats.Msg) { _ = errors.Join(m.Respond([]byte("1")), m.Respond([]byte("2"))) })
+	several, err2 := payments.SubscribeSync("_INBOX.several.>")
+	noError(t, err, err2, payments.PublishRequest("orders.note", "_INBOX.several.x", nil))
+	for _, want := range []string{"1", "2"} {
+		if m, err := several.NextMsgWithContext(patience(t)); err != nil || string(m.Data) != want || m.Subject != "_INBOX.several.x" {
+			t.Errorf("several answers: %v, %v", m, err)
+		}
+	}
 	done, err := orders.SubscribeSync("payments.done")
 	noError(t, err, orders.Flush(), payments.Publish("payments.done", []byte("yes")))
 	if m, err := done.NextMsgWithContext(patience(t)); err != nil || string(m.Data) != "yes" {

@@ -83,7 +83,9 @@ func (s *Sidecar) carryInbound(ln net.Listener, config *tls.Config) {
 	}}
 	if b := s.broker; b != nil {
 		in.NATS, to.terms = b.protocol(), b.permit
-		s.asking.do(func(ctx context.Context) error { return b.run(ctx, s.address(), in.Dial) }) // also while connections end
+		b.begun.Do(func() {
+			s.asking.do(func(ctx context.Context) error { return b.run(ctx, s.address(), in.Dial) }) // also while connections end
+		})
 	}
 	s.carry("inbound", ln, in, to)
 	s.taking.do(func(ctx context.Context) error { return s.run(ctx, to) })

@@ -180,3 +180,19 @@ func FuzzInfo(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkNATSLines is what it costs to follow what a client says: requests of 128 bytes, in pieces of 64 KiB.
+func BenchmarkNATSLines(b *testing.B) {
+	one := append([]byte("PUB orders.created _INBOX.AbCdEfGhIjKlMnOpQrStUv.1 128\r\n"), append(bytes.Repeat([]byte("x"), 128), "\r\n"...)...)
+	in := bytes.Repeat(one, bulkBuffer/len(one))
+	client, out := &natsClient{natsInbox{own: own, all: "_INBOX.id"}}, []byte(nil)
+	var lines natsLines
+	b.SetBytes(int64(len(in)))
+	for b.Loop() {
+		var err error
+		if out, err = lines.read(in, out[:0], client); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*(bulkBuffer/len(one))), "ns/message")
+}
