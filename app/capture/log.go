@@ -35,41 +35,65 @@ func (l *Log) Close() error { return l.file.Close() }
 // mostPackets is how many packets are looked at in a second. The kernel counts the others.
 const mostPackets = 5000
 
-// Run tells of attempts until ctx ends: the first of a kind at once, those after it as a number, at most 64 kinds in
-// half a minute. It closes the Log.
+// Run tells of attempts until ctx ends, and then of those that the kernel still holds: the first of a kind at once, those
+// after it as a number, at most 64 kinds in half a minute. It closes the Log.
 func (l *Log) Run(ctx context.Context, record func(Attempt)) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.file.Close() }) // wakes Read
-	defer stop()
 	defer l.file.Close()
 	t := newTally(l.service)
 	defer l.flush(t, record)
+	stop := context.AfterFunc(ctx, func() { _ = l.file.SetReadDeadline(time.Now()) }) // wakes read
+	defer stop()
 	var pace pace
 	buf := make([]byte, 1<<16)
 	for until := time.Now().Add(window); ; {
-		if err := l.file.SetReadDeadline(until); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("reading what is dropped: %w", err)
-		}
-		n, err := l.file.Read(buf)
-		switch now := time.Now(); {
+		err := l.file.SetReadDeadline(until)
+		switch {
 		case ctx.Err() != nil:
-			return nil
+			return l.rest(t, buf, record)
 		case err == nil:
-			parseLog(buf[:n], func(p packet) {
-				if a, first := t.add(p, now); first {
-					record(a)
-				}
-				pace.one(now)
-			})
-			pace.wait(ctx, now)
-		case errors.Is(err, unix.ENOBUFS): // more came than fits; the numbers of packets tell how many
-		case !errors.Is(err, os.ErrDeadlineExceeded):
+			err = l.read(t, buf, &pace, record)
+		}
+		if err != nil {
 			return fmt.Errorf("reading what is dropped: %w", err)
 		}
-		if now := time.Now(); !now.Before(until) {
+		now := time.Now()
+		pace.wait(ctx, now)
+		if !now.Before(until) {
 			l.flush(t, record)
 			until = now.Add(window)
 		}
 	}
+}
+
+// read reads what comes until the deadline.
+func (l *Log) read(t *tally, buf []byte, pace *pace, record func(Attempt)) error {
+	n, err := l.file.Read(buf)
+	now := time.Now()
+	parseLog(buf[:max(n, 0)], func(p packet) {
+		if a, first := t.add(p, now); first {
+			record(a)
+		}
+		pace.one(now)
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.ENOBUFS) { // more came than fits; the numbers of packets tell how many
+		return nil
+	}
+	return err
+}
+
+// rest reads what was dropped before the end, and waits in the kernel for more to come.
+func (l *Log) rest(t *tally, buf []byte, record func(Attempt)) error {
+	var pace pace
+	for end := time.Now().Add(flushTime * 3 / 2); time.Now().Before(end) && pace.seen < mostPackets; {
+		err := l.file.SetReadDeadline(end)
+		if err == nil {
+			err = l.read(t, buf, &pace, record)
+		}
+		if err != nil {
+			return fmt.Errorf("reading what was dropped: %w", err)
+		}
+	}
+	return nil
 }
 
 func (l *Log) flush(t *tally, record func(Attempt)) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,8 +28,8 @@ const (
 	attributeUID    = 11
 	attributeSeq    = 12
 
-	headSize  = 20 // of a netlink message and of nfnetlink's part of it
-	flushTime = 10 // hundredths of a second that a logged packet may wait for others
+	headSize  = 20                     // of a netlink message and of nfnetlink's part of it
+	flushTime = 100 * time.Millisecond // that a logged packet may wait for others
 	buffer    = 1 << 20
 )
 
@@ -72,7 +73,7 @@ func bind(fd int, group uint16) error {
 	m = binary.BigEndian.AppendUint16(m, group)
 	m = attribute(m, configCommand, []byte{commandBind})
 	m = attribute(m, configMode, append(binary.BigEndian.AppendUint32(nil, snaplen), copyPacket, 0))
-	m = attribute(m, configTimeout, binary.BigEndian.AppendUint32(nil, flushTime))
+	m = attribute(m, configTimeout, binary.BigEndian.AppendUint32(nil, uint32(flushTime/(10*time.Millisecond))))
 	m = attribute(m, configFlags, binary.BigEndian.AppendUint16(nil, flagSequence))
 	return converse(fd, m)
 }
