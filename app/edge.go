@@ -37,10 +37,11 @@ type edge struct {
 	spans    *observe.Spans
 	engine   *engine.Engine
 	builder  *gate.Builder
-	mesh     *mesh.Mesh       // nil: none declared
-	remote   *mesh.RemoteEdge // nil: no control feeds it
-	group    *errgroup.Group  // everything that runs
-	ctx      context.Context  //nolint:containedctx // the life of the gateway, which reloads outlive their callers in
+	mesh     *mesh.Mesh             // nil: none declared
+	remote   *mesh.RemoteEdge       // nil: no control feeds it
+	apis     map[string]*identities // by service
+	group    *errgroup.Group        // everything that runs
+	ctx      context.Context        //nolint:containedctx // the life of the gateway, which reloads outlive their callers in
 
 	mu        sync.Mutex // one reload at a time
 	declared  *model.Declared
@@ -216,6 +217,9 @@ func (e *edge) apply(g *gate.Gate) error {
 	e.builder.Applied()
 	if e.sidecars != nil {
 		e.sidecars.Apply()
+	}
+	if err := e.declareWorkloads(g.Snapshot); err != nil { // cannot be: the model was checked
+		slog.ErrorContext(e.ctx, "workloads stay as they were", "error", err)
 	}
 	if stop != nil {
 		stop()

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/palisade-security/palisade/app/isolate"
 	"github.com/palisade-security/palisade/app/mesh"
 	"github.com/palisade-security/palisade/app/process"
@@ -34,7 +36,7 @@ func (e *edge) openMesh(ctx context.Context, snap *model.Snapshot) ([]gate.Optio
 	if err != nil {
 		return nil, fmt.Errorf("opening the mesh: %w", err)
 	}
-	e.mesh = m
+	e.mesh, e.apis = m, map[string]*identities{}
 	return m.Options(snap), nil
 }
 
@@ -45,7 +47,13 @@ func (e *edge) startMesh(ctx context.Context) (stop func(), err error) {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // services drain through their sidecars
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- e.mesh.Run(ctx, func() { close(ready) }) }()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.mesh.Run(ctx, func() { close(ready) }) })
+	if err := e.serveAPIs(ctx, g); err != nil {
+		cancel()
+		return nil, errors.Join(err, ignoreCanceled(g.Wait()))
+	}
+	go func() { done <- g.Wait() }()
 	select {
 	case <-ready:
 		e.sidecars.Apply()
@@ -59,6 +67,38 @@ func (e *edge) startMesh(ctx context.Context) (stop func(), err error) {
 			slog.ErrorContext(ctx, "the mesh ended", "error", err)
 		}
 	}, nil
+}
+
+// serveAPIs serves the Workload API of each service that is started here.
+func (e *edge) serveAPIs(ctx context.Context, g *errgroup.Group) error {
+	for _, p := range e.declared.Processes() {
+		folder := filepath.Join(e.state, "run", p.Service)
+		if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names, which the service's user reads
+			return fmt.Errorf("making the folder of a service's names: %w", err)
+		}
+		path := filepath.Join(folder, "workload.sock")
+		if len(path) > maxSocketName {
+			slog.WarnContext(ctx, "no Workload API: the state directory's path is too long", "service", p.Service, "path", path)
+			continue
+		}
+		api, err := openIdentities(ctx, path, e.mesh.Sidecar(p.Service).ID, p.Service, e.mesh.Source(), "", e.recorder)
+		if err != nil {
+			return err
+		}
+		e.apis[p.Service] = api
+		g.Go(func() error { return api.run(ctx) })
+	}
+	return e.declareWorkloads(e.gate.Snapshot)
+}
+
+// declareWorkloads tells every Workload API what the model says of all services, so that a process which could be two of
+// them is neither.
+func (e *edge) declareWorkloads(snap *model.Snapshot) error {
+	var errs []error
+	for _, api := range e.apis {
+		errs = append(errs, api.declare(snap.Services))
+	}
+	return errors.Join(errs...)
 }
 
 // encloseAll puts every process behind its sidecar, in a network of its own where the system allows that.
@@ -78,6 +118,9 @@ func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
 		enclose = e.encloseOpenly
 	}
 	for i := range specs {
+		if api := e.apis[specs[i].Name]; api != nil {
+			specs[i].Env = append(specs[i].Env, api.variable())
+		}
 		if err := enclose(ctx, &specs[i]); err != nil {
 			return err
 		}
@@ -108,7 +151,7 @@ func (e *edge) enclose(_ context.Context, spec *process.Spec) error {
 		return fmt.Errorf("finding the state directory: %w", err)
 	}
 	doors := e.gate.Snapshot.Doors(spec.Name)
-	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(doors), Folder: folder, Hide: hidden, Keep: []string{"bin"}}
+	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(doors), Folder: folder, Hide: hidden, Keep: []string{"bin", filepath.Join("run", spec.Name)}}
 	for _, d := range doors {
 		spec.Isolate.Listen = append(spec.Isolate.Listen, d.At)
 	}
@@ -129,6 +172,11 @@ func addressAt(s *model.ResolvedService, hostPort string) string {
 func (e *edge) isolated(name string, pod *isolate.Pod) error {
 	s := e.mesh.Sidecar(name)
 	s.Attach(pod.Dial)
+	if api := e.apis[name]; api != nil {
+		if err := api.belongsTo(pod.PID); err != nil {
+			return err
+		}
+	}
 	for i, d := range e.gate.Snapshot.Doors(name) {
 		if _, err := s.Open(e.ctx, d, pod.Listeners[i]); err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -146,6 +145,9 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 	spec := &process.Spec{
 		Name: own.Name, Command: r.ro.Command, Address: own.HostPort(), Env: append(os.Environ(), "LISTEN_ADDRESS="+own.HostPort()), Files: &r.ro.Files, Free: true,
 	}
+	if r.api != nil {
+		spec.Env = append(spec.Env, r.api.variable())
+	}
 	open := slice.Mesh.Isolation == isolationOff
 	if !open {
 		if err := isolate.Check(ctx, r.state); err != nil {
@@ -159,7 +161,7 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 	case open:
 		return spec, r.openly(ctx, spec, slice)
 	}
-	folder := filepath.Join(r.state, "run")
+	folder := runFolder(r.state)
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names, which the service's user reads
 		return nil, fmt.Errorf("making the folder of a service's names: %w", err)
 	}
@@ -194,6 +196,11 @@ func (r *running) openly(ctx context.Context, spec *process.Spec, slice *model.S
 func (r *running) enclosed(ctx context.Context, pod *isolate.Pod) error {
 	r.remote.Attach(pod.Dial)
 	r.pod.Store(pod)
+	if r.api != nil {
+		if err := r.api.belongsTo(pod.PID); err != nil {
+			return err
+		}
+	}
 	if r.ro.Capture {
 		if err := r.captureIn(ctx, pod); err != nil {
 			return err

@@ -27,14 +27,16 @@ import (
 
 // SidecarOptions say what a sidecar is.
 type SidecarOptions struct {
-	Service   string
-	Listen    string                    // host:port for calls of others
-	Advertise string                    // host:port under which others find that; default: the address toward control, with that port
-	Outbound  map[string]netip.AddrPort // callee to where the service finds it, in place of its address on loopback
-	Hosts     string                    // file to write names of callees to; empty: none
-	Admin     string                    // host:port of metrics and health; empty: none
-	Started   bool                      // the service is started by us, in a network of its own if that can be had
-	Capture   uint16                    // port of loopback that "palisade capture" redirects to; 0: none
+	Service     string
+	Listen      string                    // host:port for calls of others
+	Advertise   string                    // host:port under which others find that; default: the address toward control, with that port
+	Outbound    map[string]netip.AddrPort // callee to where the service finds it, in place of its address on loopback
+	Hosts       string                    // file to write names of callees to; empty: none
+	WorkloadAPI string                    // Unix socket of the Workload API; empty: workload.sock in the state directory; off: none
+	Docker      string                    // Unix socket of the Docker API that knows containers; empty: none is asked
+	Admin       string                    // host:port of metrics and health; empty: none
+	Started     bool                      // the service is started by us, in a network of its own if that can be had
+	Capture     uint16                    // port of loopback that "palisade capture" redirects to; 0: none
 }
 
 // sidecar is a running sidecar of one service.
@@ -46,6 +48,7 @@ type sidecar struct {
 	inbound  net.Listener
 	admin    *listen.Server // nil: none
 	remote   *mesh.Remote
+	api      *identities  // nil: none
 	low      bool         // ports below 1024 can be had
 	dropped  *capture.Log // nil: nothing is captured, or what is dropped cannot be read
 
@@ -123,8 +126,46 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 		Service: so.Service, Client: client, Inbound: s.inbound, Advertise: []string{advertise}, Recorder: s.recorder,
 		Doors: s.doors, Applied: s.applied,
 	})
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	return s, s.openAPI(ctx)
 }
+
+// openAPI opens the Workload API of the service. A default path that is too long for a socket is told, and done without.
+func (s *sidecar) openAPI(ctx context.Context) error {
+	path := s.so.WorkloadAPI
+	switch path {
+	case apiOff:
+		return nil
+	case "":
+		folder := s.state
+		if s.so.Started {
+			folder = runFolder(s.state) // the state is hidden from the service
+		}
+		if path = filepath.Join(folder, "workload.sock"); len(path) > maxSocketName {
+			slog.WarnContext(ctx, "no Workload API: the state directory's path is too long", "path", path, "mend", "give --workload-api PATH")
+			return nil
+		}
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("--workload-api: %w", err)
+	}
+	c := s.remote.Client()
+	if s.api, err = openIdentities(ctx, path, c.ID(), s.so.Service, c.Source(), s.so.Docker, s.recorder); err != nil {
+		return err
+	}
+	if slice := s.remote.Slice(); slice != nil {
+		return s.api.declare(slice.Services)
+	}
+	return nil
+}
+
+const apiOff = "off"
+
+// runFolder is what a service sees of the state directory.
+func runFolder(state string) string { return filepath.Join(state, "run") }
 
 // unbound is what is known of the record before there is a slice: nothing is deleted yet. The record of a proxy that
 // control feeds lies in its own state, whatever the model says of other hosts.
@@ -231,8 +272,11 @@ func (s *sidecar) applied(slice *model.Snapshot) {
 	if pod := s.pod.Load(); pod != nil {
 		err = errors.Join(err, pod.SetHosts(names))
 	}
+	if s.api != nil {
+		err = errors.Join(err, s.api.declare(slice.Services))
+	}
 	if err != nil {
-		slog.Error("names of callees are not written", "error", err)
+		slog.Error("what the service finds around it is not what the model says", "error", err)
 	}
 }
 
@@ -257,6 +301,9 @@ func (s *sidecar) run(ctx context.Context) error {
 	}
 	if s.dropped != nil {
 		g.Go(func() error { s.recordDropped(ctx); return nil })
+	}
+	if s.api != nil {
+		g.Go(func() error { return s.api.run(ctx) })
 	}
 	return ignoreCanceled(g.Wait())
 }

@@ -40,6 +40,7 @@ type Spec struct {
 // Pod is a service's namespace, seen from outside.
 type Pod struct {
 	Listeners []net.Listener // those of Spec.Listen, accepted from outside
+	PID       int            // of the process that holds the namespace open, set by whoever started it
 
 	conn  *net.UnixConn
 	hosts string // path of its names

@@ -259,5 +259,8 @@ func (p Prepared) Apply() {
 	}
 }
 
+// Source gives out the identities of all services.
+func (m *Mesh) Source() workload.Source { return m.source }
+
 // Sidecar returns the sidecar of a service, or nil.
 func (m *Mesh) Sidecar(service string) *Sidecar { return m.sidecars[service] }

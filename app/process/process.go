@@ -144,6 +144,7 @@ func (g *Group) isolated(ctx context.Context, p *proc) error {
 	if p.pod, err = isolate.Open(ctx, p.line, p.spec.Isolate); err != nil {
 		return fmt.Errorf("isolating service %q: %w", p.spec.Name, err)
 	}
+	p.pod.PID = p.cmd.Process.Pid
 	if err := g.events.Isolated(p.spec.Name, p.pod); err != nil {
 		return err
 	}
