@@ -32,6 +32,8 @@ type inside struct {
 	work    sync.WaitGroup
 	service *exec.Cmd
 	ended   chan int // the service's exit code
+	told    chan struct{}
+	tell    func() // closes told: the outside knows that the service has begun
 }
 
 // Inside is the program's main function within a namespace: it serves the outside until that is gone or the service has
@@ -45,7 +47,8 @@ func Inside(ctx context.Context, command []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "palisade: this verb is for palisade itself")
 		return exitBroken
 	}
-	in := &inside{conn: uc, command: command, ended: make(chan int, 1)}
+	in := &inside{conn: uc, command: command, ended: make(chan int, 1), told: make(chan struct{})}
+	in.tell = sync.OnceFunc(func() { close(in.told) })
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, Handed()...)
 	gone := make(chan struct{})
@@ -117,6 +120,9 @@ func (in *inside) answer(ctx context.Context, r *request) {
 	in.write.Lock()
 	defer in.write.Unlock()
 	_ = writeReply(in.conn, out, f) // the outside that is gone ends serve
+	if r.Op == opStart {
+		in.tell()
+	}
 	if f != nil {
 		_ = f.Close()
 	}
@@ -184,7 +190,9 @@ func (in *inside) start() error {
 		err := powerless(cmd.Start)
 		started <- err
 		if err == nil {
-			in.ended <- ExitCode(cmd.Wait())
+			code := ExitCode(cmd.Wait())
+			<-in.told // a service may end before we could say that it has begun
+			in.ended <- code
 		}
 	}()
 	if err := <-started; err != nil {

@@ -206,8 +206,13 @@ func (r *Remote) At(service string) net.Addr { return r.sockets.at(service) }
 
 func (r *Remote) stats() client.Stats {
 	out := client.Stats{Traffic: r.counter.Traffic()}
-	if r.Slice() != nil && !r.retired.Load() {
-		out.Addresses = r.o.Advertise
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sidecar != nil {
+		out.Connections = int(r.sidecar.open.Load())
+		if !r.retired.Load() {
+			out.Addresses = r.o.Advertise
+		}
 	}
 	return out
 }

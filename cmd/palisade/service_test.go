@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
 // service is a process of a fleet under test: it serves on LISTEN_ADDRESS, leaves its process id in PID_FILE,
@@ -24,15 +28,52 @@ func service() {
 		os.Exit(3)
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
+	case "job": // asks orders, and ends
+		status, text := get(os.Getenv("ORDERS_ADDRESS") + "/job")
+		fmt.Println("job:", status, text)
+		if status != http.StatusOK {
+			os.Exit(6)
+		}
+		os.Exit(0)
 	default:
 		go farewell()
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(4) })
+	mux.HandleFunc("/call", func(w http.ResponseWriter, _ *http.Request) {
+		status, text := get(os.Getenv("ORDERS_ADDRESS") + "/x")
+		w.WriteHeader(status)
+		fmt.Fprint(w, text)
+	})
+	mux.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+		defer cancel()
+		svid, err := workloadapi.FetchX509SVID(ctx) // at SPIFFE_ENDPOINT_SOCKET
+		if err != nil {
+			fmt.Fprint(w, err)
+			return
+		}
+		fmt.Fprint(w, svid.ID)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello", r.URL.Path) })
 	s := &http.Server{Addr: os.Getenv("LISTEN_ADDRESS"), Handler: mux, ReadHeaderTimeout: time.Minute}
 	fmt.Fprintln(os.Stderr, s.ListenAndServe())
 	os.Exit(5)
+}
+
+// get asks another service; status 599 is that nobody answers.
+func get(url string) (status int, text string) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	resp, err := client.Get(url) //nolint:noctx // it has a timeout
+	if err != nil {
+		return 599, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 599, err.Error()
+	}
+	return resp.StatusCode, string(b)
 }
 
 // farewell notes the order of stopping in a file beside PID_FILE, then ends.

@@ -176,14 +176,15 @@ func (c *Client) Run(ctx context.Context) error {
 
 // hold keeps asking for our identity, so that it is renewed, and after a denial asks again.
 func (c *Client) hold(ctx context.Context) error {
-	pauses := time.Second
+	pauses, said := time.Second, ""
 	for {
 		_, changed, err := c.renewer.X509SVID(ctx, c.id)
 		if err == nil {
-			pauses = time.Second
+			pauses, said = time.Second, ""
 			c.Report()
 			c.poke(c.reconsider)
-		} else if ctx.Err() == nil {
+		} else if ctx.Err() == nil && err.Error() != said { // once for each reason, for it is asked again and again
+			said = err.Error()
 			c.log.WarnContext(ctx, "no identity", "error", err)
 		}
 		var again <-chan time.Time

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/palisade-security/palisade/internal/fleettest"
+)
+
+// hostsModel is a fleet whose proxies run in processes of their own.
+const hostsModel = `version: 1
+fleet: shop
+trust_domain: shop.example
+edge: {admin: "127.0.0.1:0", listeners: {main: {address: %[2]q, tls: {local: true}}}}
+services:
+  web: {address: "http://%[4]s", expose: [{host: web.localhost, path: /**, allow: [{anyone: true, methods: [GET]}]}]}
+  orders:
+    address: "http://%[5]s"
+    callers: [web, job]
+    workloads: [{unix: {path: %[7]q}}]
+  job: {address: "http://%[6]s"}
+mesh: {stale: serve, control: {address: %[1]q, bus: {listen: %[3]q}}}
+`
+
+// hosts are the processes of a fleet on several hosts, here on one.
+type hosts struct {
+	control, edge, web, orders *daemon
+	service                    *exec.Cmd // of orders, which nobody of us starts
+	flags                      []string
+	webAt, ordersAt            string // of their sidecars
+}
+
+func newHosts(t *testing.T) *hosts {
+	t.Helper()
+	h := &hosts{control: &daemon{Fleet: fleettest.New(t)}}
+	at := fleettest.FreePorts(t, 8)
+	exe, err := os.Executable()
+	must(t, err)
+	exe, err = filepath.EvalSymlinks(exe)
+	must(t, err)
+	h.control.at, h.webAt, h.ordersAt = at[0], at[6], at[7]
+	h.control.Write("palisade.yaml", fmt.Sprintf(hostsModel, at[0], at[1], at[2], at[3], at[4], at[5], exe))
+	h.control.startControl()
+	h.flags = []string{"--control=" + at[0], "--trust-domain=shop.example"}
+
+	h.service = exec.Command("test-service")
+	h.service.Env = append(os.Environ(), "LISTEN_ADDRESS="+at[4], "PID_FILE="+h.control.Path("orders.pid"))
+	must(t, h.service.Start())
+	t.Cleanup(func() { _ = h.service.Process.Kill(); _ = h.service.Wait() })
+
+	h.edge, h.web, h.orders = h.host("edge/edge"), h.host("service/web"), h.host("service/orders")
+	h.edge.Edge, h.edge.Host = at[1], "web.localhost"
+	h.edge.start(h.verb(h.edge, "edge", "-q", "--join-token-file="+h.edge.Path("token"))...)
+	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt, "--join-token-file="+h.orders.Path("token"))...)
+	h.startWeb("--join-token-file=" + h.web.Path("token"))
+	h.edge.Says("serves https://web.localhost")
+	return h
+}
+
+// host is a folder with a join token.
+func (h *hosts) host(name string) *daemon {
+	d := &daemon{Fleet: fleettest.New(h.control.T)}
+	d.Write("token", h.control.must("join", name))
+	return d
+}
+
+func (h *hosts) verb(d *daemon, verb string, args ...string) []string {
+	return append(append([]string{verb, d.state()}, h.flags...), args...)
+}
+
+func (h *hosts) startWeb(args ...string) {
+	h.web.T.Setenv("PID_FILE", h.web.Path("web.pid"))
+	h.web.start(append(h.verb(h.web, "run", append(args, "--service=web", "--listen="+h.webAt)...), "--", "test-service")...)
+}
+
+// gets waits until web answers so through the edge.
+func (h *hosts) gets(path string, want int, text string) {
+	h.edge.T.Helper()
+	var status int
+	var got string
+	h.edge.Eventually(fmt.Sprintf("%s answers %d %s", path, want, text), func() bool {
+		resp, err := h.edge.Client(false).Do(h.edge.Request(http.MethodGet, path, ""))
+		if err != nil {
+			got = err.Error()
+			return false
+		}
+		defer resp.Body.Close()
+		b := make([]byte, 4096)
+		n, _ := resp.Body.Read(b)
+		status, got = resp.StatusCode, string(b[:n])
+		return status == want && strings.Contains(got, text)
+	})
+}
+
+// TestHosts is a fleet of processes of their own: control, edge, a sidecar beside a service and one that starts its own.
+func TestHosts(t *testing.T) {
+	h := newHosts(t)
+	h.gets("/call", http.StatusOK, "hello /x")
+
+	t.Run("identity", h.identity)
+	t.Run("control is away", h.away)
+	t.Run("jobs", h.jobs)
+	t.Run("changes", h.changes)
+	t.Run("end", h.end)
+}
+
+// identity: the service that was started and the one that is declared get theirs, nobody else gets any.
+func (h *hosts) identity(t *testing.T) {
+	h.gets("/who", http.StatusOK, "spiffe://shop.example/service/web")
+	fetch := func(d *daemon, at string) (string, error) {
+		svid, err := workloadapi.FetchX509SVID(t.Context(), workloadapi.WithAddr("unix://"+d.Path(at)))
+		if err != nil {
+			return "", err
+		}
+		return svid.ID.String(), nil
+	}
+	if id, err := fetch(h.orders, ".palisade/workload.sock"); id != "spiffe://shop.example/service/orders" { // we have the declared path
+		t.Errorf("%q, %v", id, err)
+	}
+	if id, err := fetch(h.web, ".palisade/run/workload.sock"); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a stranger is web: %q, %v", id, err)
+	}
+	h.web.Says("no-match")
+}
+
+// away: what serves goes on without control, also after a start.
+func (h *hosts) away(t *testing.T) {
+	h.control.kill()
+	h.gets("/call", http.StatusOK, "hello /x")
+	if code := h.web.end(); code != 0 {
+		t.Errorf("web ended with %d", code)
+	}
+	if _, err := os.Stat(h.web.Path("stopped")); err != nil {
+		t.Errorf("the service was not asked to end: %v", err)
+	}
+	h.startWeb()
+	h.gets("/call", http.StatusOK, "hello /x")
+	h.orders.kill()
+	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt)...)
+	h.gets("/call", http.StatusOK, "hello /x")
+	h.control.startControl()
+	h.gets("/call", http.StatusOK, "hello /x")
+}
+
+// jobs end by themselves, with an exit code that is ours.
+func (h *hosts) jobs(t *testing.T) {
+	d := h.host("service/job")
+	token := "--join-token-file=" + d.Path("token")
+	env := []string{"PID_FILE=" + d.Path("job.pid"), "BEHAVIOUR=job"}
+	run := func(args ...string) result {
+		return verb(t, env, append(h.verb(d, "run", token, "-q", "--service=job", "--listen=127.0.0.1:0", "--"), args...)...)
+	}
+	if r := run("test-service"); r.code != 0 || !strings.Contains(r.out, "job: 200 hello /job") {
+		t.Errorf("%d %s\n%s", r.code, r.out, r.err)
+	}
+	for script, want := range map[string]int{"exit 7": 7, "kill -KILL $$": 128 + 9, "kill -TERM $$": 128 + 15} {
+		if r := run("sh", "-c", script); r.code != want {
+			t.Errorf("%s: %d\n%s", script, r.code, r.err)
+		}
+	}
+	r := run("sh", "-c", "cat /etc/hosts; ls "+d.Path(".palisade"))
+	if !strings.Contains(r.out, " orders\n") || strings.Contains(r.out, "ring") {
+		t.Errorf("the service sees %s", r.out)
+	}
+	if r := run("no-such-program"); r.code != exitError || !strings.Contains(r.err, "no-such-program") {
+		t.Errorf("no such program: %d\n%s", r.code, r.err)
+	}
+}
+
+// changes: an applied model and a revocation reach the sidecars.
+func (h *hosts) changes(t *testing.T) {
+	h.control.Edit("palisade.yaml", "callers: [web, job]", "callers: [job]")
+	h.control.must("apply", "--yes", "--watch=1s", h.control.Dir)
+	h.gets("/call", 599, "orders") // the name is gone, or leads nowhere
+	h.control.Edit("palisade.yaml", "callers: [job]", "callers: [web, job]")
+	h.control.must("apply", "--yes", "--watch=1s", h.control.Dir)
+	h.gets("/call", http.StatusOK, "hello /x")
+	h.control.must("revoke", "service/orders")
+	h.gets("/call", http.StatusBadGateway, "")
+}
+
+// end: everything ends in order.
+func (h *hosts) end(t *testing.T) {
+	for name, d := range map[string]*daemon{"edge": h.edge, "web": h.web, "orders": h.orders, "control": h.control} {
+		if code := d.end(); code != 0 {
+			t.Errorf("%s ended with %d\n%s", name, code, &d.Messages)
+		}
+	}
+	must(t, h.service.Process.Signal(syscall.Signal(0))) // what we have not started is left alone
+}
