@@ -31,7 +31,7 @@ func (d *differ) services() {
 // service compares what a service is; both are there.
 func (d *differ) service(key string, was, is *model.ResolvedService) {
 	d.text(MayWiden, key+".address", "where it listens", was.Address, is.Address)
-	if was.Loopback != "" && is.Loopback != "" { // a mesh that comes or goes has words of its own
+	if (d.before.Mesh == nil) == (d.after.Mesh == nil) { // a mesh that comes or goes has words of its own
 		d.text(Changes, key, "the loopback address at which its callers find it", was.Loopback, is.Loopback)
 	}
 	seen := Changes
