@@ -43,7 +43,10 @@ func (o *Options) showStatus(s *admin.Status) error {
 		fmt.Fprintf(&b, "%s is being tried by %s since %s\n", short(r.Version), strings.Join(r.Trials, ", "), r.Since.Local().Format(time.TimeOnly))
 	}
 	if a := s.Authority; !a.Ends.IsZero() {
-		fmt.Fprintf(&b, "identities can be issued until %s, %d revoked\n", a.Ends.Local().Format(time.DateTime), a.Revoked)
+		fmt.Fprintf(&b, "identities can be issued until %s\n", a.Ends.Local().Format(time.DateTime))
+	}
+	if all := s.Authority.Revoked; len(all) > 0 {
+		fmt.Fprintf(&b, "%s: %s\n", st.Paint(observe.Bad, "revoked"), strings.Join(all, ", "))
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PROXY\tINSTANCE\tSNAPSHOT\tLAG\tSVID ENDS\tCONNECTIONS\tADDRESS\tPROBLEM")

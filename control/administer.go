@@ -17,6 +17,8 @@ import (
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/identity/revocation"
+	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/internal/local"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/model/plan"
@@ -175,8 +177,14 @@ func (c *Control) showStatus(context.Context, caller, *http.Request, []byte) (an
 func (c *Control) Status() admin.Status {
 	now := time.Now()
 	out := admin.Status{TrustDomain: c.o.Domain, Time: now, Control: c.o.Name, Proxies: []admin.Proxy{}}
-	a := c.authority.Status()
-	out.Authority = admin.Authority{Sequence: a.Sequence, Ends: a.Ends, RootEnds: a.RootEnds, Revoked: a.Revoked, List: c.authority.Revoked().Sequence()}
+	a, revoked := c.authority.Status(), c.authority.Revoked()
+	out.Authority = admin.Authority{Sequence: a.Sequence, Ends: a.Ends, RootEnds: a.RootEnds, List: revoked.Sequence()}
+	for _, e := range revoked.Entries() {
+		if e.Before.IsZero() { // not restored
+			q := admin.RevokeRequest{Kind: string(e.Kind), Value: strings.TrimPrefix(e.Value, c.domain.IDString()+"/")}
+			out.Authority.Revoked = append(out.Authority.Revoked, q.String())
+		}
+	}
 	trial := map[string]bool{}
 	if l := c.leading.Load(); l != nil {
 		out.Leads, out.Rollout = true, l.rollout.Load()
@@ -203,6 +211,11 @@ func (c *Control) Status() admin.Status {
 		}
 		if !r.Accepted {
 			p.Rejected = r.Reason
+		}
+		if id, err := workload.ParseID(e.ID); err == nil && r.Serial != "" {
+			if _, refused := revoked.Refuses(revocation.Subject{ID: id, Serial: r.Serial, Node: r.Node, Begins: r.Begins}); refused {
+				p.Problem = "its SVID is revoked"
+			}
 		}
 		out.Proxies = append(out.Proxies, p)
 	}

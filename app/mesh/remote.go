@@ -214,6 +214,11 @@ func (r *Remote) stats() client.Stats {
 			out.Addresses = r.o.Advertise
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sidecar != nil {
+		out.Connections = int(r.sidecar.open.Load())
+	}
 	return out
 }
 

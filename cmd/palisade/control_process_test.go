@@ -243,7 +243,7 @@ func TestControl(t *testing.T) {
 	d.Eventually("orders is known", func() bool { return d.known(orders) })
 	first, before := d.status().InForce.Version, orders.version()
 	out := d.must("status")
-	for _, want := range []string{"fleet shop", "service/orders", orders.Instance(), "10.0.0.7:9443", " in ", "0 revoked"} {
+	for _, want := range []string{"fleet shop", "service/orders", orders.Instance(), "10.0.0.7:9443", " in ", "identities can be issued until"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status says nothing of %q:\n%s", want, out)
 		}
@@ -273,7 +273,13 @@ func TestControl(t *testing.T) {
 	if out := d.must("revoke", "service/payments", "--reason=lost laptop"); !strings.Contains(out, "at 1 proxy") {
 		t.Errorf("revoked: %s", out)
 	}
+	if out := d.must("status"); !strings.Contains(out, "revoked: service/payments\n") {
+		t.Errorf("status of what is revoked:\n%s", out)
+	}
 	d.must("restore", "service/payments")
+	if out := d.must("status"); strings.Contains(out, "revoked") {
+		t.Errorf("status of what is restored:\n%s", out)
+	}
 	if out := d.must("history", "--acts"); !strings.Contains(out, "service/payments") || !strings.Contains(out, "token") {
 		t.Errorf("acts:\n%s", out)
 	}

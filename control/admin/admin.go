@@ -71,8 +71,8 @@ type Authority struct {
 	Sequence uint64    `json:"sequence"` // of the trust bundle
 	Ends     time.Time `json:"ends"`     // of the last intermediate
 	RootEnds time.Time `json:"root_ends"`
-	Revoked  int       `json:"revoked"` // entries
-	List     uint64    `json:"list"`    // sequence number of the revocation list
+	Revoked  []string  `json:"revoked,omitempty"` // service/payments, node/host-1
+	List     uint64    `json:"list"`              // sequence number of the revocation list
 }
 
 // Proxy is one process of a proxy.
