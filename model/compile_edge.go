@@ -26,6 +26,7 @@ func (c *compiler) edge() Edge {
 		Write:    or(e.Timeouts.Write, DefaultWriteTimeout),
 		Upstream: or(e.Timeouts.Upstream, DefaultUpstreamTimeout),
 		Connect:  or(e.Timeouts.Connect, DefaultConnectTimeout),
+		Tunnel:   or(e.Timeouts.Tunnel, DefaultTunnelTimeout),
 		Drain:    or(e.Timeouts.Drain, DefaultDrainTimeout),
 	}
 	e.Sizes = Sizes{

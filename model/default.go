@@ -9,6 +9,7 @@ const (
 	DefaultHeaderTimeout   = Duration(5 * time.Second)
 	DefaultBodyTimeout     = Duration(30 * time.Second)
 	DefaultIdleTimeout     = Duration(60 * time.Second)
+	DefaultTunnelTimeout   = Duration(time.Hour)
 	DefaultWriteTimeout    = Duration(30 * time.Second)
 	DefaultUpstreamTimeout = Duration(30 * time.Second)
 	DefaultConnectTimeout  = Duration(2 * time.Second)

@@ -69,6 +69,7 @@ type Timeouts struct {
 	Write    Duration `yaml:"write,omitempty" json:"write,omitzero"`       // longest time a client may take no byte of an answer; default 30s
 	Upstream Duration `yaml:"upstream,omitempty" json:"upstream,omitzero"` // until the answer's head; default 30s
 	Connect  Duration `yaml:"connect,omitempty" json:"connect,omitzero"`   // to a service; default 2s
+	Tunnel   Duration `yaml:"tunnel,omitempty" json:"tunnel,omitzero"`     // longest silence, in both directions, on a connection that was upgraded (WebSocket) or is not HTTP; default 1h
 	Drain    Duration `yaml:"drain,omitempty" json:"drain,omitzero"`       // for requests in flight at shutdown; default 20s
 }
 

@@ -14,6 +14,7 @@ const (
 	longTimeout = Duration(10 * time.Minute)
 	longIdle    = Duration(time.Hour)
 	longRoute   = Duration(time.Hour)
+	longTunnel  = Duration(24 * time.Hour)
 )
 
 func (c *checker) edge() {
@@ -42,6 +43,7 @@ func (c *checker) edge() {
 	c.span("edge.timeouts.write", t.Write, longTimeout)
 	c.span("edge.timeouts.upstream", t.Upstream, longTimeout)
 	c.span("edge.timeouts.connect", t.Connect, Duration(time.Minute))
+	c.span("edge.timeouts.tunnel", t.Tunnel, longTunnel)
 	c.span("edge.timeouts.drain", t.Drain, longTimeout)
 	c.size("edge.sizes.header", e.Sizes.Header, 1<<10, 1<<20)
 	c.size("edge.sizes.target", e.Sizes.Target, 256, 1<<20)

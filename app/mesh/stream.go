@@ -53,6 +53,7 @@ func (s *Sidecar) rule(to *carried) {
 	}
 	rules := &stream.Rules{
 		Fleet: slice.Fleet, Snapshot: slice.Version, Callers: to.callers(slice), Redactor: event.NewRedactor(slice.Redact), Strict: slice.Audit.Mode == "strict",
+		Idle: slice.Edge.Timeouts.Tunnel.Std(),
 	}
 	if to.terms != nil {
 		rules.Terms = to.terms(s.own)

@@ -76,6 +76,7 @@ type Table struct {
 	Pause    time.Duration     // longest wait for the next byte of a client's body
 	Body     time.Duration     // longest wait for the whole of it
 	Write    time.Duration     // longest wait for a client to take a byte
+	Tunnel   time.Duration     // longest silence after a switch of protocols; 0: no bound
 	Requests int               // in flight at once
 	Strict   bool              // refuse what cannot be recorded
 	Dev      bool              // answers carry reasons

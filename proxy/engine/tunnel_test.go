@@ -70,3 +70,28 @@ func TestTunnelEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestTunnelRests holds that a WebSocket in which nothing is said gives its place back, and is recorded as timed out.
+func TestTunnelRests(t *testing.T) {
+	r := plain("/live")
+	r.WebSocket = true
+	h := newHouse(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
+		_, _ = conn.Read(make([]byte, 1)) // and says nothing
+	}), []*engine.Route{r}, func(t *engine.Table) { t.Tunnel = 200 * time.Millisecond })
+	conn := h.shake(t, "/live")
+	if n, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Errorf("read %d bytes", n)
+	}
+	for h.engine.InFlight() > 0 && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if e := h.events.last(t); e.Aborted != "timeout" {
+		t.Errorf("recorded as aborted by %q", e.Aborted)
+	}
+}

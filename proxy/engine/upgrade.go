@@ -95,14 +95,21 @@ func (x *exchange) join(resp *upstream.Response, service io.ReadWriteCloser) {
 	x.engine.tunnels.recorded.Add(1)
 	x.engine.tunnels.add(n)
 	defer x.engine.tunnels.remove(n)
-	x.copyTunnel(conn, service)
+	still := watchTunnel(x.table.Tunnel, func() {
+		_ = conn.Close() // ending it is all that is left to do
+		_ = service.Close()
+	})
+	x.copyTunnel(conn, service, still)
+	if still.stop() {
+		x.ev.Aborted = "timeout"
+	}
 }
 
 // copyTunnel copies both ways until one side ends, then ends the other.
-func (x *exchange) copyTunnel(conn net.Conn, service io.ReadWriteCloser) {
+func (x *exchange) copyTunnel(conn net.Conn, service io.ReadWriteCloser, still *stillness) {
 	done := make(chan int64, 1)
 	go func() {
-		n, err := io.Copy(service, conn)
+		n, err := io.Copy(service, still.reads(conn))
 		if err != nil && !errors.Is(err, net.ErrClosed) {
 			_ = service.Close() // wakes the other direction
 		} else if half, ok := service.(interface{ CloseWrite() error }); ok {
@@ -112,7 +119,7 @@ func (x *exchange) copyTunnel(conn net.Conn, service io.ReadWriteCloser) {
 		}
 		done <- n
 	}()
-	n, _ := io.Copy(taker{conn, x.table.Write}, service) // how a tunnel ended is its two ends' business
+	n, _ := io.Copy(taker{conn, x.table.Write}, still.reads(service)) // how a tunnel ended is its two ends' business
 	x.ev.BytesOut += n
 	_ = conn.Close()
 	_ = service.Close() // a service that reads nothing would hold the other direction for ever

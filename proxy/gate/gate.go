@@ -151,7 +151,7 @@ func (b *Builder) table(snap *model.Snapshot, m *route.Matcher[*engine.Route]) *
 		Version: snap.Version, Fleet: snap.Fleet, Matcher: m,
 		Limits:   canon.Limits{Target: int(e.Sizes.Target), Headers: e.Sizes.Headers, HeaderBytes: int(e.Sizes.Header)},
 		Redactor: event.NewRedactor(snap.Redact),
-		Pause:    e.Timeouts.Body.Std(), Body: e.Timeouts.Body.Std(), Write: e.Timeouts.Write.Std(),
+		Pause:    e.Timeouts.Body.Std(), Body: e.Timeouts.Body.Std(), Write: e.Timeouts.Write.Std(), Tunnel: e.Timeouts.Tunnel.Std(),
 		Requests: e.Concurrency.Requests, Strict: snap.Audit.Mode == "strict", Dev: e.Dev,
 		HSTS: map[string]string{}, Side: b.side,
 	}

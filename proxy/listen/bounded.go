@@ -121,6 +121,14 @@ func (c *boundConn) Close() error {
 	return err
 }
 
+// SetLinger is that of the socket: 0 makes Close reset the connection.
+func (c *boundConn) SetLinger(sec int) error {
+	if t, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		return t.SetLinger(sec)
+	}
+	return errors.ErrUnsupported
+}
+
 // CloseWrite tells the client that no more follows.
 func (c *boundConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

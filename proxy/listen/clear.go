@@ -67,6 +67,14 @@ func (c *begunConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// SetLinger is that of the socket: 0 makes Close reset the connection.
+func (c *begunConn) SetLinger(sec int) error {
+	if t, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		return t.SetLinger(sec)
+	}
+	return errors.ErrUnsupported
+}
+
 // CloseWrite tells the client that no more follows.
 func (c *begunConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

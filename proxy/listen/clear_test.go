@@ -1,6 +1,7 @@
 package listen_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,5 +97,47 @@ func TestPeerRefused(t *testing.T) {
 			t.Errorf("%s: an answer came", protocol)
 		}
 		_ = c.Close()
+	}
+}
+
+// TestCutIsNoEnd holds that a client in the clear can tell an answer that was cut from a whole one, where its end is that of the
+// connection.
+func TestCutIsNoEnd(t *testing.T) {
+	for name, clear := range map[string]bool{"one version": false, "both versions": true} {
+		t.Run(name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := make(chan struct{})
+			o := options(engine.HandlerFunc(func(_ context.Context, c *engine.Call) bool {
+				c.Answer.Begin(http.StatusOK, field.List{}, -1)
+				_, _ = c.Answer.Write([]byte("half of it"))
+				_ = c.Answer.Flush()
+				<-read
+				return false // the service broke off
+			}))
+			o.Listener, o.Clear = ln, clear
+			_, stop := run(t, o)
+			defer stop()
+			c, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, _ = io.WriteString(c, "GET / HTTP/1.0\r\nHost: h\r\n\r\n")
+			var got []byte
+			for buf := make([]byte, 1024); !bytes.HasSuffix(got, []byte("half of it")); {
+				n, err := c.Read(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, buf[:n]...)
+			}
+			close(read)
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the cut answer ended with %v", err)
+			}
+		})
 	}
 }

@@ -39,6 +39,7 @@ type Rules struct {
 	Terms    map[string]string // by SPIFFE ID: what a caller may do on a connection that it may have; whoever's change is cut
 	Redactor *event.Redactor   // nil: what is always redacted
 	Strict   bool              // refuse what cannot be recorded before it has an effect
+	Idle     time.Duration     // in place of Bounds.Idle for connections that begin under these rules; 0: that one
 }
 
 func (r *Rules) terms(caller *proxy.Workload) string {

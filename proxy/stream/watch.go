@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
@@ -26,7 +27,8 @@ type watcher struct {
 
 func watch(l *Link, there, back *direction) *watcher {
 	b := l.Bounds()
-	w := &watcher{link: l, both: [2]*direction{there, back}, idle: b.Idle > 0, tick: b.Idle / ticks}
+	idle := cmp.Or(l.rules.Idle, b.Idle)
+	w := &watcher{link: l, both: [2]*direction{there, back}, idle: idle > 0, tick: idle / ticks}
 	if b.Total > 0 {
 		w.until = l.Event.Time.Add(b.Total)
 	}

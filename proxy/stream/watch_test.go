@@ -51,13 +51,15 @@ func (o *one) Addr() net.Addr { return &net.UnixAddr{} }
 func TestTimes(t *testing.T) {
 	for name, c := range map[string]struct {
 		bounds   stream.Bounds
+		rules    time.Duration // Rules.Idle
 		every    time.Duration // a byte; 0: never
 		from, to time.Duration // the connection ends between
 	}{
-		"rests":               {stream.Bounds{Idle: time.Minute}, 0, time.Minute, 91 * time.Second},
-		"trickles and lasts":  {stream.Bounds{Idle: time.Minute, Total: 10 * time.Minute}, 59 * time.Second, 10 * time.Minute, 10*time.Minute + time.Second},
-		"lasts":               {stream.Bounds{Idle: -1, Total: time.Hour}, 0, time.Hour, time.Hour + time.Second},
-		"rests, in the other": {stream.Bounds{Idle: time.Minute, Total: time.Hour}, 0, time.Minute, 91 * time.Second},
+		"rests":               {stream.Bounds{Idle: time.Minute}, 0, 0, time.Minute, 91 * time.Second},
+		"trickles and lasts":  {stream.Bounds{Idle: time.Minute, Total: 10 * time.Minute}, 0, 59 * time.Second, 10 * time.Minute, 10*time.Minute + time.Second},
+		"lasts":               {stream.Bounds{Idle: -1, Total: time.Hour}, 0, 0, time.Hour, time.Hour + time.Second},
+		"rests, by the rules": {stream.Bounds{Idle: time.Hour}, time.Minute, 0, time.Minute, 91 * time.Second},
+		"rests, in the other": {stream.Bounds{Idle: time.Minute, Total: time.Hour}, 0, 0, time.Minute, 91 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -66,7 +68,7 @@ func TestTimes(t *testing.T) {
 				ln := &one{conn: make(chan net.Conn, 1), done: make(chan struct{})}
 				ln.conn <- near
 				seen := newRecords()
-				s := stream.New(stream.Options{Listener: ln, Carrier: direct{far}, Recorder: seen, Bounds: c.bounds}, &stream.Rules{Callers: stream.Callers("", id("orders"))})
+				s := stream.New(stream.Options{Listener: ln, Carrier: direct{far}, Recorder: seen, Bounds: c.bounds}, &stream.Rules{Callers: stream.Callers("", id("orders")), Idle: c.rules})
 				ctx, cancel := context.WithCancel(t.Context())
 				var ended sync.WaitGroup
 				ended.Go(func() { _ = s.Run(ctx) })
