@@ -76,7 +76,7 @@ func (b *Builder) transport(s *model.ResolvedService, u *url.URL, o upstream.Opt
 			return nil, err
 		}
 	case "h2c":
-		return upstream.NewStandard(o, true), nil
+		return upstream.NewStreams(o, true), nil
 	}
 	return upstream.NewPool(o), nil
 }

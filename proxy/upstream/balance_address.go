@@ -37,7 +37,7 @@ func (b *Balancer) newAddress(name string) *address {
 	o := b.options
 	o.Address = name
 	if b.protocol == HTTP2 {
-		return &address{name: name, member: NewStandard(o, o.TLS == nil)}
+		return &address{name: name, member: NewStreams(o, o.TLS == nil)}
 	}
 	return &address{name: name, member: NewPool(o)}
 }

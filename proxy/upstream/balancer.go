@@ -15,7 +15,7 @@ type Protocol uint8
 // The protocols of a Balancer.
 const (
 	HTTP1 Protocol = iota // HTTP/1.1, with a Pool to each address
-	HTTP2                 // HTTP/2 over TLS, or with prior knowledge, with a Standard to each address
+	HTTP2                 // HTTP/2 over TLS, or with prior knowledge, with a Streams to each address
 )
 
 // Balancer is a Transport to a service at several addresses. Of two addresses chosen by lot, the one with fewer

@@ -49,7 +49,7 @@ func TestUnix(t *testing.T) {
 		check(protocol, c)
 	}
 	check("HTTP/1.1", newPool(t, upstream.Options{Address: "unix://" + plainPath}))
-	h2c := upstream.NewStandard(upstream.Options{Address: "unix://" + plainPath}, true)
+	h2c := upstream.NewStreams(upstream.Options{Address: "unix://" + plainPath}, true)
 	defer h2c.Close()
 	check("HTTP/2.0", h2c)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -100,7 +101,7 @@ func readReference(method string, data []byte) (result, textproto.MIMEHeader, er
 		if err != nil {
 			return result{}, nil, err
 		}
-		return result{status: resp.StatusCode, body: body, trailer: listOf(resp.Trailer), rest: b.Buffered()}, all, resp.Body.Close()
+		return result{status: resp.StatusCode, body: body, trailer: listed(resp.Trailer), rest: b.Buffered()}, all, resp.Body.Close()
 	}
 }
 
@@ -117,7 +118,7 @@ func endToEnd(status int, all textproto.MIMEHeader) field.List {
 	if status == 204 {
 		drop = append(drop, "Content-Length")
 	}
-	l := listOf(http.Header(all))
+	l := listed(http.Header(all))
 	l.DelFunc(func(f field.Field) bool { return slices.Contains(drop, f.Name) })
 	return l
 }
@@ -127,7 +128,7 @@ func sortedList(l field.List) field.List {
 	for _, f := range l {
 		h[f.Name] = append(h[f.Name], f.Value)
 	}
-	return listOf(h)
+	return listed(h)
 }
 
 // FuzzResponse holds the reader of answers against net/http's: what it accepts, net/http must accept with the
@@ -192,4 +193,15 @@ func responseSeeds() []string {
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nContent-Length: 1\r\n\r\n",
 	}
+}
+
+// listed lists fields by name, so that the order does not depend on a map's.
+func listed(h http.Header) field.List {
+	var list field.List
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, v := range h[name] {
+			list = append(list, field.Field{Name: name, Value: v})
+		}
+	}
+	return list
 }

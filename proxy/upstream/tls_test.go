@@ -73,7 +73,7 @@ func TestPoisonedTLS(t *testing.T) {
 	}
 }
 
-func standards(t *testing.T, h http.HandlerFunc, o upstream.Options) map[string]*upstream.Standard {
+func standards(t *testing.T, h http.HandlerFunc, o upstream.Options) map[string]*upstream.Streams {
 	t.Helper()
 	addr, conf := serveTLS(t, true, h)
 	plain := httptest.NewUnstartedServer(h)
@@ -82,9 +82,9 @@ func standards(t *testing.T, h http.HandlerFunc, o upstream.Options) map[string]
 	plain.Start()
 	t.Cleanup(plain.Close)
 	o.Address, o.TLS = addr, conf
-	m := map[string]*upstream.Standard{"tls": upstream.NewStandard(o, false)}
+	m := map[string]*upstream.Streams{"tls": upstream.NewStreams(o, false)}
 	o.Address, o.TLS = plain.Listener.Addr().String(), nil
-	m["h2c"] = upstream.NewStandard(o, true)
+	m["h2c"] = upstream.NewStreams(o, true)
 	for _, s := range m {
 		t.Cleanup(s.Close)
 	}
@@ -187,7 +187,7 @@ func TestStandardFails(t *testing.T) {
 // TestStandardRefusesHTTP1 must not fall back: what is declared as HTTP/2 speaks HTTP/2.
 func TestStandardRefusesHTTP1(t *testing.T) {
 	addr, conf := serveTLS(t, false, func(http.ResponseWriter, *http.Request) {})
-	s := upstream.NewStandard(upstream.Options{Address: addr, TLS: conf}, false)
+	s := upstream.NewStreams(upstream.Options{Address: addr, TLS: conf}, false)
 	defer s.Close()
 	if r, err := s.Do(t.Context(), get("/")); err == nil {
 		t.Fatalf("got %d", r.Status)

@@ -130,7 +130,7 @@ func (m *mesh) transports(o upstream.Options) map[string]interface {
 	Close()
 } {
 	o.TLS, o.Trust = m.client(), &m.trust
-	pool, standard := upstream.NewPool(o), upstream.NewStandard(o, false)
+	pool, standard := upstream.NewPool(o), upstream.NewStreams(o, false)
 	m.t.Cleanup(pool.Close)
 	m.t.Cleanup(standard.Close)
 	return map[string]interface {
@@ -291,7 +291,7 @@ func TestResume(t *testing.T) {
 				o := upstream.Options{Address: s.Listener.Addr().String(), TLS: conf, Trust: &m.trust, Retries: -1}
 				var c upstream.Transport = newPool(t, o)
 				if protocol == "HTTP/2.0" {
-					standard := upstream.NewStandard(o, false)
+					standard := upstream.NewStreams(o, false)
 					defer standard.Close()
 					c = standard
 				}

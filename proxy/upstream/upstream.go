@@ -1,5 +1,5 @@
 // Package upstream carries requests to services and their answers back: a lean pool of HTTP/1.1 connections,
-// and the standard transport behind the same interface for HTTP/2 and gRPC. It speaks to declared services on
+// and connections of HTTP/2 that exchanges share, for gRPC above all. It speaks to declared services on
 // behalf of the data path; it follows no redirects, keeps no cookies, knows no proxies, and so is not a general
 // HTTP client.
 package upstream
@@ -39,6 +39,10 @@ type Request struct {
 	// Rewind makes the next Read of Body begin again. Nil, or a false result: impossible. A body that can be
 	// rewound is held in memory, so that its Read never waits for anyone.
 	Rewind func() bool
+
+	// AtHand, if set, reports whether the rest of Body can be read without waiting for anyone. It may be called once, by
+	// Do. Over HTTP/2 the body is then sent without a goroutine of its own.
+	AtHand func() bool
 
 	// Interrupt makes a waiting Read of Body return soon. If it is set, Body is no longer in use once Do has
 	// returned an error or the answer's Body is closed. Without it, a Read that waits then may still end later.
@@ -91,7 +95,7 @@ type Options struct {
 	TLS   *tls.Config
 	Trust *Trust // tells when connections over TLS must not be used any more; nil: never
 
-	MaxIdle  int // connections kept; 64
+	MaxIdle  int // connections kept over HTTP/1.1; 64
 	MaxConns int // connections in use at once; 512
 
 	Dial   time.Duration // connect and handshake, and the wait for a free connection; 2s

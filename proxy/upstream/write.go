@@ -71,18 +71,26 @@ func short(err error) error {
 
 func (r *Request) hasBody() bool { return r.Body != nil && r.Length != 0 }
 
+// checkRequest refuses what is no request, but for its fields.
+func checkRequest(r *Request) error {
+	switch {
+	case !isToken(r.Method) || r.Method == "CONNECT":
+		return unsendable("method")
+	case !isTarget(r.Target), r.Target == "*" && r.Method != "OPTIONS":
+		return unsendable("target")
+	case !isHost(r.Host):
+		return unsendable("host")
+	case r.Body == nil && r.Length != 0 || r.Length < -1:
+		return unsendable("length")
+	}
+	return nil
+}
+
 // appendHead appends the head of r (RFC 9112, sections 3 and 5). It refuses everything that a service could
 // read as more or other than one request.
 func appendHead(b []byte, r *Request, upgrade string) ([]byte, error) {
-	switch {
-	case !isToken(r.Method) || r.Method == "CONNECT":
-		return b, unsendable("method")
-	case !isTarget(r.Target), r.Target == "*" && r.Method != "OPTIONS":
-		return b, unsendable("target")
-	case !isHost(r.Host):
-		return b, unsendable("host")
-	case r.Body == nil && r.Length != 0 || r.Length < -1:
-		return b, unsendable("length")
+	if err := checkRequest(r); err != nil {
+		return b, err
 	}
 	b = append(b, r.Method...)
 	b = append(b, ' ')

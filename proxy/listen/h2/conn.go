@@ -1,25 +1,17 @@
 package h2
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
 
 	"github.com/palisade-security/palisade/proxy/engine"
-)
-
-const (
-	initialWindow = 65535 // RFC 9113, section 6.9.2
-	mostWindow    = 1<<31 - 1
-	tableBytes    = 4 << 10 // of HPACK's table, in either direction
+	"github.com/palisade-security/palisade/proxy/h2io"
 )
 
 var (
@@ -41,30 +33,23 @@ type conn struct {
 	served sync.WaitGroup
 
 	// The reader's own.
-	in     *bufio.Reader
-	frames *http2.Framer
-	by     time.Time // read deadline in force
-	pinged bool      // a ping is under way
+	in    *h2io.Input
+	fresh []*stream // that have begun and are not yet served
 
-	mu       sync.Mutex // guards what follows
-	streams  map[uint32]*stream
-	last     uint32    // the newest stream of the client
-	idle     int       // goroutines that wait for work
-	since    time.Time // no stream is open since then
-	window   int64     // bytes of content that may be sent
-	toRead   int64     // bytes of content that the client may send
-	owed     int64     // bytes that were read, and that the client does not know of yet
-	peer     peer
-	leaving  bool // the client has been told to send no more requests
-	finished bool // it has been told that nothing follows
-	failed   error
-	output
-}
-
-// peer is what the client has set for what is sent to it.
-type peer struct {
-	window int64 // of new streams
-	frame  int   // bytes of a frame
+	mu         sync.Mutex // guards what follows
+	out        h2io.Output
+	streams    map[uint32]*stream
+	last       uint32    // the newest stream of the client
+	idle       int       // goroutines that wait for work
+	since      time.Time // no stream is open since then
+	window     int64     // bytes of content that may be sent,
+	peerWindow int64     // and of a new stream
+	toRead     int64     // bytes of content that the client may send
+	owed       int64     // bytes that were read, and that the client does not know of yet
+	pinged     bool      // a ping is under way
+	leaving    bool      // the client has been told to send no more requests
+	finished   bool      // it has been told that nothing follows
+	failed     error
 }
 
 // serve reads the connection to its end.
@@ -72,7 +57,7 @@ func (c *conn) serve() {
 	err := c.begin()
 	for err == nil {
 		var f http2.Frame
-		if f, err = c.next(); err == nil {
+		if f, err = c.in.Next(); err == nil {
 			err = c.take(f)
 		}
 		if one, ok := errors.AsType[http2.StreamError](err); ok {
@@ -85,7 +70,7 @@ func (c *conn) serve() {
 		c.farewell(code)
 		c.mu.Unlock()
 		_ = c.nc.SetReadDeadline(time.Now().Add(farewell)) // a connection that has ended gives nothing to read
-		_, _ = io.CopyN(io.Discard, c.in, mostHeld)        // a reset would take the last words away
+		_, _ = io.CopyN(io.Discard, c.in, h2io.MostHeld)   // a reset would take the last words away
 	}
 	c.fail(errGone)
 	close(c.work)
@@ -122,12 +107,12 @@ func (c *conn) begin() error {
 	}
 	c.mu.Lock()
 	c.since = time.Now()
-	c.settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: mostStreams}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: c.frames.MaxHeaderListSize})
-	c.updateWindow(0, connWindow-initialWindow)
-	c.flush()
+	c.out.Settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: mostStreams}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.server.o.HeaderBytes)})
+	c.out.Widen(0, connWindow-h2io.InitialWindow)
+	c.out.Flush()
 	c.mu.Unlock()
-	f, err := c.next()
+	f, err := c.in.Next()
 	if err != nil {
 		return err
 	}
@@ -141,67 +126,27 @@ func (c *conn) begin() error {
 func (c *conn) readBy(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setRead(t)
-}
-
-// setRead is readBy under the lock.
-func (c *conn) setRead(t time.Time) {
-	if c.by = t; !c.finished {
+	if !c.finished {
 		_ = c.nc.SetReadDeadline(t) // fails only on a closed connection, which the next read finds out
 	}
 }
 
-// next reads a frame. Between frames a client may be silent for as long as it answers pings; a frame that has begun
-// must not take long. Nothing that is at hand costs a deadline.
-func (c *conn) next() (http2.Frame, error) {
-	const head = 9 // RFC 9113, section 4.1
-	for c.in.Buffered() < head {
-		rest := min(pingAfter, c.server.o.Idle)
-		if now := time.Now(); c.by.Sub(now) < rest*7/8 && !c.pinged || c.by.Sub(now) > rest {
-			c.readBy(now.Add(rest))
-		}
-		_, err := c.in.Peek(head)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, err
-		}
-		if err := c.silent(); err != nil {
-			return nil, err
-		}
-	}
-	c.pinged = false
-	begin, err := c.in.Peek(head)
-	if err != nil {
-		return nil, err
-	}
-	length := int(begin[0])<<16 | int(binary.BigEndian.Uint16(begin[1:]))
-	goesOn := http2.FrameType(begin[3]) == http2.FrameHeaders && http2.Flags(begin[4])&http2.FlagHeadersEndHeaders == 0
-	if goesOn || c.in.Buffered() < head+length {
-		c.readBy(time.Now().Add(c.server.o.Header))
-	}
-	return c.frames.ReadFrame()
-}
-
 // silent decides about a client that has sent nothing for a while.
-func (c *conn) silent() error {
+func (c *conn) silent() (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
 	switch {
 	case c.finished:
-		return errGone
-	case len(c.streams) == 0 && now.Sub(c.since) >= c.server.o.Idle:
-		return errIdle
+		return 0, errGone
+	case len(c.streams) == 0 && time.Since(c.since) >= c.server.o.Idle:
+		return 0, errIdle
 	case c.pinged:
-		return errSilent
+		return 0, errSilent
 	}
 	c.pinged = true
-	c.frame(http2.FramePing, 0, 0, make([]byte, 8))
-	c.flushBeside()
-	c.setRead(now.Add(pingWait))
-	return nil
+	c.out.Add(http2.FramePing, 0, 0, make([]byte, 8))
+	c.out.FlushBeside()
+	return pingWait, nil
 }
 
 // leave tells the client to send no more requests, and ends the connection with the last one. It may be called at any
@@ -217,8 +162,8 @@ func (c *conn) leave() {
 		c.farewell(http2.ErrCodeNo)
 		return
 	}
-	c.goAway(http2.ErrCodeNo)
-	c.flushBeside()
+	c.out.GoAway(c.last, http2.ErrCodeNo)
+	c.out.FlushBeside()
 }
 
 // farewell says why nothing follows; who reads ends the connection then. The lock is held.
@@ -227,9 +172,9 @@ func (c *conn) farewell(code http2.ErrCode) {
 		return
 	}
 	c.finished, c.leaving = true, true
-	c.goAway(code)
-	c.flushBeside()
-	_ = c.nc.SetReadDeadline(time.Now().Add(farewell)) // see setRead
+	c.out.GoAway(c.last, code)
+	c.out.FlushBeside()
+	_ = c.nc.SetReadDeadline(time.Now().Add(farewell)) // see readBy
 }
 
 // cut ends the connection without a word. It may be called at any time.
@@ -255,4 +200,11 @@ func (c *conn) broke(err error) {
 		under = secure.NetConn() // a goodbye of TLS would wait for whoever writes
 	}
 	_ = under.Close()
+}
+
+// wakeAll lets all streams look again.
+func (c *conn) wakeAll() {
+	for _, s := range c.streams {
+		s.wake.Broadcast()
+	}
 }

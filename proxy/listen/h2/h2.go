@@ -4,17 +4,14 @@
 package h2
 
 import (
-	"bufio"
 	"context"
 	"net"
 	"sync"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/palisade-security/palisade/internal/httpdate"
 	"github.com/palisade-security/palisade/proxy/engine"
+	"github.com/palisade-security/palisade/proxy/h2io"
 )
 
 // Options describe what the connections of one listener have in common.
@@ -29,12 +26,8 @@ type Options struct {
 const (
 	mostStreams  = 128       // that are served at once
 	mostIdle     = 16        // goroutines that wait for another stream
-	frameBytes   = 16 << 10  // of a frame in either direction
 	streamWindow = 256 << 10 // of a request's content that nobody has read
 	connWindow   = 1 << 20   // and of all requests of a connection
-	holdBytes    = 64 << 10  // that wait to be written, before streams wait
-	mostHeld     = 512 << 10 // that may wait with answers to what the client asks of the connection itself
-	keepBytes    = 64 << 10  // of a buffer that is kept for later
 
 	pingAfter = 30 * time.Second // of silence
 	pingWait  = 10 * time.Second
@@ -60,16 +53,12 @@ func New(o Options) *Server { return &Server{o: o, open: make(map[*conn]struct{}
 func (s *Server) Take(ctx context.Context, nc net.Conn, facts *engine.Conn) {
 	c := &conn{server: s, nc: nc, facts: facts, streams: make(map[uint32]*stream), work: make(chan *stream)}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	c.in = bufio.NewReaderSize(nc, 4<<10)
-	c.frames = http2.NewFramer(nil, c.in)
-	c.frames.SetMaxReadFrameSize(frameBytes)
-	c.frames.SetReuseFrames()
-	c.frames.MaxHeaderListSize = uint32(s.o.HeaderBytes)
-	c.frames.ReadMetaHeaders = hpack.NewDecoder(tableBytes, nil)
-	c.fields.enc = hpack.NewEncoder(&c.fields.block)
-	c.window, c.peer = initialWindow, peer{window: initialWindow, frame: frameBytes}
-	c.toRead = connWindow
-	c.patience = s.o.Header
+	c.in = h2io.NewInput(h2io.InputOptions{
+		Conn: nc, Fields: s.o.HeaderBytes, Rest: min(pingAfter, s.o.Idle), Frame: s.o.Header, Silent: c.silent, SetBy: c.readBy, Empty: c.begun,
+	})
+	c.out.Init(h2io.OutputOptions{Conn: nc, Lock: &c.mu, Beside: c.served.Go, Room: c.wakeAll, Failed: c.broke})
+	c.out.Patience = s.o.Header
+	c.window, c.peerWindow, c.toRead = h2io.InitialWindow, h2io.InitialWindow, connWindow
 	s.mu.Lock()
 	s.open[c] = struct{}{}
 	draining := s.draining

@@ -19,6 +19,7 @@ import (
 
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/field"
+	"github.com/palisade-security/palisade/proxy/h2io"
 )
 
 var (
@@ -53,8 +54,7 @@ type stream struct {
 	bare    bool          // the answer has no content
 	left    int64         // of the announced length; -1: unknown
 	trailed bool          // trailers were sent, which end the answer
-	at      int           // where its last frame lies in what waits to be written,
-	flushed uint64        // unless more than that has been taken out
+	frame   h2io.Mark     // its last one
 	within  time.Duration // that the client has for what is written next
 }
 
@@ -102,11 +102,13 @@ func (s *stream) finish(whole bool) {
 	switch {
 	case s.gone || c.failed != nil:
 	case !whole || !s.begun || s.left > 0:
-		c.resetStream(s.id, http2.ErrCodeInternal)
+		c.out.Reset(s.id, http2.ErrCodeInternal)
 	default:
-		s.end()
+		if !s.trailed {
+			c.out.End(s.id, s.frame)
+		}
 		if !s.ended {
-			c.resetStream(s.id, http2.ErrCodeNo) // nobody reads what is left of the request
+			c.out.Reset(s.id, http2.ErrCodeNo) // nobody reads what is left of the request
 		}
 	}
 	s.gone = true
@@ -118,19 +120,7 @@ func (s *stream) finish(whole bool) {
 			c.farewell(http2.ErrCodeNo)
 		}
 	}
-	c.flush()
-}
-
-// end marks the stream's last frame as such, or adds one.
-func (s *stream) end() {
-	c := s.c
-	switch {
-	case s.trailed:
-	case s.flushed == c.flushed:
-		c.out[s.at+4] |= byte(http2.FlagDataEndStream) // the same for HEADERS
-	default:
-		c.frame(http2.FrameData, http2.FlagDataEndStream, s.id, nil)
-	}
+	c.out.Flush()
 }
 
 // cancelled notes that the client has given the stream up. The lock is held.
@@ -144,7 +134,7 @@ func (s *stream) cancelled() {
 func (c *conn) reset(id uint32, code http2.ErrCode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.out) > mostHeld {
+	if c.out.Held() > h2io.MostHeld {
 		c.broke(errHoards)
 		return
 	}
@@ -153,8 +143,8 @@ func (c *conn) reset(id uint32, code http2.ErrCode) {
 		s.cancel()
 		s.wake.Broadcast()
 	}
-	c.resetStream(id, code)
-	c.flushBeside()
+	c.out.Reset(id, code)
+	c.out.FlushBeside()
 }
 
 // err is why nothing moves on the stream any more. The lock is held.
@@ -212,20 +202,20 @@ func (s *stream) Read(p []byte) (int, error) {
 func (s *stream) credit(n int64) {
 	c := s.c
 	if s.owed += n; s.owed >= streamWindow/4 && !s.ended && !s.gone {
-		c.updateWindow(s.id, s.owed)
+		c.out.Widen(s.id, s.owed)
 		s.toRead += s.owed
 		s.owed = 0
-		c.flushBeside()
+		c.out.FlushBeside()
 	}
 	c.credit(n)
 }
 
 func (c *conn) credit(n int64) {
 	if c.owed += n; c.owed >= connWindow/4 && c.failed == nil {
-		c.updateWindow(0, c.owed)
+		c.out.Widen(0, c.owed)
 		c.toRead += c.owed
 		c.owed = 0
-		c.flushBeside()
+		c.out.FlushBeside()
 	}
 }
 
@@ -243,7 +233,7 @@ func (s *stream) ReadBy(t time.Time) {
 // WriteWithin implements engine.Line.
 func (s *stream) WriteWithin(d time.Duration) {
 	s.c.mu.Lock()
-	s.within, s.c.patience = d, max(d, s.c.server.o.Header)
+	s.within, s.c.out.Patience = d, max(d, s.c.server.o.Header)
 	s.c.mu.Unlock()
 }
 
@@ -262,7 +252,8 @@ func (s *stream) Begin(status int, h field.List, length int64) {
 	if s.err() != nil {
 		return
 	}
-	b := c.beginFields(":status", strconv.Itoa(status))
+	c.out.BeginFields()
+	c.out.Field(":status", strconv.Itoa(status), false)
 	for _, f := range h {
 		switch f.Name {
 		case "Connection", "Date", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade": // of the connection, or ours
@@ -276,16 +267,16 @@ func (s *stream) Begin(status int, h field.List, length int64) {
 				continue
 			}
 		}
-		b.add(f)
+		c.add(f)
 	}
-	b.add(field.Field{Name: "Date", Value: date})
+	c.out.Field("date", date, false)
 	switch {
 	case s.bare:
 		s.left = -1
 	case length >= 0:
-		b.add(field.Field{Name: "Content-Length", Value: strconv.FormatInt(length, 10)})
+		c.out.Field("content-length", strconv.FormatInt(length, 10), false)
 	}
-	s.at, s.flushed = c.endFields(s.id, 0), c.flushed
+	s.frame = c.out.EndFields(s.id, 0)
 }
 
 // Write implements engine.Answer.
@@ -312,7 +303,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		if s.left >= 0 {
 			s.left -= int64(n)
 		}
-		s.at, s.flushed = c.frame(http2.FrameData, 0, s.id, p[written:written+n]), c.flushed
+		s.frame = c.out.Add(http2.FrameData, 0, s.id, p[written:written+n])
 		written += n
 	}
 	return written, nil
@@ -326,12 +317,12 @@ func (s *stream) room(n int) (int, error) {
 		if err := s.err(); err != nil {
 			return 0, err
 		}
-		n := int(min(int64(min(n, c.peer.frame)), s.window, c.window))
-		if n > 0 && len(c.out) < holdBytes {
+		n := int(min(int64(min(n, c.out.Frame)), s.window, c.window))
+		if n > 0 && c.out.Held() < h2io.HoldBytes {
 			return n, nil
 		}
-		if len(c.out) > 0 && !c.writing {
-			c.flush() // what lies here may be what the client waits for
+		if c.out.Held() > 0 && !c.out.Writing() {
+			c.out.Flush() // what lies here may be what the client waits for
 			continue
 		}
 		if by.IsZero() && s.within > 0 {
@@ -339,9 +330,9 @@ func (s *stream) room(n int) (int, error) {
 		} else if passed(by) {
 			return 0, os.ErrDeadlineExceeded
 		}
-		c.waiting++
+		c.out.Waiting++
 		s.wait(by)
-		c.waiting--
+		c.out.Waiting--
 	}
 }
 
@@ -349,7 +340,7 @@ func (s *stream) room(n int) (int, error) {
 func (s *stream) Flush() error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.c.flush()
+	s.c.out.Flush()
 	return s.err()
 }
 
@@ -362,9 +353,28 @@ func (s *stream) Trailer(h field.List) {
 		return
 	}
 	s.trailed = true
-	b := c.beginFields("", "")
+	c.out.BeginFields()
 	for _, f := range h {
-		b.add(f)
+		c.add(f)
 	}
-	c.endFields(s.id, http2.FlagHeadersEndStream)
+	c.out.EndFields(s.id, http2.FlagHeadersEndStream)
 }
+
+// add adds a field. What could end it early in HTTP/1.1, behind the client, becomes a space.
+func (c *conn) add(f field.Field) {
+	for i := range len(f.Value) {
+		if control(f.Value[i]) {
+			b := []byte(f.Value)
+			for i := range b {
+				if control(b[i]) {
+					b[i] = ' '
+				}
+			}
+			f.Value = string(b)
+			break
+		}
+	}
+	c.out.Field(h2io.Lower(f.Name), f.Value, f.Name == "X-Request-Id")
+}
+
+func control(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }

@@ -8,6 +8,7 @@ import (
 	"github.com/palisade-security/palisade/proxy"
 	"github.com/palisade-security/palisade/proxy/canon"
 	"github.com/palisade-security/palisade/proxy/field"
+	"github.com/palisade-security/palisade/proxy/h2io"
 )
 
 // take does what a frame asks for.
@@ -17,6 +18,7 @@ func (c *conn) take(f http2.Frame) error {
 	if c.failed != nil {
 		return c.failed
 	}
+	c.pinged = false
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
 		return c.request(f)
@@ -49,11 +51,11 @@ func (c *conn) take(f http2.Frame) error {
 
 // answer acknowledges a frame of the connection. A client that does not read its answers must not ask more.
 func (c *conn) answer(t http2.FrameType, payload []byte) error {
-	if len(c.out) > mostHeld {
+	if c.out.Held() > h2io.MostHeld {
 		return errHoards
 	}
-	c.frame(t, http2.FlagPingAck, 0, payload) // the same in SETTINGS
-	c.flushBeside()
+	c.out.Add(t, http2.FlagPingAck, 0, payload) // the same in SETTINGS
+	c.out.FlushBeside()
 	return nil
 }
 
@@ -68,14 +70,14 @@ func (c *conn) govern(f *http2.SettingsFrame) error {
 		}
 		switch s.ID {
 		case http2.SettingHeaderTableSize:
-			c.fields.enc.SetMaxDynamicTableSize(min(s.Val, tableBytes))
+			c.out.TableSize(s.Val)
 		case http2.SettingMaxFrameSize:
-			c.peer.frame = min(int(s.Val), frameBytes)
+			c.out.Frame = min(int(s.Val), h2io.FrameBytes)
 		case http2.SettingInitialWindowSize:
-			more := int64(s.Val) - c.peer.window
-			c.peer.window = int64(s.Val)
+			more := int64(s.Val) - c.peerWindow
+			c.peerWindow = int64(s.Val)
 			for _, st := range c.streams {
-				if st.window += more; st.window > mostWindow {
+				if st.window += more; st.window > h2io.MostWindow {
 					return http2.ConnectionError(http2.ErrCodeFlowControl)
 				}
 				st.wake.Broadcast()
@@ -93,10 +95,10 @@ func (c *conn) govern(f *http2.SettingsFrame) error {
 // widen lets more be sent.
 func (c *conn) widen(f *http2.WindowUpdateFrame) error {
 	if f.StreamID == 0 {
-		if c.window += int64(f.Increment); c.window > mostWindow {
+		if c.window += int64(f.Increment); c.window > h2io.MostWindow {
 			return http2.ConnectionError(http2.ErrCodeFlowControl)
 		}
-		if c.waiting > 0 {
+		if c.out.Waiting > 0 {
 			c.wakeAll()
 		}
 		return nil
@@ -108,7 +110,7 @@ func (c *conn) widen(f *http2.WindowUpdateFrame) error {
 	if s == nil {
 		return nil
 	}
-	if s.window += int64(f.Increment); s.window > mostWindow {
+	if s.window += int64(f.Increment); s.window > h2io.MostWindow {
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeFlowControl}
 	}
 	s.wake.Broadcast()
@@ -169,19 +171,28 @@ func (c *conn) request(f *http2.MetaHeadersFrame) error {
 	case len(c.streams) >= mostStreams:
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
 	}
-	s := &stream{c: c, id: id, window: c.peer.window, toRead: streamWindow, ended: f.StreamEnded(), left: -1}
+	s := &stream{c: c, id: id, window: c.peerWindow, toRead: streamWindow, ended: f.StreamEnded(), left: -1}
 	s.wake.L = &c.mu
 	if err := s.understand(f); err != nil {
 		return err
 	}
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	c.streams[id] = s
-	select {
-	case c.work <- s: // nobody waits for the lock between asking for work and getting it
-	default:
-		c.served.Go(func() { c.serveAll(s) })
-	}
+	c.fresh = append(c.fresh, s)
 	return nil
+}
+
+// begun lets streams be served that have begun. Their content, if it came together with their head, is there then.
+func (c *conn) begun() {
+	for _, s := range c.fresh {
+		select {
+		case c.work <- s: // to one that waits
+		default:
+			c.served.Go(func() { c.serveAll(s) })
+		}
+	}
+	clear(c.fresh)
+	c.fresh = c.fresh[:0]
 }
 
 // trailers take the field section behind a request's content. Nobody has authorised its fields: they go no further.
