@@ -68,7 +68,7 @@ type Call struct {
 	Header field.List
 
 	Length int64     // bytes of Body; -1 unknown, 0 none
-	Body   io.Reader // nil only if there is none
+	Body   io.Reader // nil only if there is none; may have a method AtHand, see upstream.Request
 
 	// Refused tells why the bytes of the request cannot be read in one way only. Then nothing else of the
 	// request is known, but that Method is HEAD if the answer must have no content.

@@ -77,6 +77,9 @@ func (x *exchange) outbound() *upstream.Request {
 	}
 	if out.Length != 0 {
 		out.Body, out.Rewind, out.Interrupt = r.Body, r.Body.Rewind, x.interrupt
+		if b, ok := x.call.Body.(interface{ AtHand() int }); ok {
+			out.AtHand = b.AtHand
+		}
 	}
 	return out
 }

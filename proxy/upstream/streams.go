@@ -129,7 +129,7 @@ func (s *Streams) ready() *streamsConn {
 		switch {
 		case c.renewal != renewal:
 			s.conns = slices.Delete(s.conns, i, i+1)
-			go c.leave() // which takes the locks in the other order
+			c.leave()
 			continue
 		case c.reserve():
 			return c

@@ -17,7 +17,7 @@ import (
 // The bounds of what a service may send that nobody has read, in bytes.
 const (
 	streamsWindow = 256 << 10 // of an answer
-	connWindow    = 1 << 20   // and of all answers on a connection
+	connWindow    = 1 << 20   // and that is on its way on a connection
 
 	mostStreams  = 1 << 30 // of a connection's life, below the end of their numbers
 	firstStreams = 100     // at once, until the service says how many it takes
@@ -84,7 +84,9 @@ func newStreamsConn(s *Streams, nc net.Conn, address string, renewal uint64) *st
 func (c *streamsConn) reserve() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leaving || c.failed != nil || c.reserved >= c.most || c.next >= mostStreams {
+	c.leaving = c.leaving || c.next >= mostStreams
+	if c.leaving || c.failed != nil || c.reserved >= c.most {
+		c.endIfIdle()
 		return false
 	}
 	c.reserved++
@@ -249,11 +251,11 @@ func (c *streamsConn) take(f http2.Frame) error {
 	case *http2.WindowUpdateFrame:
 		return c.widen(f)
 	case *http2.RSTStreamFrame:
-		err := error(ErrDisconnected)
+		err := ErrDisconnected
 		if f.ErrCode == http2.ErrCodeRefusedStream {
 			err = errUnbegun
 		}
-		if x := c.streams[f.StreamID]; x != nil && x.answered && f.ErrCode == http2.ErrCodeNo {
+		if x := c.streams[f.StreamID]; x != nil && x.ended {
 			x.unwanted = true // the answer stands
 			c.woken = append(c.woken, x)
 		} else if x != nil {
@@ -352,15 +354,14 @@ func (c *streamsConn) data(f *http2.DataFrame) error {
 	if c.toRead -= length; c.toRead < 0 {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
+	c.credit(length) // each stream has a bound of its own: one that nobody reads must not hold up others
 	x := c.streams[f.StreamID]
 	if x == nil || x.ended {
-		c.credit(length) // what was on its way when the stream ended
-		return nil
+		return nil // it was on its way when the stream ended
 	}
 	content := f.Data()
 	x.toRead -= length
 	if !x.answered || x.toRead < 0 || x.response.Length >= 0 && x.came+int64(len(content)) > x.length {
-		c.credit(length)
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol}
 	}
 	if padding := length - int64(len(content)); padding > 0 {

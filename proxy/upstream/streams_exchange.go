@@ -61,16 +61,29 @@ func (x *streamsExchange) begin() (again, error) {
 		return unreached(x.ctx, err), err
 	}
 	r := x.request
+	var small []byte
+	if r.hasBody() {
+		x.source = &streamsSource{x: x}
+		if small, err = x.source.gather(); small != nil {
+			defer x.source.giveBack()
+		}
+	}
 	c.mu.Lock()
-	if c.failed != nil || !x.fields(c) {
-		err := c.failed
+	defer c.mu.Unlock()
+	switch {
+	case err != nil:
+	case c.failed != nil:
+		err = x.fault(c.failed)
+	case !x.fields(c):
+		err = unsendable("field")
+	}
+	if err != nil {
 		c.reserved--
 		c.endIfIdle()
-		c.mu.Unlock()
-		if err == nil {
-			return never, unsendable("field")
+		if c.failed != nil && x.source.restart() {
+			return anywhere, err
 		}
-		return anywhere, x.fault(err)
+		return never, err
 	}
 	x.conn, x.wake.L = c, &c.mu
 	x.response.Reused, x.response.Address, x.response.Attempts = c.used, c.address, 1
@@ -78,31 +91,28 @@ func (x *streamsExchange) begin() (again, error) {
 	c.next += 2
 	c.streams[x.id] = x
 	c.watch()
-	if !r.hasBody() {
+	switch {
+	case !r.hasBody():
 		c.out.EndFields(x.id, http2.FlagHeadersEndStream)
-		x.sent = true
-		x.by = time.Now().Add(or(r.HeaderTimeout, x.owner.options.Header))
-		c.out.Flush()
-		c.mu.Unlock()
-		return never, nil
+		x.asked()
+	case small != nil && int64(len(small)) <= min(x.window, c.window) && len(small) <= c.out.Frame:
+		x.source.mark = c.out.EndFields(x.id, 0)
+		x.source.put(small)
+		x.source.finish()
+	default:
+		x.source.mark = c.out.EndFields(x.id, 0)
+		go x.source.send(bytes.Clone(small), small != nil) // until the body ends, or release
 	}
-	mark := c.out.EndFields(x.id, 0)
-	x.source = &streamsSource{x: x, mark: mark}
-	atHand := !r.ExpectContinue && (r.AtHand != nil && r.AtHand() || r.Rewind != nil && r.Length >= 0 && r.Length <= mostInline && r.Rewind())
-	if !atHand {
-		c.out.Flush()
-	}
-	c.mu.Unlock()
-	if atHand {
-		x.source.send(true)
-		return never, nil
-	}
-	x.source.done = make(chan struct{})
-	go func() {
-		defer close(x.source.done)
-		x.source.send(false)
-	}()
+	c.out.Flush()
 	return never, nil
+}
+
+// asked notes that the request is sent whole: from now on the answer is waited for. The lock is held.
+func (x *streamsExchange) asked() {
+	x.sent = true
+	if !x.answered {
+		x.by = time.Now().Add(or(x.request.HeaderTimeout, x.owner.options.Header))
+	}
 }
 
 // fields begins the request's field section, and reports whether all its fields can be sent.
@@ -210,7 +220,7 @@ func (x *streamsExchange) fault(err error) error {
 // finish notes that the answer is whole. The lock is held.
 func (x *streamsExchange) finish(trailer field.List) {
 	x.ended, x.trailer = true, trailer
-	if x.length >= 0 && x.came < x.length && x.request.Method != "HEAD" && x.response.Length > 0 {
+	if x.came < x.length {
 		x.err = io.ErrUnexpectedEOF
 	}
 }
@@ -264,7 +274,6 @@ func (x *streamsExchange) credit(n int64) {
 		x.owed = 0
 		x.conn.out.FlushBeside()
 	}
-	x.conn.credit(n)
 }
 
 // Close ends the exchange; a body not read to its end resets the stream.
@@ -296,7 +305,6 @@ func (x *streamsExchange) leave() {
 	}
 	x.end(errBodyClosed)
 	delete(c.streams, x.id)
-	c.credit(int64(x.content.Len()))
 	c.reserved--
 	c.since = time.Now()
 	c.endIfIdle()

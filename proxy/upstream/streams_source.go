@@ -14,20 +14,67 @@ import (
 // streamsSource sends a request's body.
 type streamsSource struct {
 	x       *streamsExchange
-	mark    h2io.Mark     // the stream's last frame; under the connection's lock
-	done    chan struct{} // closed when a sender beside has ended; nil: there is none
-	over    atomic.Bool   // nobody wants the rest
-	begun   atomic.Bool   // something of the body was read
+	mark    h2io.Mark   // the stream's last frame; under the connection's lock
+	over    atomic.Bool // nobody wants the rest
+	begun   atomic.Bool // something of the body was read
+	lent    *[]byte     // what a small body was read to
 	reading sync.Mutex
 }
 
 // pieces are for bodies on their way; a pool is shared by design.
 var pieces = sync.Pool{New: func() any { b := make([]byte, h2io.FrameBytes); return &b }}
 
-// send sends the body to its end, each piece at once unless all is at hand.
-func (s *streamsSource) send(atHand bool) {
+// gather reads a body that is small and at hand. It returns nil if it is not.
+func (s *streamsSource) gather() ([]byte, error) {
+	r := s.x.request
+	n := -1
+	switch {
+	case r.ExpectContinue:
+	case r.Rewind != nil && r.Length >= 0 && r.Length <= mostInline && r.Rewind():
+		n = int(r.Length)
+	case r.AtHand != nil:
+		n = r.AtHand()
+	}
+	if n < 0 || n >= mostInline {
+		return nil, nil
+	}
+	s.lent, _ = pieces.Get().(*[]byte)
+	b := (*s.lent)[:0]
+	for {
+		m, err := s.read((*s.lent)[len(b):])
+		b = b[:len(b)+m]
+		switch {
+		case err == io.EOF && r.Length >= 0 && int64(len(b)) != r.Length: //nolint:errorlint // only the bare value is an ordinary end
+			err = bodyError(io.ErrUnexpectedEOF)
+		case err == nil && (len(b) == len(*s.lent) || r.Length >= 0 && int64(len(b)) > r.Length):
+			err = bodyError(errLonger)
+		case err == io.EOF: //nolint:errorlint // see above
+			return b, nil
+		}
+		if err != nil {
+			s.giveBack()
+			return nil, err
+		}
+	}
+}
+
+func (s *streamsSource) giveBack() {
+	pieces.Put(s.lent)
+	s.lent = nil
+}
+
+// send sends the body to its end, each piece at once. What was read before is sent first, and may be all.
+func (s *streamsSource) send(before []byte, all bool) {
 	x := s.x
 	c := x.conn
+	if len(before) > 0 || all {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if s.add(before) {
+			s.finish()
+		}
+		return
+	}
 	piece, _ := pieces.Get().(*[]byte)
 	defer pieces.Put(piece)
 	left := x.request.Length
@@ -36,9 +83,8 @@ func (s *streamsSource) send(atHand bool) {
 	}
 	for {
 		n, err := s.read(*piece)
-		if left >= 0 && err == nil || err == io.EOF { //nolint:errorlint // only the bare value is an ordinary end
+		if left >= 0 && (err == nil || err == io.EOF) { //nolint:errorlint // only the bare value is an ordinary end
 			switch left -= int64(n); {
-			case x.request.Length < 0:
 			case left < 0:
 				n, err = 0, bodyError(errLonger)
 			case left > 0 && err != nil:
@@ -47,24 +93,28 @@ func (s *streamsSource) send(atHand bool) {
 				err = io.EOF
 			}
 		}
-		c.mu.Lock()
-		if n > 0 && !s.add((*piece)[:n]) {
-			c.mu.Unlock()
-			return
-		}
-		switch {
-		case err == io.EOF: //nolint:errorlint // see above
-			s.finish()
-		case err != nil && !x.over:
-			c.endStream(x.id, http2.ErrCodeCancel, err) // the service must not take what it got for the whole
-		case err == nil && !atHand:
-			c.out.Flush()
-		}
-		c.mu.Unlock()
-		if err != nil {
+		if !s.pass((*piece)[:n], err) {
 			return
 		}
 	}
+}
+
+// pass sends a piece, and what reading it ended with. It returns false if nothing follows.
+func (s *streamsSource) pass(p []byte, err error) bool {
+	x := s.x
+	c := x.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !s.add(p):
+		return false
+	case err == io.EOF: //nolint:errorlint // only the bare value is an ordinary end
+		s.finish()
+	case err != nil && !x.over:
+		c.endStream(x.id, http2.ErrCodeCancel, err) // the service must not take what it got for the whole
+	}
+	c.out.Flush()
+	return err == nil
 }
 
 // read reads some of the body. Errors but the end are of sort ErrBody.
@@ -114,9 +164,7 @@ func (s *streamsSource) add(p []byte) bool {
 		case x.ended && x.err != nil, x.over, x.unwanted, c.failed != nil:
 			return false
 		case n > 0 && c.out.Held() < h2io.HoldBytes:
-			x.window -= int64(n)
-			c.window -= int64(n)
-			s.mark = c.out.Add(http2.FrameData, 0, x.id, p[:n])
+			s.put(p[:n])
 			p = p[n:]
 		case c.out.Held() > 0 && !c.out.Writing():
 			c.out.Flush() // what lies here may be what the service waits for
@@ -133,17 +181,21 @@ func (s *streamsSource) add(p []byte) bool {
 	return true
 }
 
-// finish ends the request; from now on the answer is waited for. The lock is held.
+// put adds bytes for which there is room. The lock is held.
+func (s *streamsSource) put(p []byte) {
+	s.x.window -= int64(len(p))
+	s.x.conn.window -= int64(len(p))
+	s.mark = s.x.conn.out.Add(http2.FrameData, 0, s.x.id, p)
+}
+
+// finish ends the request. The lock is held.
 func (s *streamsSource) finish() {
 	x := s.x
 	c := x.conn
 	if x.over || x.ended && x.err != nil || c.failed != nil {
 		return
 	}
-	x.sent = true
-	if !x.answered {
-		x.by = time.Now().Add(or(x.request.HeaderTimeout, x.owner.options.Header))
-	}
+	x.asked()
 	if !s.trailers() {
 		c.out.End(x.id, s.mark)
 	}

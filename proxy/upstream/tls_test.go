@@ -73,7 +73,7 @@ func TestPoisonedTLS(t *testing.T) {
 	}
 }
 
-func standards(t *testing.T, h http.HandlerFunc, o upstream.Options) map[string]*upstream.Streams {
+func bothStreams(t *testing.T, h http.HandlerFunc, o upstream.Options) map[string]*upstream.Streams {
 	t.Helper()
 	addr, conf := serveTLS(t, true, h)
 	plain := httptest.NewUnstartedServer(h)
@@ -91,8 +91,8 @@ func standards(t *testing.T, h http.HandlerFunc, o upstream.Options) map[string]
 	return m
 }
 
-func TestStandardEcho(t *testing.T) {
-	for name, s := range standards(t, func(w http.ResponseWriter, r *http.Request) {
+func TestStreamsEcho(t *testing.T) {
+	for name, s := range bothStreams(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "Grpc-Status")
 		w.Header().Set("X-Seen", strings.Join([]string{r.Proto, r.Method, r.RequestURI, r.Host, r.Header.Get("X-A"), r.Header.Get("Te"), r.UserAgent()}, "|"))
 		rc := http.NewResponseController(w)
@@ -136,9 +136,9 @@ func TestStandardEcho(t *testing.T) {
 	}
 }
 
-func TestStandardFails(t *testing.T) {
+func TestStreamsFails(t *testing.T) {
 	hang := make(chan struct{})
-	all := standards(t, func(w http.ResponseWriter, r *http.Request) {
+	all := bothStreams(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/body" {
 			_, _ = io.WriteString(w, "he")
 			_ = http.NewResponseController(w).Flush()
@@ -184,8 +184,8 @@ func TestStandardFails(t *testing.T) {
 	}
 }
 
-// TestStandardRefusesHTTP1 must not fall back: what is declared as HTTP/2 speaks HTTP/2.
-func TestStandardRefusesHTTP1(t *testing.T) {
+// TestStreamsRefusesHTTP1 must not fall back: what is declared as HTTP/2 speaks HTTP/2.
+func TestStreamsRefusesHTTP1(t *testing.T) {
 	addr, conf := serveTLS(t, false, func(http.ResponseWriter, *http.Request) {})
 	s := upstream.NewStreams(upstream.Options{Address: addr, TLS: conf}, false)
 	defer s.Close()

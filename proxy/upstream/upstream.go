@@ -40,9 +40,9 @@ type Request struct {
 	// rewound is held in memory, so that its Read never waits for anyone.
 	Rewind func() bool
 
-	// AtHand, if set, reports whether the rest of Body can be read without waiting for anyone. It may be called once, by
-	// Do. Over HTTP/2 the body is then sent without a goroutine of its own.
-	AtHand func() bool
+	// AtHand, if set, returns how many bytes Body still has if all of them can be read without waiting for anyone, -1 if
+	// not. A small body that is at hand is sent over HTTP/2 together with the head.
+	AtHand func() int
 
 	// Interrupt makes a waiting Read of Body return soon. If it is set, Body is no longer in use once Do has
 	// returned an error or the answer's Body is closed. Without it, a Read that waits then may still end later.

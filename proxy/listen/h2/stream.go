@@ -198,6 +198,16 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
+// AtHand is that of upstream.Request.
+func (s *stream) AtHand() int {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if !s.ended {
+		return -1
+	}
+	return s.content.Len()
+}
+
 // credit lets the client send n bytes more, which it learns when that is worth a frame.
 func (s *stream) credit(n int64) {
 	c := s.c
