@@ -97,16 +97,22 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "mesh") //nolint:usetesting // a socket lies in it, whose path must be short
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &site{t: t, dir: dir, text: remoteModel, records: &records{}}
+	text := strings.Replace(remoteModel, "LEDGER", echo(t), 1)
 	for _, name := range []string{"web", "catalog"} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, name+" "+r.URL.Path) }))
 		t.Cleanup(srv.Close)
-		s.text = strings.Replace(s.text, strings.ToUpper(name), srv.Listener.Addr().String(), 1)
+		text = strings.Replace(text, strings.ToUpper(name), srv.Listener.Addr().String(), 1)
 	}
-	s.text = strings.Replace(s.text, "LEDGER", echo(t), 1)
+	return siteOf(t, text)
+}
+
+// siteOf is a control of a model, and its folder.
+func siteOf(t *testing.T, text string) *site {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "mesh") //nolint:usetesting // a socket lies in it, whose path must be short
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := &site{t: t, dir: dir, text: text, records: &records{}}
 	s.store, err = table.Open(t.Context(), "sqlite:"+filepath.Join(dir, "control.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, s.store.Close()) })
