@@ -29,7 +29,11 @@ func act(words []string) error {
 		}
 		return dial(words[1], wait)
 	case "hold":
-		return hold(words[1])
+		wait, err := time.ParseDuration(words[2])
+		if err != nil {
+			return err
+		}
+		return hold(words[1], wait)
 	case "log":
 		return printLog()
 	case "enclosed":
@@ -151,7 +155,7 @@ func dial(where string, wait time.Duration) error {
 }
 
 // hold keeps a connection open, and says for every line of its standard input what comes back.
-func hold(address string) error {
+func hold(address string, wait time.Duration) error {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
@@ -164,11 +168,11 @@ func hold(address string) error {
 	fmt.Println("ready")
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(wait))
 		fmt.Fprintln(c, lines.Text())
 		line, err := back.ReadString('\n')
 		if err != nil {
-			line = err.Error() + "\n"
+			line = "no answer\n"
 		}
 		fmt.Print(line)
 	}

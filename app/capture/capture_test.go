@@ -116,7 +116,7 @@ func program(t testing.TB) string {
 type process struct {
 	*bufio.Reader // its output
 	cmd           *exec.Cmd
-	in            io.Closer
+	in            io.WriteCloser
 }
 
 // start runs something on a host until the test ends, and waits until it is ready.

@@ -106,10 +106,54 @@ func enclosed() error {
 	if err := <-done; err != nil {
 		return err
 	}
+	if err := flooded(ctx); err != nil {
+		return err
+	}
 	if first.Service != "orders" || first.Inbound || first.Protocol != "udp" || first.To != netip.MustParseAddrPort("203.0.113.7:53") || first.Count != 1 {
 		return fmt.Errorf("told %+v", first)
 	}
 	return Off(ctx, "", "orders")
+}
+
+// flooded holds that a flood of datagrams of one kind is told twice, the second time with most of them.
+func flooded(ctx context.Context) error {
+	log, err := OpenLog("", "orders", 15001)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	first, done := make(chan struct{}), make(chan error, 1)
+	var told []Attempt
+	go func() {
+		done <- log.Run(ctx, func(a Attempt) {
+			if told = append(told, a); len(told) == 1 {
+				close(first)
+			}
+		})
+	}()
+	c, err := net.Dial("udp", "203.0.113.8:53")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	const sent = 20000
+	for range sent {
+		_, _ = c.Write([]byte("x")) // which is refused
+	}
+	<-first
+	stop()
+	if err := <-done; err != nil {
+		return err
+	}
+	var n uint64
+	for _, a := range told {
+		n += a.Count
+	}
+	if len(told) < 2 || len(told) > 3 || told[0].Count != 1 || n > sent || n < mostPackets { // the third is of those that were lost
+		return fmt.Errorf("%d packets were told of %d, as %+v", n, sent, told)
+	}
+	return nil
 }
 
 func loopbackUp() error {
