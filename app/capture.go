@@ -78,13 +78,16 @@ func CaptureOff(ctx context.Context, o *Options, service, namespace string) erro
 	return err
 }
 
-// CaptureStatus shows what is captured.
-func CaptureStatus(ctx context.Context, o *Options, namespace string) error {
+// CaptureStatus shows what is captured: of one service, or of all if it has no name. It reports whether there is any.
+func CaptureStatus(ctx context.Context, o *Options, service, namespace string) (bool, error) {
 	all, err := capture.List(ctx, netns(namespace))
 	if err != nil {
-		return err
+		return false, err
 	}
-	return o.showCaptures(all)
+	if service != "" {
+		all = slices.DeleteFunc(all, func(s capture.Status) bool { return s.Service != service })
+	}
+	return len(all) > 0, o.showCaptures(all)
 }
 
 func netns(s string) string {

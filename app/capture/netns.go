@@ -28,7 +28,7 @@ func within(netns string, f func() error) error {
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its goroutine, and with it the stay
 		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("entering the network namespace %s: %w; it takes root", netns, err)
+			done <- fmt.Errorf("entering the network namespace %s: %w; it must be one, and it takes root", netns, err)
 			return
 		}
 		done <- f()

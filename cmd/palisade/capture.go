@@ -39,10 +39,17 @@ func (c *captureOffCmd) Run(e *environment) error {
 	return app.CaptureOff(e.ctx, e.with(), c.Service, c.Netns)
 }
 
-type captureStatusCmd struct{ captureNetns }
+type captureStatusCmd struct {
+	captureNetns
+	Service string `help:"Only this one: exit code 1 if it is not captured." placeholder:"NAME"`
+}
 
 func (c *captureStatusCmd) Run(e *environment) error {
-	return app.CaptureStatus(e.ctx, e.with(), c.Netns)
+	found, err := app.CaptureStatus(e.ctx, e.with(), c.Service, c.Netns)
+	if err == nil && c.Service != "" && !found {
+		return errRefused
+	}
+	return err
 }
 
 // Help shows examples.
@@ -71,6 +78,7 @@ Examples:
 func (*captureStatusCmd) Help() string {
 	return `Examples:
   palisade capture status
+  palisade capture status --service orders || alarm
   palisade capture status --netns orders --format json`
 }
 

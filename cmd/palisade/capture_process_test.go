@@ -80,7 +80,13 @@ func TestCaptureFleet(t *testing.T) {
 		t.Errorf("without a sidecar: got %q", got)
 	}
 	for _, service := range []string{"orders", "payments"} {
+		if r := verb(t, nil, "capture", "status", "--service="+service); r.code != exitOK || !strings.HasPrefix(r.out, service+"  user 620") {
+			t.Errorf("%+v", r)
+		}
 		if r := verb(t, nil, "capture", "off", "--service="+service); r.code != exitOK {
+			t.Errorf("%+v", r)
+		}
+		if r := verb(t, nil, "capture", "status", "--service="+service); r.code != exitFindings {
 			t.Errorf("%+v", r)
 		}
 	}
