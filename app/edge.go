@@ -99,6 +99,9 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 func (e *edge) measure() {
 	e.metrics = observe.NewMetrics(func() float64 { return float64(e.engine.InFlight()) })
 	e.recorder.metrics = e.metrics
+	if e.mesh != nil {
+		e.metrics.SVIDs(e.mesh.Expires)
+	}
 }
 
 // openRecords opens the journal and whatever else looks at events.

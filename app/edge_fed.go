@@ -109,6 +109,7 @@ func openFedEdge(ctx context.Context, o *Options, j *Joining) (f *fedEdge, err e
 	}
 	f.engine = engine.New(f.remote.Count(f.recorder))
 	f.measure()
+	f.metrics.SVIDs(f.remote.Expires)
 	return f, f.remote.Client().Load(ctx)
 }
 

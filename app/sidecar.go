@@ -129,6 +129,7 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 	if err != nil {
 		return s, err
 	}
+	s.recorder.metrics.SVIDs(s.remote.Expires)
 	return s, s.openAPI(ctx)
 }
 

@@ -28,7 +28,7 @@ func (m *Mesh) Revoke(ctx context.Context, kind, value, reason, by string) (Cut,
 	if err != nil && !errors.Is(err, authority.ErrNotDurable) {
 		return Cut{}, err
 	}
-	cut, cutErr := m.trust()
+	cut, cutErr := m.trust(ctx)
 	return Cut{Connections: cut, Took: time.Since(began)}, errors.Join(err, cutErr)
 }
 
@@ -37,7 +37,7 @@ func (m *Mesh) Restore(ctx context.Context, kind, value string) error {
 	if err := m.authority.Restore(ctx, revocation.Kind(kind), value); err != nil {
 		return err
 	}
-	err := m.followOnce()
+	err := m.followOnce(ctx)
 	for _, h := range m.holders {
 		if _, denied := h.certificate(); denied != nil {
 			h.ask()

@@ -11,6 +11,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,8 +37,10 @@ type Options struct {
 type Mesh struct {
 	o         Options
 	domain    workload.TrustDomain
-	authority *authority.Authority
-	source    *workload.Local
+	authority *authority.Authority // with another issuer it signs nothing, and keeps what is revoked
+	source    workload.Source
+	issue     func(ctx context.Context) error // keeps source up to date
+	external  *external                       // nil: we issue
 	live      peer.Live
 	verifier  *peer.Verifier
 	users     *token.Transactions
@@ -91,7 +94,15 @@ func (m *Mesh) openAuthority(ctx context.Context, snap *model.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	m.source = workload.NewLocal(m.authority, "")
+	if at := snap.Mesh.WorkloadAPI; at != "" {
+		if m.external, err = openExternal(ctx, at); err != nil {
+			return fmt.Errorf("mesh.issuer.workload_api: %w", err)
+		}
+		m.source, m.issue = m.external, m.external.Run
+	} else {
+		local := workload.NewLocal(m.authority, "")
+		m.source, m.issue = local, local.Run
+	}
 	key, err := ring.Signer(ctx, "transactions")
 	if err != nil {
 		return err
@@ -99,7 +110,9 @@ func (m *Mesh) openAuthority(ctx context.Context, snap *model.Snapshot) error {
 	if m.users, err = token.NewTransactions(snap.TrustDomain, key); err != nil {
 		return err
 	}
-	_, err = m.trust()
+	if m.external == nil { // the other is asked once it is followed
+		_, err = m.trust(ctx)
+	}
 	return err
 }
 
@@ -113,8 +126,13 @@ func (m *Mesh) keeper(ctx context.Context, url string) (keyring.Keeper, error) {
 
 // trust takes over the authority's bundle and what it has revoked, and returns how many connections that cut. The lock
 // trusting is held.
-func (m *Mesh) trust() (cut int, err error) {
-	t, err := peer.NewTrust(m.authority.Bundle())
+func (m *Mesh) trust(ctx context.Context) (cut int, err error) {
+	var t *peer.Trust
+	if m.external != nil {
+		t, err = m.external.trust(ctx)
+	} else {
+		t, err = peer.NewTrust(m.authority.Bundle())
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -154,9 +172,9 @@ func (m *Mesh) ground(h *holder) Ground {
 func (m *Mesh) Run(ctx context.Context, ready func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.authority.Run(ctx) })
-	g.Go(func() error { return m.source.Run(ctx) })
+	g.Go(func() error { return m.issue(ctx) })
 	g.Go(func() error { return m.follow(ctx) })
-	g.Go(func() error { return watchSVIDs(ctx, m.source.Held, m.o.Recorder.Act) })
+	g.Go(func() error { return watchSVIDs(ctx, m.held, m.o.Recorder.Act) })
 	for _, h := range m.holders {
 		g.Go(func() error { return h.run(ctx) })
 	}
@@ -175,6 +193,11 @@ func (m *Mesh) Run(ctx context.Context, ready func()) error {
 
 // begin takes calls of others under an identity.
 func (m *Mesh) begin(ctx context.Context, h *holder) error {
+	if m.external != nil {
+		if err := m.external.has(ctx, h); err != nil {
+			return err
+		}
+	}
 	s := h.sidecar
 	if s == nil {
 		return nil
@@ -198,21 +221,26 @@ func (m *Mesh) begin(ctx context.Context, h *holder) error {
 func (m *Mesh) follow(ctx context.Context) error {
 	for {
 		changed := m.authority.Watch()
-		if err := m.followOnce(); err != nil {
+		var replaced <-chan struct{}
+		if m.external != nil {
+			_, replaced, _ = m.external.Bundles(ctx) // followOnce says what is wrong
+		}
+		if err := m.followOnce(ctx); err != nil && ctx.Err() == nil {
 			m.o.Log.ErrorContext(ctx, "trust goes on with what it has", "error", err)
 		}
 		select {
 		case <-changed:
+		case <-replaced:
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-func (m *Mesh) followOnce() error {
+func (m *Mesh) followOnce(ctx context.Context) error {
 	m.trusting.Lock()
 	defer m.trusting.Unlock()
-	_, err := m.trust()
+	_, err := m.trust(ctx)
 	return err
 }
 
@@ -261,6 +289,36 @@ func (p Prepared) Apply() {
 
 // Source gives out the identities of all services.
 func (m *Mesh) Source() workload.Source { return m.source }
+
+// held are the identities, and how they stand.
+func (m *Mesh) held() []workload.Held {
+	if local, ok := m.source.(*workload.Local); ok {
+		return local.Held()
+	}
+	out := make([]workload.Held, 0, len(m.holders))
+	for _, h := range m.holders {
+		cert, err := h.certificate()
+		one := workload.Held{ID: h.id, Err: err}
+		if err == nil {
+			one.Expires = cert.Leaf.NotAfter
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// Expires says when the SVID of each identity ends.
+func (m *Mesh) Expires() map[string]time.Time { return expires(m.held()) }
+
+func expires(all []workload.Held) map[string]time.Time {
+	out := map[string]time.Time{}
+	for _, held := range all {
+		if !held.Expires.IsZero() {
+			out[held.ID.String()] = held.Expires
+		}
+	}
+	return out
+}
 
 // Sidecar returns the sidecar of a service, or nil.
 func (m *Mesh) Sidecar(service string) *Sidecar { return m.sidecars[service] }

@@ -126,9 +126,9 @@ type fleet struct {
 	toward  map[string]string // "web catalog": address of web's socket toward catalog
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T, edits ...string) *fleet {
 	t.Helper()
-	text, names := fleetModel, []string{"web", "catalog", "orders", "ledger"}
+	text, names := strings.NewReplacer(edits...).Replace(fleetModel), []string{"web", "catalog", "orders", "ledger"}
 	text = strings.Replace(text, "LEDGER", echo(t), 1)
 	for _, name := range names[:3] {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, name+" "+r.URL.Path) }))

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,6 +45,9 @@ func (s *station) Ground() Ground {
 		Places: s.places.of, Recorder: &s.counter, Log: s.log,
 	}
 }
+
+// Expires says when the SVID of the proxy ends, also if it has.
+func (s *station) Expires() map[string]time.Time { return expires(s.client.Source().Held()) }
 
 // run keeps identity, trust and slice up to date until ctx ends.
 func (s *station) run(ctx context.Context) error {

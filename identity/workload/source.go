@@ -9,6 +9,7 @@ import (
 	"crypto"
 	"crypto/x509"
 
+	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/palisade-security/palisade/identity/attest"
@@ -51,6 +52,11 @@ type Bundle struct {
 type Bundles struct {
 	Own TrustDomain
 	All map[TrustDomain]Bundle // Own included
+}
+
+// X509Bundle returns the bundle of our own trust domain, as far as X.509-SVIDs are concerned.
+func (b *Bundles) X509Bundle() *spiffebundle.Bundle {
+	return spiffebundle.FromX509Authorities(b.Own, b.All[b.Own].X509)
 }
 
 // Source gives out identities. It is safe for concurrent use. ErrDenied means what it says; any other error
