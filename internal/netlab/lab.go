@@ -94,16 +94,17 @@ func (h *Host) Enter(args ...string) []string {
 	return append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", pid), fmt.Sprintf("--mount=/proc/%d/ns/mnt", pid), "--"}, args...)
 }
 
-// Run runs a command on the host to its end and returns what it wrote.
+// Run runs a command on the host to its end and returns what it wrote to standard output.
 func (h *Host) Run(args ...string) (string, error) {
 	args = h.Enter(args...)
 	cmd := exec.CommandContext(h.lab.t.Context(), args[0], args[1:]...) //nolint:gosec // the test's own command
 	cmd.Env = environ(nil)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return string(out), fmt.Errorf("%s: %s: %w: %s", h.Name, strings.Join(args, " "), err, out)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s: %s: %w: %s", h.Name, strings.Join(args, " "), err, errs.String())
 	}
-	return string(out), nil
+	return out.String(), nil
 }
 
 func (h *Host) must(args ...string) {
