@@ -62,6 +62,8 @@ type fleet struct {
 	edge     *node
 	front    *node
 	back     *node
+	bus      []*node // of a cluster: nats-servers
+	postgres *node   // of a cluster
 }
 
 // node is a host with the part of the fleet that runs there.

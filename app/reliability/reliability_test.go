@@ -36,7 +36,6 @@ type row struct {
 	// was; starting it again belongs to healing.
 	do     func(f *fleet) time.Time
 	killed func(f *fleet) []*node // proxies whose last records need not have an end
-	after  func(f *fleet, l *load)
 }
 
 // result is a row of the table.
@@ -46,7 +45,8 @@ type result struct {
 	sent, lost           int
 	heal                 time.Duration // from the end of the trouble to that of the last request that was lost
 	whole                time.Duration // from the end of the trouble until control has heard of all proxies
-	acknowledged, events int           // records, and those of them that are gone
+	acts                 int           // of administrators, acknowledged meanwhile
+	acknowledged, events int           // records and acts, and those of them that are gone
 }
 
 // spell is how long a trouble lasts that somebody ends.
@@ -108,6 +108,10 @@ func (f *fleet) suffer(t *testing.T, r row) result {
 	defer func() { f.t = outer }()
 	l := startLoad(t, f.address(), "lab.localhost")
 	l.smooth("the load runs", time.Now(), 500*time.Millisecond)
+	tokens, a := 0, (*acts)(nil)
+	if f.postgres != nil {
+		tokens, a = f.tokens(), f.act()
+	}
 	begun := time.Now()
 	over := r.do(f)
 	l.smooth(r.name+": requests are answered again", over, time.Second)
@@ -126,6 +130,13 @@ func (f *fleet) suffer(t *testing.T, r row) result {
 	}
 	pause(t, 200*time.Millisecond) // what is offered to the journal is on disk 10 ms later
 	out.acknowledged, out.events = f.missing(t, all, killed...)
+	if a != nil {
+		n, gone := a.finish(tokens)
+		out.acts, out.acknowledged, out.events = n, out.acknowledged+n, out.events+gone
+		if gone > 0 || n == 0 {
+			t.Errorf("%d acts of administrators were acknowledged, and %d of them are gone", n, gone)
+		}
+	}
 	t.Logf("%+v", out)
 	seen := map[string]int{}
 	for _, q := range all {
@@ -219,6 +230,7 @@ func small() []row {
 		}},
 		{name: "clock of a sidecar jumps 20 minutes ahead, and back", do: jump(func(f *fleet) *node { return f.back }, 20*time.Minute)},
 		{name: "clock of a sidecar jumps 20 minutes back, and ahead again", do: jump(func(f *fleet) *node { return f.back }, -20*time.Minute)},
+		{name: "clock of a sidecar jumps two hours ahead, past the end of its SVID, and back", do: jump(func(f *fleet) *node { return f.back }, 2*time.Hour)},
 		{name: "clock of control jumps 20 minutes ahead, and back", do: jump(func(f *fleet) *node { return f.controls[0] }, 20*time.Minute)},
 		{name: "disk of control full", do: func(f *fleet) time.Time { return f.fill(f.controls[0], false) }},
 		{name: "disk of a sidecar full (audit strict), started again with room", do: func(f *fleet) time.Time {
