@@ -159,30 +159,28 @@ func lost(all []request) (n int, last time.Time) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	patiently(t, what, time.Minute, holds, func() string { return "" })
+}
+
+// eventuallyElse is eventually, with more to say if it waits in vain.
+func eventuallyElse(t *testing.T, what string, holds func() bool, say func() string) {
+	t.Helper()
+	patiently(t, what, time.Minute, holds, say)
+}
+
+func patiently(t *testing.T, what string, most time.Duration, holds func() bool, say func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("waited in vain: %s\n%s", what, say())
 		case <-tick.C:
 		}
 	}
-}
-
-// eventuallyElse is eventually, with more to say if it waits in vain.
-func eventuallyElse(t *testing.T, what string, holds func() bool, say func() string) {
-	t.Helper()
-	held := false
-	t.Cleanup(func() {
-		if !held && t.Failed() {
-			t.Log(say())
-		}
-	})
-	eventually(t, what, holds)
-	held = true
 }
 
 // oneShot is a client that opens a connection for each request.

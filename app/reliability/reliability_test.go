@@ -34,8 +34,9 @@ type row struct {
 	name string
 	// do makes the trouble, and ends it. It returns when the trouble was over: for a process that was killed, the moment it
 	// was; starting it again belongs to healing.
-	do     func(f *fleet) time.Time
-	killed func(f *fleet) []*node // proxies whose last records need not have an end
+	do      func(f *fleet) time.Time
+	control bool                   // the trouble is one of control too: wait until that is whole again also in the short form
+	killed  func(f *fleet) []*node // proxies whose last records need not have an end
 }
 
 // result is a row of the table.
@@ -115,8 +116,11 @@ func (f *fleet) suffer(t *testing.T, r row) result {
 	begun := time.Now()
 	over := r.do(f)
 	l.smooth(r.name+": requests are answered again", over, time.Second)
-	f.whole(over)
-	out := result{name: r.name, lasted: over.Sub(begun), whole: time.Since(over)}
+	out := result{name: r.name, lasted: over.Sub(begun)}
+	if r.control || *long {
+		f.whole(over)
+		out.whole = time.Since(over)
+	}
 	all := l.finish()
 	var last time.Time
 	out.sent = len(all)
@@ -177,7 +181,7 @@ func (f *fleet) whole(since time.Time) {
 // small are the troubles of a fleet with one control.
 func small() []row {
 	return []row{
-		{name: "`kill -9` of control, away for a while", do: func(f *fleet) time.Time {
+		{name: "`kill -9` of control, away for a while", control: true, do: func(f *fleet) time.Time {
 			f.controls[0].Kill()
 			pause(f.t, spell())
 			over := time.Now()
@@ -196,7 +200,7 @@ func small() []row {
 			f.edge.start()
 			return over
 		}, killed: func(f *fleet) []*node { return []*node{f.edge} }},
-		{name: "partition: control from everybody", do: func(f *fleet) time.Time {
+		{name: "partition: control from everybody", control: true, do: func(f *fleet) time.Time {
 			f.controls[0].Cut()
 			pause(f.t, spell())
 			f.lab.Heal()
@@ -231,8 +235,8 @@ func small() []row {
 		{name: "clock of a sidecar jumps 20 minutes ahead, and back", do: jump(func(f *fleet) *node { return f.back }, 20*time.Minute)},
 		{name: "clock of a sidecar jumps 20 minutes back, and ahead again", do: jump(func(f *fleet) *node { return f.back }, -20*time.Minute)},
 		{name: "clock of a sidecar jumps two hours ahead, past the end of its SVID, and back", do: jump(func(f *fleet) *node { return f.back }, 2*time.Hour)},
-		{name: "clock of control jumps 20 minutes ahead, and back", do: jump(func(f *fleet) *node { return f.controls[0] }, 20*time.Minute)},
-		{name: "disk of control full", do: func(f *fleet) time.Time { return f.fill(f.controls[0], false) }},
+		{name: "clock of control jumps 20 minutes ahead, and back", control: true, do: jump(func(f *fleet) *node { return f.controls[0] }, 20*time.Minute)},
+		{name: "disk of control full", control: true, do: func(f *fleet) time.Time { return f.fill(f.controls[0], false) }},
 		{name: "disk of a sidecar full (audit strict), started again with room", do: func(f *fleet) time.Time {
 			return f.fill(f.back, true)
 		}, killed: func(f *fleet) []*node { return []*node{f.back} }},
