@@ -6,7 +6,7 @@ TOOL := $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 5s
 export CGO_ENABLED ?= 0
 
-.PHONY: help build check test lint fuzz bench golden vuln deps
+.PHONY: help build check test lint fuzz bench reliability golden vuln deps
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ vuln: ## known vulnerabilities, where the data can be had
 
 bench: ## end to end, side by side with peers; see docs/performance.md
 	@scripts/bench.sh
+
+reliability: deps ## everything that breaks, long form; writes docs/reliability.md
+	$(GO) test -count=1 -v -timeout 60m ./app/reliability -long -workloads 10000 -update
 
 golden: ## rewrite golden files after a change that means to
 	$(GO) test ./model ./event ./export -update

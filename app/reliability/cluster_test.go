@@ -28,7 +28,7 @@ import (
 func newCluster(t *testing.T, programs *fleettest.Programs) *fleet {
 	t.Helper()
 	f := newFleet(t, programs)
-	if err := os.Chmod(f.dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user goes through it
+	if err := os.Chmod(f.dir, 0o711); err != nil { // PostgreSQL's user goes through it
 		t.Fatal(err)
 	}
 	f.startPostgres()

@@ -70,16 +70,15 @@ type fleet struct {
 type node struct {
 	*netlab.Host
 	*netlab.Process
-	kernel netlab.Kernel
+	kernel *netlab.Kernel // nil: nobody watches its system calls, which costs
 	args   []string
 	env    []string
 	state  string
-	input  string // for the first start: a join token
 }
 
 // start starts the node's process, or starts it again.
 func (n *node) start() {
-	n.Process = n.Host.Start(netlab.Program{Args: n.args, Env: n.env, Kernel: &n.kernel, Input: n.input})
+	n.Process = n.Start(netlab.Program{Args: n.args, Env: n.env, Kernel: n.kernel})
 }
 
 // says waits for a message of the node.
@@ -89,8 +88,8 @@ func (n *node) says(t *testing.T, text string) {
 		if ended, err := n.Ended(); ended {
 			t.Fatalf("%s ended: %v\n%s", n.Name, err, n.Process)
 		}
-		return strings.Contains(n.Process.String(), text)
-	}, func() string { return n.Process.String() })
+		return strings.Contains(n.String(), text)
+	}, n.String)
 }
 
 const modelText = `version: 1
@@ -122,7 +121,7 @@ func newFleet(t *testing.T, programs *fleettest.Programs) *fleet {
 	f.dir = dir
 	f.edge, f.front, f.back = f.host("edge"), f.host("front"), f.host("back")
 	for _, n := range []*node{f.front, f.back} {
-		n.Host.Start(netlab.Program{Args: f.lab.Self(n.Name)})
+		n.Start(netlab.Program{Args: f.lab.Self(n.Name)})
 	}
 	return f
 }
@@ -211,6 +210,7 @@ func newSmall(t *testing.T, programs *fleettest.Programs) *fleet {
 	c := f.control("control", filepath.Join(f.dir, "palisade.yaml"))
 	for _, n := range []*node{c, f.back} {
 		n.Disk(n.state, 64<<20) // one that can be filled
+		n.kernel = new(netlab.Kernel)
 	}
 	f.write("palisade.yaml", fmt.Sprintf(modelText, "1h", c.IP, "bus: {listen: \""+c.IP+":4222\"}"))
 	c.start()

@@ -116,7 +116,7 @@ func (k *Kernel) serve(listener int) {
 			return // POLLHUP: nobody is watched any more
 		}
 		var n notice
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n))); errno != 0 { //nolint:gosec // as the kernel wants it
 			continue // it went away, or a signal came in between and it asks again
 		}
 		d := decision{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
@@ -143,7 +143,7 @@ func (k *Kernel) serve(listener int) {
 }
 
 func send(listener int, d *decision) {
-	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(d))) // who asked may be gone
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(d))) //nolint:gosec // as the kernel wants it; who asked may be gone
 }
 
 // tell writes the time to where the process wants it.

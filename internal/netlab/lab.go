@@ -23,21 +23,22 @@ func New(t testing.TB) *Lab {
 		t.Skipf("NOT RUN: no namespaces here: %s", why)
 	}
 	l := &Lab{t: t}
-	l.must("ip", "link", "add", "lab", "type", "bridge")
+	l.ip("link", "add", "lab", "type", "bridge")
 	t.Cleanup(func() {
 		if err := command("ip", "link", "del", "lab"); err != nil {
 			t.Error(err)
 		}
 	})
-	l.must("ip", "addr", "add", laboratory+"/24", "dev", "lab")
-	l.must("ip", "link", "set", "lab", "up")
+	l.ip("addr", "add", laboratory+"/24", "dev", "lab")
+	l.ip("link", "set", "lab", "up")
 	t.Cleanup(func() { _ = command("nft", "delete", "table", "bridge", "trouble") }) // there is none without trouble
 	return l
 }
 
-func (l *Lab) must(name string, args ...string) {
+// ip is ip(8).
+func (l *Lab) ip(args ...string) {
 	l.t.Helper()
-	if err := command(name, args...); err != nil {
+	if err := command("ip", args...); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -79,9 +80,9 @@ func (l *Lab) Host(name string) *Host {
 		l.t.Fatalf("host %s does not come up: %v", name, err)
 	}
 	pid := fmt.Sprint(h.keep.Process.Pid)
-	l.must("ip", "link", "add", h.port, "type", "veth", "peer", "name", insideDevice, "netns", pid)
+	l.ip("link", "add", h.port, "type", "veth", "peer", "name", insideDevice, "netns", pid)
 	l.t.Cleanup(func() { _ = command("ip", "link", "del", h.port) }) // at once; with the host it would go some time later
-	l.must("ip", "link", "set", h.port, "master", "lab", "up")
+	l.ip("link", "set", h.port, "master", "lab", "up")
 	h.must("ip", "addr", "add", h.IP+"/24", "dev", insideDevice)
 	h.must("ip", "link", "set", insideDevice, "up")
 	l.hosts = append(l.hosts, h)

@@ -29,7 +29,7 @@ func launch(args []string) error {
 	}
 	program := filter()
 	listener, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER,
-		uintptr(unsafe.Pointer(&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})))
+		uintptr(unsafe.Pointer(&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}))) //nolint:gosec // as the kernel wants it
 	if errno != 0 {
 		return fmt.Errorf("filtering system calls: %w", errno)
 	}

@@ -57,10 +57,11 @@ func (l *Lab) trouble() {
 		}
 	}
 	// What comes from the test or goes to it does not pass the forward hook.
-	text := "table bridge trouble\ndelete table bridge trouble\ntable bridge trouble {\nchain rules {\n" + rules.String() + "}\n"
-	for _, hook := range []string{"input", "forward", "output"} {
-		text += "chain " + hook + " {\ntype filter hook " + hook + " priority 0\njump rules\n}\n"
-	}
+	text := "table bridge trouble\ndelete table bridge trouble\ntable bridge trouble {\nchain rules {\n" + rules.String() + `}
+chain input { type filter hook input priority 0; jump rules; }
+chain forward { type filter hook forward priority 0; jump rules; }
+chain output { type filter hook output priority 0; jump rules; }
+`
 	cmd := exec.CommandContext(l.t.Context(), "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(text + "}\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
