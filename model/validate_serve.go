@@ -28,7 +28,7 @@ func (c *checker) serve(key, name string, s Service) {
 	var entries []served
 	for i, e := range s.Serve {
 		at := index(key+".serve", i)
-		c.servePath(at, s, e)
+		c.servePath(at, name, s, e)
 		if template, err := ParseTemplate(e.Path); err == nil {
 			entries = append(entries, served{e, at, template, orList(sorted(e.Callers), all), serveMethods(e)})
 		}
@@ -54,7 +54,7 @@ func serveMethods(e Serve) []string {
 	return orList(sorted(e.Methods), sorted(append(StandardMethods(), "OPTIONS")))
 }
 
-func (c *checker) servePath(key string, s Service, e Serve) {
+func (c *checker) servePath(key, service string, s Service, e Serve) {
 	if e.Path != "" {
 		if _, err := ParseTemplate(e.Path); err != nil {
 			c.fail("bad-path", key+".path", err.Error(), "")
@@ -62,7 +62,7 @@ func (c *checker) servePath(key string, s Service, e Serve) {
 	}
 	for i, caller := range e.Callers {
 		at := index(key+".callers", i)
-		c.known("service", at, caller, c.services)
+		c.caller(at, service, caller)
 		if _, declared := c.Fleet.Services[caller]; declared && len(s.Callers) > 0 && !slices.Contains(s.Callers, caller) {
 			c.fail("not-a-caller", at, quote(caller)+" is not among the callers of the service", "add it to callers, or remove it here")
 		}

@@ -12,6 +12,7 @@ func (c *checker) service(name string, s Service) {
 	if !isName(name) {
 		c.failKey("bad-name", key, badName(name), "")
 	}
+	c.meaning(key, name)
 	if s.Address != "" {
 		c.upstreamAddress(key+".address", s.Address)
 	}
@@ -19,7 +20,7 @@ func (c *checker) service(name string, s Service) {
 		c.known("data class", index(key+".data", i), class, sortedKeys(c.Fleet.DataClasses))
 	}
 	for i, caller := range s.Callers {
-		c.known("service", index(key+".callers", i), caller, c.services)
+		c.caller(index(key+".callers", i), name, caller)
 	}
 	if len(s.Expose) == 0 && len(c.Fleet.callersOf(name)) == 0 {
 		c.atKey(Warning, "unreachable-service", key, "nothing exposes this service and no service calls it", "add expose or callers, or remove it")
@@ -32,6 +33,31 @@ func (c *checker) service(name string, s Service) {
 	c.span(key+".upstream.timeout", s.Upstream.Timeout, longTimeout)
 	if s.Upstream.CA != "" && s.Address != "" && !strings.HasPrefix(s.Address, "https://") {
 		c.warn("no-effect", key+".upstream.ca", "the address is not https, so no certificate is checked", "write https:// in address, or remove ca")
+	}
+}
+
+// meaning looks for names that mean something else already: hosts files and resolvers take some for this machine, and the
+// record knows the gateway and control by theirs.
+func (c *checker) meaning(key, name string) {
+	const hint = "choose another name, such as what it does"
+	switch {
+	case slices.Contains([]string{"localhost", "localdomain", "loopback", "ip6-localhost", "ip6-loopback", "localhost4", "localhost6", "broadcasthost"}, name):
+		c.failKey("reserved-name", key, quote(name)+" is a name of the machine itself, so that calls to this service would never leave their caller", hint)
+	case name == "edge" || name == "control":
+		c.atKey(Warning, "reserved-name", key, quote(name)+" is what records and messages call Palisade's own part of that name", hint)
+	}
+}
+
+// caller checks one that is to call a service.
+func (c *checker) caller(key, service, caller string) {
+	_, found := slices.BinarySearch(c.services, caller)
+	switch {
+	case caller == "edge" && !found:
+		c.fail("unknown-service", key, "the edge is no service of the fleet, and calls what services expose", "remove it, and write what the edge may ask: "+join("services", service)+".expose: [{host: ..., path: ..., allow: [...]}]")
+	case caller == service && found:
+		c.warn("no-effect", key, "a service reaches itself where it listens, and not through a sidecar", "remove it")
+	default:
+		c.known("service", key, caller, c.services)
 	}
 }
 
