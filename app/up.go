@@ -53,6 +53,9 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 		Output: func(name, line string) {
 			fmt.Fprintf(o.Err, "%s\n", st.Paint(observe.Faint, fmt.Sprintf("%-10s | %s", name, line)))
 		},
+		Waiting: func(name, text string) {
+			fmt.Fprintf(o.Err, "  %s %-10s %s\n", st.Paint(observe.Warn, "…"), name, observe.Printable(text))
+		},
 		Ready: func(name string, took time.Duration) {
 			fmt.Fprintf(o.Err, "  %s %-10s ready on %s  %s\n", st.Paint(observe.Good, "✓"), name, addressOf(specs, name), st.Paint(observe.Faint, took.Round(time.Millisecond).String()))
 		},

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -16,6 +17,15 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == isolate.Verb {
 		os.Exit(isolate.Inside(context.Background(), os.Args[2:], os.Stderr))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "listen" {
+		ln, err := net.Listen("tcp", os.Args[2])
+		if err != nil {
+			os.Exit(1)
+		}
+		for { // until it is ended
+			_, _ = ln.Accept()
+		}
 	}
 	os.Exit(m.Run())
 }

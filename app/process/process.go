@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -47,6 +46,9 @@ type Events struct {
 	// over, and the group closes the network.
 	Isolated func(name string, pod *isolate.Pod) error
 
+	// Waiting is called when a process is not ready for a while, with what is waited for and why it may not come; may be nil.
+	Waiting func(name, text string)
+
 	Stopping func(name string) // before a process is asked to end; may be nil
 }
 
@@ -67,10 +69,7 @@ type proc struct {
 	done chan struct{} // closed when the process and its output have ended
 }
 
-const (
-	readyTimeout = 3 * time.Minute // a first start may compile
-	stopTimeout  = 8 * time.Second
-)
+const stopTimeout = 8 * time.Second
 
 // New takes specs in the order in which they are to be started.
 func New(specs []Spec, ev Events) *Group {
@@ -116,7 +115,7 @@ func (g *Group) start(ctx context.Context, s Spec) error {
 	if s.Free {
 		return nil
 	}
-	if err := p.ready(ctx); err != nil {
+	if err := p.ready(ctx, g.events.Waiting); err != nil {
 		return fmt.Errorf("waiting for service %q at %s: %w", s.Name, s.Address, err)
 	}
 	return nil
@@ -236,52 +235,6 @@ func reasonOf(err error) error {
 		return errExitZero
 	}
 	return err
-}
-
-func (p *proc) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if p.answers(ctx) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-p.done:
-			return errors.New("it ended before it was ready; its own output says why")
-		case <-tick.C:
-		}
-	}
-}
-
-func (p *proc) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	dial := new(net.Dialer).DialContext
-	if p.pod != nil {
-		dial = p.pod.Dial
-	}
-	if p.spec.Ready == "" {
-		c, err := dial(ctx, "tcp", p.spec.Address)
-		if err != nil {
-			return false
-		}
-		return c.Close() == nil
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.spec.Address+p.spec.Ready, nil)
-	if err != nil {
-		return false
-	}
-	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close() // only the status matters
-	return resp.StatusCode >= 200 && resp.StatusCode < 300
 }
 
 // Exited delivers an error, of type *Ended, whenever a process ends by itself.
