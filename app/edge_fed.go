@@ -102,7 +102,9 @@ func openFedEdge(ctx context.Context, o *Options, j *Joining) (f *fedEdge, err e
 	}
 	self := model.EdgeID(j.TrustDomain)
 	options.Keeper, options.Compile = ring, f.compile
-	options.Stats = func() client.Stats { return client.Stats{Keys: json.RawMessage(f.tokens.JWKS()), Connections: f.connections()} }
+	options.Stats = func() client.Stats {
+		return client.Stats{Keys: json.RawMessage(f.tokens.JWKS()), Connections: f.connections()}
+	}
 	options.Record = func(ctx context.Context, n wire.Note) { f.recorder.Act(ctx, actOfNote(self, n)) }
 	if f.remote, err = mesh.NewRemoteEdge(options); err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ func (c *compiler) listener(key string, l Listener) Listener {
 
 // certificate reads a pair as the edge will, so that a wrong one is found before it is needed.
 func (c *compiler) certificate(key string, pair Certificate) Certificate {
-	if c.options.Elsewhere && !(c.here(key+".cert", pair.Cert) && c.here(key+".key", pair.Key)) {
+	if c.options.Elsewhere && (!c.here(key+".cert", pair.Cert) || !c.here(key+".key", pair.Key)) {
 		return Certificate{Cert: c.absolute(key+".cert", pair.Cert), Key: c.absolute(key+".key", pair.Key)}
 	}
 	cert, okCert := c.file(key+".cert", pair.Cert)

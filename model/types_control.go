@@ -17,9 +17,9 @@ type MeshControl struct {
 // ControlBus says which NATS carries what control and proxies say to each other. With urls it is a cluster that others
 // run, which several controls need; without, a server of control's own.
 type ControlBus struct {
-	Listen    string   `yaml:"listen,omitempty" json:"listen,omitzero"`                    // host:port of control's own server; default port 4222 where control listens
-	URLs      []string `yaml:"urls,omitempty" json:"urls,omitzero"`                        // of the cluster: tls://host:port
-	Advertise []string `yaml:"advertise,omitempty" json:"advertise,omitzero"`              // what proxies are told, tls://host:port; default urls, or the own server at the host of control's address
+	Listen    string   `yaml:"listen,omitempty" json:"listen,omitzero"`                  // host:port of control's own server; default port 4222 where control listens
+	URLs      []string `yaml:"urls,omitempty" json:"urls,omitzero"`                      // of the cluster: tls://host:port
+	Advertise []string `yaml:"advertise,omitempty" json:"advertise,omitzero"`            // what proxies are told, tls://host:port; default urls, or the own server at the host of control's address
 	Replicas  int      `yaml:"replicas,omitempty" json:"replicas,omitzero" range:"1..5"` // of what is kept in the cluster; default 3 with three urls or more, else 1
 }
 
