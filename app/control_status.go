@@ -161,7 +161,7 @@ func Restore(ctx context.Context, o *Options, target string) error {
 		if o.JSON {
 			return "", writeJSON(o.Out, out)
 		}
-		return q.String() + " is restored; what it was issued before stays refused\n", nil
+		return q.String() + " is restored; what it was issued before stays refused: a proxy that joined with a token needs a new one (palisade join)\n", nil
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/identity/peer"
 	"github.com/palisade-security/palisade/identity/revocation"
@@ -212,17 +213,29 @@ func (c *Control) Status() admin.Status {
 		if !r.Accepted {
 			p.Rejected = r.Reason
 		}
-		if id, err := workload.ParseID(e.ID); err == nil && r.Serial != "" {
-			if _, refused := revoked.Refuses(revocation.Subject{ID: id, Serial: r.Serial, Node: r.Node, Begins: r.Begins}); refused {
-				p.Problem = "its SVID is revoked"
-			}
-		}
+		p.Problem = denied(revoked, e.ID, r)
 		out.Proxies = append(out.Proxies, p)
 	}
 	slices.SortFunc(out.Proxies, func(a, b admin.Proxy) int {
 		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Instance, b.Instance))
 	})
 	return out
+}
+
+// denied says that a proxy is refused by all others, and what it waits for.
+func denied(list *revocation.List, name string, r *wire.Report) string {
+	id, err := workload.ParseID(name)
+	if err != nil {
+		return ""
+	}
+	entry, refused := list.Refuses(revocation.Subject{ID: id, Node: r.Node, Serial: r.Serial, Begins: r.Begins})
+	switch {
+	case !refused:
+		return ""
+	case entry.Before.IsZero():
+		return "revoked since " + entry.Since.UTC().Format(time.RFC3339)
+	}
+	return "restored, but has not proven anew what it is: palisade join " + id.Path()[1:]
 }
 
 func (c *Control) showModel(ctx context.Context, _ caller, r *http.Request, _ []byte) (any, string, error) {

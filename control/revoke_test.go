@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,12 +53,18 @@ func TestRevoke(t *testing.T) {
 		t.Errorf("a token can be made for later: %v", err)
 	}
 	web.stop()
+	if r := row(c, web); r == nil || !strings.Contains(r.Problem, "revoked") {
+		t.Errorf("status of what is revoked: %+v", r)
+	}
 
 	if _, err := s.admin().Restore(soon(t), admin.RevokeRequest{Kind: "service", Value: "service/web"}); err != nil {
 		t.Error(err)
 	}
 	web = newProxy(t, s, "service/web", dir, func(o *client.Options) { o.JoinToken = s.token("service/web") }).run()
 	web.ready()
+	if err := web.Ready(); err != nil { // its own list, from before, does not take the new identity from it
+		t.Error(err)
+	}
 	eventually(t, "web is taken again", func() bool {
 		_, err := c2c(t, web, orders)
 		return err == nil

@@ -83,7 +83,7 @@ type Proxy struct {
 	Version     string         `json:"version"`            // of the slice in force
 	Current     bool           `json:"current"`            // it is what control wants
 	Rejected    string         `json:"rejected,omitempty"` // why it did not take the newest
-	Problem     string         `json:"problem,omitempty"`  // why it has no SVID, if its process knows
+	Problem     string         `json:"problem,omitempty"`  // why it has no SVID that others take, as far as is known
 	Lag         model.Duration `json:"lag,omitzero"`       // from the push of what is in force to its confirmation; zero if it began with it
 	Begins      time.Time      `json:"begins,omitzero"`    // of its SVID
 	Expires     time.Time      `json:"expires,omitzero"`   // of its SVID

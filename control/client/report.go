@@ -23,9 +23,13 @@ func (c *Client) note(ctx context.Context, kind, text string) {
 		c.notes = c.notes[1:]
 	}
 	c.mu.Unlock()
-	c.log.WarnContext(ctx, "control", "kind", kind, "text", text, "dropped_one", dropped)
 	if c.o.Record != nil {
 		c.o.Record(ctx, n)
+	} else {
+		c.log.WarnContext(ctx, "control", "kind", kind, "text", text)
+	}
+	if dropped {
+		c.log.WarnContext(ctx, "control does not answer: the oldest of what happened is no longer reported to it")
 	}
 	c.Report()
 }

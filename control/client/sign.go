@@ -14,6 +14,7 @@ import (
 	"github.com/palisade-security/palisade/bus"
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/peer"
 	"github.com/palisade-security/palisade/identity/workload"
 )
@@ -62,11 +63,22 @@ func (s signer) Certify(ctx context.Context, id workload.ID, key crypto.Signer) 
 	return c.take509(ctx, key, got)
 }
 
-// revoked tells whether we know ourselves that an SVID of ours is refused everywhere.
+// revoked tells whether we know ourselves that an SVID of ours is refused everywhere. One that control signed after the revocation
+// says that we are restored, and that our list is old.
 func (c *Client) revoked(svid *workload.SVID) bool {
-	var refusal *peer.Refusal
 	_, err := c.verifier.Verify(svid.Chain, peer.AsClient, time.Now())
-	return errors.As(err, &refusal) && refusal.Reason == peer.Revoked
+	refusal := denial(err)
+	issued := svid.Chain[0].NotBefore.Add(authority.Backdate + time.Second) // or up to a second before
+	return refusal != nil && !issued.After(refusal.Since)
+}
+
+// denial is the refusal of a revoked identity, or nil.
+func denial(err error) *peer.Refusal {
+	var refusal *peer.Refusal
+	if errors.As(err, &refusal) && refusal.Reason == peer.Revoked {
+		return refusal
+	}
+	return nil
 }
 
 // take509 verifies what control has signed, and keeps it.
@@ -89,7 +101,7 @@ func (c *Client) take509(ctx context.Context, key crypto.Signer, got *wire.Enrol
 	}
 	p, err := c.verifier.Verify(svid.Chain, peer.AsClient, time.Now())
 	switch {
-	case err != nil && !c.revoked(svid): // control, which has signed it, knows a newer list than we may
+	case err != nil && denial(err) == nil: // control, which has signed it, knows a newer list than we may
 		return nil, fmt.Errorf("verifying our SVID: %w", err)
 	case err == nil && p.ID != c.id:
 		return nil, fmt.Errorf("verifying our SVID: it is that of %q", p.ID)

@@ -110,7 +110,7 @@ func (c *Client) acceptSlice(ctx context.Context, st *wire.Statement, kept bool)
 	}
 	c.mu.Lock()
 	c.in = state{version: st.Version, mode: mode, accepted: true}
-	if !kept { // from disk it has not travelled, and says nothing about lag
+	if !kept && st.Made.After(c.started) { // what was there before us has not travelled, and says nothing about lag
 		c.in.made = st.Made
 	}
 	c.mu.Unlock()

@@ -1,6 +1,9 @@
 package peer
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Reason says why a peer is refused; it goes into events as it is.
 type Reason string
@@ -29,7 +32,8 @@ const (
 type Refusal struct {
 	Reason Reason
 	Text   string
-	Peer   string // its SPIFFE ID, as far as it was read; not to be believed unless the reason is Revoked or Unexpected
+	Peer   string    // its SPIFFE ID, as far as it was read; not to be believed unless the reason is Revoked or Unexpected
+	Since  time.Time // of Revoked: when it was
 }
 
 func (r *Refusal) Error() string {

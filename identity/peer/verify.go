@@ -111,7 +111,7 @@ func (v *Verifier) Verify(chain []*x509.Certificate, role Role, now time.Time) (
 }
 
 func revoked(p Peer, entry revocation.Entry) *Refusal {
-	return &Refusal{Reason: Revoked, Peer: p.ID.String(), Text: string(entry.Kind) + " " + entry.Value + " is revoked since " + entry.Since.UTC().Format(time.RFC3339)}
+	return &Refusal{Reason: Revoked, Peer: p.ID.String(), Since: entry.Since, Text: string(entry.Kind) + " " + entry.Value + " is revoked since " + entry.Since.UTC().Format(time.RFC3339)}
 }
 
 // read returns what a verified leaf says.
