@@ -32,6 +32,7 @@ type compose struct {
 	inside  map[string][]string // networks without a way out, to the containers on them
 	joined  map[string][]string // container to its networks
 	volumes []string
+	secrets []string // names of join tokens
 }
 
 // Compose writes an overlay for a Compose file (Compose Specification, with !reset: Docker Compose 2.24 and later)
@@ -69,7 +70,11 @@ func Compose(s *model.Snapshot, o ComposeOptions) (*Result, error) {
 	for _, name := range c.volumes {
 		volumes = append(volumes, field{name, fields{}})
 	}
-	return c.result("compose", []byte(encode(fields{{"services", containers}, {"networks", networks}, {"volumes", volumes}})))
+	secrets := fields{}
+	for _, name := range c.secrets {
+		secrets = append(secrets, field{name, fields{{"file", "./tokens/" + strings.TrimSuffix(name, tokenSuffix)}}})
+	}
+	return c.result("compose", []byte(encode(fields{{"services", containers}, {"networks", networks}, {"volumes", volumes}, {"secrets", secrets}})))
 }
 
 func sidecarOf(service string) string { return service + "-sidecar" }
@@ -176,7 +181,7 @@ func (c *compose) sidecar(s *model.ResolvedService) fields {
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		names = append(names, name+"="+known[name].String())
 	}
-	out := c.ours(sidecarOf(s.Name), false, "sidecar", "--service", s.Name)
+	out := c.fed(c.ours(sidecarOf(s.Name), false, "sidecar", "--service", s.Name), s.Name)
 	if len(names) > 0 {
 		out = append(out, field{"extra_hosts", names})
 	}
@@ -226,7 +231,26 @@ func (c *compose) edge() fields {
 			published = append(published, p)
 		}
 	}
-	return append(c.ours(EdgeName, true, "edge", modelFolder), field{"ports", published}, after(ControlName))
+	// The folder of the model is for certificates that it names; the model itself comes from control.
+	return append(c.fed(c.ours(EdgeName, true, "edge"), EdgeName), field{"ports", published}, after(ControlName))
+}
+
+const tokenSuffix = "-token"
+
+// fed tells a container where control is, and gives it the join token in ./tokens/NAME, which is needed the first time alone.
+func (c *compose) fed(container fields, name string) fields {
+	secret := name + tokenSuffix
+	c.secrets = append(c.secrets, secret)
+	_, number := split(c.Mesh.Control)
+	for i := range container {
+		if container[i].key == "environment" {
+			container[i].value = fields{
+				{"PALISADE_STATE", stateFolder}, {"PALISADE_CONTROL", ControlName + ":" + strconv.Itoa(number)},
+				{"PALISADE_TRUST_DOMAIN", c.TrustDomain}, {"PALISADE_JOIN_TOKEN_FILE", "/run/secrets/" + secret},
+			}
+		}
+	}
+	return append(container, field{"secrets", words(secret)})
 }
 
 // ours is a container of this program. It needs no rights.
