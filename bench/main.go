@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,6 +32,7 @@ type options struct {
 	peers    string  // comma-separated; empty: all
 	keep     bool
 	hop      bool // measure hops of a mesh, not the edge
+	control  bool // measure control, not the edge
 }
 
 // groups are those that the flags choose among.
@@ -52,6 +54,7 @@ func main() {
 	flag.StringVar(&o.peers, "peers", "", "comma-separated proxies to measure alone, e.g. for a profile")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs")
 	flag.BoolVar(&o.hop, "hop", false, "measure one hop of a mesh in place of the edge")
+	flag.BoolVar(&o.control, "control", false, "measure control in place of the edge; its groups: "+strings.Join(controlGroups, ", "))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if asked, err := service(ctx, os.Args[1:]); asked {
@@ -62,7 +65,13 @@ func main() {
 		return
 	}
 	flag.Parse()
-	if err := run(ctx, &o); err != nil {
+	do := run
+	if config := os.Getenv(siteVariable); config != "" {
+		do = func(ctx context.Context, _ *options) error { return runSite(ctx, config, os.Stdin, os.Stdout) }
+	} else if o.control {
+		do = runControl
+	}
+	if err := do(ctx, &o); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
@@ -99,14 +108,16 @@ func run(ctx context.Context, o *options) (err error) {
 	return write(o.out, results)
 }
 
-// command is how to run the same again, without what scripts/bench.sh gives by itself.
+// command is how to run the same again, without what the script gives by itself.
 func command() string {
 	words := []string{"scripts/bench.sh"}
-	if flag.Lookup("hop").Value.String() == "true" {
-		words[0] = "scripts/bench-hop.sh"
+	for _, part := range []string{"hop", "control"} {
+		if flag.Lookup(part).Value.String() == "true" {
+			words[0] = "scripts/bench-" + part + ".sh"
+		}
 	}
 	flag.Visit(func(f *flag.Flag) {
-		if f.Name != "bin" && f.Name != "rules" && f.Name != "out" && f.Name != "keep" && f.Name != "hop" {
+		if !slices.Contains([]string{"bin", "rules", "out", "keep", "hop", "control"}, f.Name) {
 			words = append(words, "-"+f.Name, f.Value.String())
 		}
 	})
@@ -123,16 +134,21 @@ func (o *options) takes(peer string) bool {
 
 // write leaves the figures as data, as a table and as a chart.
 func write(dir string, r *Results) error {
-	data, err := json.MarshalIndent(r, "", "  ")
+	return writeAll(dir, r, "results.json", map[string]string{"table.md": markdown(r), "performance.svg": chart(r)}, "table.md")
+}
+
+// writeAll writes results as JSON and in other forms, one of which it prints.
+func writeAll(dir string, results any, name string, files map[string]string, shown string) error {
+	data, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding the results: %w", err)
 	}
-	table := markdown(r)
-	fmt.Println(table)
+	fmt.Println(files[shown])
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the results: %w", err)
 	}
-	for name, content := range map[string]string{"results.json": string(data) + "\n", "table.md": table, "performance.svg": chart(r)} {
+	files[name] = string(data) + "\n"
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			return fmt.Errorf("writing the results: %w", err)
 		}

@@ -171,24 +171,30 @@ func (p *process) resident() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var kib int64
+	var sum int64
 	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		n, err := memoryOf("VmRSS:", pid)
 		if err != nil {
 			return 0, err
 		}
-		_, rest, _ := strings.Cut(string(text), "VmRSS:")
-		f := strings.Fields(rest)
-		if len(f) == 0 {
-			return 0, fmt.Errorf("/proc/%d/status names no resident set", pid)
-		}
-		n, err := strconv.ParseInt(f[0], 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		kib += n
+		sum += n
 	}
-	return kib << 10, nil
+	return sum, nil
+}
+
+// memoryOf returns a field of /proc/PID/status that is given in KiB, in bytes.
+func memoryOf(field string, pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), field)
+	f := strings.Fields(rest)
+	if len(f) == 0 {
+		return 0, fmt.Errorf("/proc/%d/status has no %s", pid, field)
+	}
+	kib, err := strconv.ParseInt(f[0], 10, 64)
+	return kib << 10, err
 }
 
 // freeAddress returns a loopback address that nothing listens at.
