@@ -36,6 +36,7 @@ vuln: ## known vulnerabilities, where the data can be had
 
 bench: ## end to end, side by side with peers; see docs/performance.md
 	@scripts/bench.sh
+	@scripts/bench-control.sh
 
 reliability: deps ## everything that breaks, long form; writes docs/reliability.md
 	$(GO) test -count=1 -v -timeout 60m ./app/reliability -long -workloads 10000 -update

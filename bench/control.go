@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -33,7 +34,13 @@ var (
 // measureControl measures control: what it issues, how it pushes, and how it grows.
 func measureControl(ctx context.Context, o *options) (*ControlResults, error) {
 	r := &ControlResults{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Load: loadAverage(), Command: command(), Rounds: o.rounds}
-	sized := func(n int) int { return max(int(float64(n)*min(o.scale, 1)), 10) }
+	sized := func(sizes []int) (out []int) {
+		for _, n := range sizes {
+			out = append(out, max(int(float64(n)*min(o.scale, 1)), 10))
+		}
+		return slices.Compact(out)
+	}
+	every := time.Duration(float64(reportEvery) * min(o.scale*10, 1))
 	said := func(what string, n int) { fmt.Fprintf(os.Stderr, "control: %s %d\n", what, n) }
 	var err error
 	if o.wants("issue") {
@@ -41,47 +48,47 @@ func measureControl(ctx context.Context, o *options) (*ControlResults, error) {
 			return nil, fmt.Errorf("issuing: %w", err)
 		}
 	}
-	for _, n := range fleetProxies {
+	for _, n := range sized(fleetProxies) {
 		if !o.wants("push") {
 			break
 		}
-		said("proxies", sized(n))
-		p, err := push(ctx, sized(n), o.rounds)
+		said("proxies", n)
+		p, err := push(ctx, n, o.rounds, every)
 		if err != nil {
-			return nil, fmt.Errorf("pushing to %d proxies: %w", sized(n), err)
+			return nil, fmt.Errorf("pushing to %d proxies: %w", n, err)
 		}
 		r.Push = append(r.Push, p)
 	}
-	for _, n := range fleetServices {
+	for _, n := range sized(fleetServices) {
 		if !o.wants("scale") {
 			break
 		}
-		said("services", sized(n))
-		s, err := scale(ctx, sized(n))
+		said("services", n)
+		s, err := scale(ctx, n)
 		if err != nil {
-			return nil, fmt.Errorf("control of %d services: %w", sized(n), err)
+			return nil, fmt.Errorf("control of %d services: %w", n, err)
 		}
 		r.Scale = append(r.Scale, s)
 	}
-	for _, n := range fleetServices {
+	for _, n := range sized(fleetServices) {
 		if !o.wants("compile") {
 			break
 		}
-		said("services to compile", sized(n))
-		one, err := reading(sized(n), o.rounds)
+		said("services to compile", n)
+		one, err := reading(n, o.rounds)
 		if err != nil {
-			return nil, fmt.Errorf("compiling %d services: %w", sized(n), err)
+			return nil, fmt.Errorf("compiling %d services: %w", n, err)
 		}
 		r.Read = append(r.Read, one)
 	}
-	for _, n := range sliceRoutes {
+	for _, n := range sized(sliceRoutes) {
 		if !o.wants("compile") {
 			break
 		}
-		said("routes", sized(n))
-		one, err := taking(ctx, sized(n), o.rounds)
+		said("routes", n)
+		one, err := taking(ctx, n, o.rounds)
 		if err != nil {
-			return nil, fmt.Errorf("taking a slice of %d routes: %w", sized(n), err)
+			return nil, fmt.Errorf("taking a slice of %d routes: %w", n, err)
 		}
 		r.Take = append(r.Take, one)
 	}

@@ -58,7 +58,7 @@ func (s *controlSite) newProxy(ctx context.Context, i int, log *slog.Logger) (*s
 	}
 	p := &simulated{id: "spiffe://" + controlDomain + "/" + name, saved: map[string][]byte{}}
 	p.Client, err = proxyside.Open(ctx, proxyside.Options{
-		Domain: controlDomain, Name: name, Node: "bench", Keeper: p, Log: log, Control: []string{s.Listen}, JoinToken: token.Token,
+		Domain: controlDomain, Name: name, Node: "bench", Keeper: p, Log: log, Control: []string{s.Listen}, JoinToken: token.Token, Every: s.every,
 		Compile: func(context.Context, *model.Snapshot) (func(), error) {
 			return func() {
 				p.mu.Lock()
@@ -75,7 +75,7 @@ func (s *controlSite) newProxy(ctx context.Context, i int, log *slog.Logger) (*s
 }
 
 const (
-	enrolling = 32 // at once
+	enrolling = 8 // at once: each costs control several synced writes
 	joinTime  = 2 * time.Minute
 )
 

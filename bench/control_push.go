@@ -39,18 +39,21 @@ type Pushed struct {
 	in, heard []time.Duration
 }
 
+const everything = "everything" // changes: every slice is another
+
 const (
-	restTime  = 10 * time.Second
-	pushPause = 2 * time.Second // between changes: reports of the last one are over
+	reportEvery = 5 * time.Second // as proxies do by themselves
+	pushPause   = time.Second     // between changes: reports of the last one are over
 )
 
-// push measures changes to n connected proxies.
-func push(ctx context.Context, n, rounds int) (_ *PushResult, err error) {
+// push measures changes to n connected proxies, which report every so often.
+func push(ctx context.Context, n, rounds int, every time.Duration) (_ *PushResult, err error) {
 	s, err := startSite(ctx, n)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
+	s.every = every
 	running, end := context.WithCancel(ctx)
 	g := new(errgroup.Group)
 	defer func() { end(); err = errors.Join(err, g.Wait()) }()
@@ -75,9 +78,9 @@ func push(ctx context.Context, n, rounds int) (_ *PushResult, err error) {
 	for _, what := range []struct {
 		name string
 		v    variant
-	}{{"one service", oneMore}, {"everything", allMore}} {
+	}{{"one service", oneMore}, {everything, allMore}} {
 		p := Pushed{What: what.name}
-		if err := p.measure(ctx, s, proxies, what.v, rounds); err != nil {
+		if err := p.measure(ctx, s, proxies, what.v, rounds, out.Rest*float64(n)); err != nil {
 			return nil, fmt.Errorf("changing %s: %w", what.name, err)
 		}
 		out.Pushes = append(out.Pushes, p)
@@ -87,7 +90,7 @@ func push(ctx context.Context, n, rounds int) (_ *PushResult, err error) {
 
 // rest measures control with nothing to do but to hear reports.
 func (r *PushResult) rest(ctx context.Context, s *controlSite) error {
-	wait(ctx, restTime/2) // places of the last that came are told
+	wait(ctx, s.every) // places of the last that came are told
 	f, err := s.look()
 	if err != nil {
 		return err
@@ -97,9 +100,9 @@ func (r *PushResult) rest(ctx context.Context, s *controlSite) error {
 	if err != nil {
 		return err
 	}
-	wait(ctx, restTime)
+	wait(ctx, 2*s.every)
 	after, err := s.cpu()
-	r.Rest = micros(after-before) / restTime.Seconds() / float64(r.Proxies)
+	r.Rest = micros(after-before) / (2 * s.every).Seconds() / float64(r.Proxies)
 	return err
 }
 
@@ -110,8 +113,9 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// measure applies a change and takes it back, again and again.
-func (p *Pushed) measure(ctx context.Context, s *controlSite, proxies []*simulated, v variant, rounds int) error {
+// measure applies a change and takes it back, again and again. What control uses at rest, in microseconds per second, does
+// not count.
+func (p *Pushed) measure(ctx context.Context, s *controlSite, proxies []*simulated, v variant, rounds int, rest float64) error {
 	var versions [2]string
 	var documents [2]json.RawMessage
 	for i, one := range []variant{asIs, v} {
@@ -125,6 +129,9 @@ func (p *Pushed) measure(ctx context.Context, s *controlSite, proxies []*simulat
 		if err := p.once(ctx, s, proxies, admin.ApplyRequest{Model: documents[next], Before: versions[1-next], Watch: model.Duration(time.Millisecond)}); err != nil {
 			return err
 		}
+	}
+	for i := range p.cpu {
+		p.cpu[i] -= rest * p.apply[i] / 1e6
 	}
 	p.CPU, p.Apply, p.Told = median(p.cpu), median(p.apply), int(median(p.told))
 	p.InForce, p.Confirmed = spread(p.in), spread(p.heard)
@@ -170,6 +177,7 @@ func (p *Pushed) once(ctx context.Context, s *controlSite, proxies []*simulated,
 		told++
 		p.in, p.heard = append(p.in, at.Sub(from)), append(p.heard, heard.Sub(from))
 	}
+	fmt.Fprintf(os.Stderr, "control: %s: %d told, applied in %s\n", p.What, told, took.Round(time.Millisecond))
 	p.cpu, p.apply, p.told = append(p.cpu, micros(after-before)), append(p.apply, micros(took)), append(p.told, float64(told))
 	return nil
 }

@@ -19,7 +19,7 @@ type ScaleResult struct {
 	LeadCPU  float64 `json:"lead_cpu_us"`
 	Apply    float64 `json:"apply_us"` // a change of every slice, until all are published
 	ApplyCPU float64 `json:"apply_cpu_us"`
-	Again    float64 `json:"again_cpu_us"` // CPU of a second start, when every slice stands already
+	AgainCPU float64 `json:"again_cpu_us"` // of a second start, when every slice stands already
 }
 
 // scale measures a control with n services.
@@ -66,5 +66,15 @@ func (s *controlSite) scale(ctx context.Context) (*ScaleResult, error) {
 	if err == nil && status.InForce.Version != next {
 		err = errors.New("the change is not in force")
 	}
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	if err := s.end(); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	out.AgainCPU = micros(s.first.LeadCPU)
+	return out, nil
 }

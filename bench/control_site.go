@@ -166,6 +166,7 @@ type controlSite struct {
 	out   *json.Decoder
 	admin *admin.Client
 	first siteFigures
+	every time.Duration // between reports of proxies; 0: as they do by themselves
 }
 
 // startSite starts a control with n services and returns when it leads.
@@ -180,31 +181,36 @@ func startSite(ctx context.Context, n int) (_ *controlSite, err error) {
 	if s.Bus, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
+	return s, s.begin(ctx)
+}
+
+// begin starts the process; it may have run before.
+func (s *controlSite) begin(ctx context.Context) error {
 	config, err := json.Marshal(s.siteConfig)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.cmd = exec.CommandContext(ctx, program)
 	s.cmd.Env, s.cmd.Stderr = append(os.Environ(), siteVariable+"="+string(config)), os.Stderr
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
-		return nil, err
+		return err
 	}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.out, s.admin = json.NewDecoder(out), admin.Local(s.socket())
 	if err := s.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	if s.first, err = s.read(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting control: %w", err), s.stop())
+		return errors.Join(fmt.Errorf("starting control: %w", err), s.end())
 	}
-	return s, nil
+	return nil
 }
 
 func (s *controlSite) read() (f siteFigures, err error) { return f, s.out.Decode(&f) }
@@ -222,7 +228,10 @@ func (s *controlSite) cpu() (time.Duration, error) {
 	return (&process{name: "control", cmd: s.cmd}).cpu()
 }
 
-func (s *controlSite) stop() error {
+// end ends the process; what it keeps remains.
+func (s *controlSite) end() error {
 	s.admin.Close()
-	return errors.Join(s.in.Close(), s.cmd.Wait(), os.RemoveAll(s.Dir))
+	return errors.Join(s.in.Close(), s.cmd.Wait())
 }
+
+func (s *controlSite) stop() error { return errors.Join(s.end(), os.RemoveAll(s.Dir)) }

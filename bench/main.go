@@ -111,12 +111,10 @@ func run(ctx context.Context, o *options) (err error) {
 // command is how to run the same again, without what the script gives by itself.
 func command() string {
 	words := []string{"scripts/bench.sh"}
-	for _, part := range []string{"hop", "control"} {
-		if flag.Lookup(part).Value.String() == "true" {
-			words[0] = "scripts/bench-" + part + ".sh"
-		}
-	}
 	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "hop" || f.Name == "control" {
+			words[0] = "scripts/bench-" + f.Name + ".sh"
+		}
 		if !slices.Contains([]string{"bin", "rules", "out", "keep", "hop", "control"}, f.Name) {
 			words = append(words, "-"+f.Name, f.Value.String())
 		}

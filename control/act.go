@@ -12,6 +12,8 @@ import (
 	"github.com/palisade-security/palisade/store/table"
 )
 
+const actTime = 15 * time.Second // to write an act down, behind others who write
+
 const (
 	outcomeDone   = "done"
 	outcomeDenied = "denied"
@@ -67,7 +69,7 @@ func (c *Control) act(ctx context.Context, who caller, verb, object string, resu
 	if err != nil || detail == nil || result != nil {
 		data = nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
 	defer cancel()
 	err = c.o.Store.Write(ctx, func(t *table.Tx) error {
 		_, err := t.AddAct(ctx, table.Act{
