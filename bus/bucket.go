@@ -22,6 +22,7 @@ const (
 	headerExpected = "Nats-Expected-Last-Subject-Sequence"
 	headerKind     = "KV-Operation"
 	kindDeleted    = "DEL"
+	maxWatches     = 1 << 20         // of a bucket
 	sameWindow     = 5 * time.Minute // within which a repeated message is known as such
 )
 
@@ -57,7 +58,8 @@ func (c *Client) MakeBucket(ctx context.Context, o BucketOptions) (*Bucket, erro
 		MaxMsgsPerSubject: 1, MaxBytes: o.MaxBytes, Replicas: max(o.Replicas, 1),
 		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, Duplicates: sameWindow,
 		DenyDelete: true, AllowRollup: false, AllowAtomicPublish: true,
-		AllowDirect: false, // a replica may answer with what was; the leader answers with what is
+		MaxConsumers: maxWatches, // a server's own default is a thousand: that many watches, five hundred proxies
+		AllowDirect:  false,      // a replica may answer with what was; the leader answers with what is
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the bucket %q: %w", o.Name, err)

@@ -59,6 +59,32 @@ func TestBucket(t *testing.T) {
 	}
 }
 
+// TestBucketManyWatches holds more watches of a bucket than servers take by themselves.
+func TestBucketManyWatches(t *testing.T) {
+	r := newRig(t)
+	b, err := r.control.MakeBucket(soon(t), bus.BucketOptions{Name: "models"})
+	must(t, err)
+	const watches = 1100
+	begun := make(chan struct{}, watches)
+	for range watches {
+		background(t, func(ctx context.Context) error {
+			return b.Watch(ctx, "edge", func([]bus.Change) {
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+			})
+		})
+	}
+	for ctx, n := soon(t), 0; n < watches; n++ {
+		select {
+		case <-begun:
+		case <-ctx.Done():
+			t.Fatalf("%d of %d watches have begun", n, watches)
+		}
+	}
+}
+
 func TestBucketUpdateAll(t *testing.T) {
 	r := newRig(t)
 	ctx := soon(t)

@@ -67,7 +67,11 @@ func (c *Control) administrators(mux *http.ServeMux, authenticate func(*http.Req
 				err = fmt.Errorf("%w: %s needs the role %s", errDenied, v.word, v.role)
 			}
 			if err != nil {
-				c.act(r.Context(), who, r.Method+" "+r.URL.Path, "", err, nil)
+				if errors.Is(err, errUnknown) { // anybody can come and be nobody: that fills no table
+					c.stranger(r.Context(), Event{Kind: r.Method + " " + r.URL.Path, Who: who.name, Outcome: outcomeDenied, Text: err.Error()})
+				} else {
+					c.act(r.Context(), who, r.Method+" "+r.URL.Path, "", err, nil)
+				}
 				c.answer(r.Context(), w, nil, err)
 				return
 			}

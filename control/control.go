@@ -43,6 +43,7 @@ type Control struct {
 	desk      *desk
 	federated *federation.Poller // nil: with nobody
 	questions questions
+	strangers strangers
 
 	fleet   atomic.Pointer[fleet] // in force; nil: no model yet
 	leading atomic.Pointer[leader]
@@ -150,6 +151,7 @@ func (c *Control) open(ctx context.Context) error {
 	if err := c.firstModel(ctx); err != nil {
 		return err
 	}
+	c.o.Model = nil // the store has it; that of thousands of services is not kept twice
 	return c.desk.load(ctx)
 }
 

@@ -53,6 +53,7 @@ type desk struct {
 	mu    sync.Mutex
 	all   map[string]map[string]*entry // by identity and instance
 	dirty map[string]*entry            // by deskKey
+	gone  []*entry                     // whose rows are to go
 	trim  time.Time
 }
 
@@ -155,7 +156,12 @@ func (d *desk) makeRoom(id string) {
 	}
 	delete(d.all[id], oldest.Report.Instance)
 	delete(d.dirty, deskKey(id, oldest.Report.Instance))
+	if len(d.gone) < maxGone {
+		d.gone = append(d.gone, oldest)
+	}
 }
+
+const maxGone = 4096 // rows that wait for the store to be deleted; what is more goes with its day
 
 // entries returns all, in no order.
 func (d *desk) entries() []*entry {
@@ -209,8 +215,8 @@ func (d *desk) run(ctx context.Context, several bool) error {
 // flush writes what is new.
 func (d *desk) flush(ctx context.Context) error {
 	d.mu.Lock()
-	dirty := d.dirty
-	d.dirty = map[string]*entry{}
+	dirty, gone := d.dirty, d.gone
+	d.dirty, d.gone = map[string]*entry{}, nil
 	now := time.Now()
 	trim := now.Sub(d.trim) > forgetAfter/24
 	if trim {
@@ -223,10 +229,15 @@ func (d *desk) flush(ctx context.Context) error {
 		}
 	}
 	d.mu.Unlock()
-	if len(dirty) == 0 && !trim {
+	if len(dirty) == 0 && len(gone) == 0 && !trim {
 		return nil
 	}
 	err := d.store.Write(ctx, func(t *table.Tx) error {
+		for _, e := range gone {
+			if err := t.ForgetReport(ctx, e.ID, e.Report.Instance); err != nil {
+				return err
+			}
+		}
 		for _, e := range dirty {
 			if err := putEntry(ctx, t, e); err != nil {
 				return err
@@ -241,6 +252,7 @@ func (d *desk) flush(ctx context.Context) error {
 	if err != nil {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		d.gone = append(gone, d.gone...)
 		for key, e := range dirty {
 			if d.dirty[key] == nil && d.all[e.ID][e.Report.Instance] == e {
 				d.dirty[key] = e
@@ -287,6 +299,9 @@ func (d *desk) load(ctx context.Context) error {
 		e.ID, e.Report.Instance, news = row.ID, row.Instance, true
 		if old == nil || e.moved(old) {
 			moved = true
+		}
+		if old == nil {
+			d.makeRoom(e.ID)
 		}
 		d.put(e)
 	}

@@ -131,7 +131,7 @@ func (c *Control) proxies(mux *http.ServeMux) {
 		}
 		answer, err := c.enrol(r.Context(), q)
 		if err != nil {
-			c.record(r.Context(), Event{Kind: "enrolment-denied", Who: r.RemoteAddr, Object: q.Name, Outcome: outcomeDenied, Text: err.Error()})
+			c.stranger(r.Context(), Event{Kind: "enrolment-denied", Who: r.RemoteAddr, Object: q.Name, Outcome: outcomeDenied, Text: err.Error()})
 		}
 		return answer, err
 	})

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
@@ -120,11 +121,17 @@ func NewCSR(key crypto.Signer) ([]byte, error) {
 	return der, nil
 }
 
+const maxRSA = 8192 // bits, as the authority takes
+
 // CheckCSR returns the key of a request whose signature proves that the asker has it.
 func CheckCSR(der []byte) (crypto.PublicKey, error) {
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return nil, errors.New("the certificate request cannot be read")
+	}
+	// To verify with a key of a million bits takes longer than whoever sends it should be given.
+	if key, ok := csr.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSA {
+		return nil, fmt.Errorf("the key of the certificate request has more than %d bits", maxRSA)
 	}
 	if err := csr.CheckSignature(); err != nil {
 		return nil, errors.New("the certificate request is not signed by its key")

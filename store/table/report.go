@@ -52,6 +52,14 @@ func (t *Tx) Reports(ctx context.Context) ([]Report, error) {
 	return out, nil
 }
 
+// ForgetReport removes that of an instance; that there is none is no error.
+func (t *Tx) ForgetReport(ctx context.Context, id, instance string) error {
+	if _, err := t.exec(ctx, "DELETE FROM proxies WHERE id = $1 AND instance = $2", id, instance); err != nil {
+		return fmt.Errorf("forgetting the report of %q: %w", id, err)
+	}
+	return nil
+}
+
 // ForgetReports removes those from before a time and returns how many.
 func (t *Tx) ForgetReports(ctx context.Context, before time.Time) (int64, error) {
 	n, err := t.exec(ctx, "DELETE FROM proxies WHERE reported < $1", micro(before))

@@ -67,6 +67,16 @@ func TestTables(t *testing.T) {
 			return err
 		})
 		write(t, s, func(tx *table.Tx) error {
+			second := report
+			second.Instance = "2"
+			return errors.Join(tx.PutReport(ctx, second), tx.ForgetReport(ctx, report.ID, "2"), tx.ForgetReport(ctx, report.ID, "none"))
+		})
+		read(t, s, func(tx *table.Tx) error {
+			got, err := tx.Reports(ctx)
+			same(t, got, []table.Report{report})
+			return err
+		})
+		write(t, s, func(tx *table.Tx) error {
 			n, err := tx.ForgetReports(ctx, day.Add(time.Second))
 			same(t, n, int64(1))
 			return err
