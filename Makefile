@@ -39,7 +39,7 @@ bench: ## end to end, side by side with peers; see docs/performance.md
 	@scripts/bench-control.sh
 
 reliability: deps ## everything that breaks, long form; writes docs/reliability.md
-	$(GO) test -count=1 -v -timeout 60m ./app/reliability -long -workloads 10000 -update
+	$(GO) test -count=1 -v -timeout 60m ./app/reliability -long -spell 10s -workloads 10000 -update
 
 golden: ## rewrite golden files after a change that means to
 	$(GO) test ./model ./event ./export -update

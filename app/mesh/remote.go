@@ -214,11 +214,6 @@ func (r *Remote) stats() client.Stats {
 			out.Addresses = r.o.Advertise
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.sidecar != nil {
-		out.Connections = int(r.sidecar.open.Load())
-	}
 	return out
 }
 

@@ -243,7 +243,7 @@ func cluster() []row {
 			for _, n := range all {
 				n.Kill()
 			}
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			over := time.Now()
 			for _, n := range all {
 				n.start()
@@ -255,13 +255,13 @@ func cluster() []row {
 		{name: "`kill -9` of a bus node, away for a while", do: killed(func(f *fleet) []*node { return f.bus[:1] })},
 		{name: "partition: a bus node from the other two", do: func(f *fleet) time.Time {
 			f.bus[1].Cut(f.bus[0].Host, f.bus[2].Host)
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			f.lab.Heal()
 			return time.Now()
 		}},
 		{name: "partition: a bus node from everybody", do: func(f *fleet) time.Time {
 			f.bus[2].Cut()
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			f.lab.Heal()
 			return time.Now()
 		}},
@@ -273,21 +273,21 @@ func cluster() []row {
 				}
 				n.start()
 				n.says(f.t, "Server is ready")
-				pause(f.t, spell()/2)
+				pause(f.t, *spell/2)
 			}
 			return time.Now()
 		}},
 		{name: "`kill -9` of the control that leads, away for a while", do: killed(func(f *fleet) []*node { return []*node{f.leader()} })},
 		{name: "PostgreSQL crashes, away for a while", do: func(f *fleet) time.Time {
 			f.crash()
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			over := time.Now()
 			f.postgres.start()
 			return over
 		}},
 		{name: "partition: PostgreSQL from everybody", do: func(f *fleet) time.Time {
 			f.postgres.Cut()
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			f.lab.Heal()
 			return time.Now()
 		}},

@@ -21,7 +21,8 @@ import (
 
 var (
 	update = flag.Bool("update", false, "write the figures into docs/reliability.md")
-	long   = flag.Bool("long", false, "troubles last ten seconds, and SVIDs expire without a clock that is set")
+	long   = flag.Bool("long", false, "wait after each trouble until control is whole again, and for SVIDs that expire without a clock that is set")
+	spell  = flag.Duration("spell", time.Second, "how long a trouble lasts that somebody ends")
 	many   = flag.Int("workloads", 100, "how many take part in the storm")
 )
 
@@ -49,14 +50,6 @@ type result struct {
 	whole                time.Duration // from the end of the trouble until control has heard of all proxies
 	acts                 int           // of administrators, acknowledged meanwhile
 	acknowledged, events int           // records and acts, and those of them that are gone
-}
-
-// spell is how long a trouble lasts that somebody ends.
-func spell() time.Duration {
-	if *long {
-		return 10 * time.Second
-	}
-	return time.Second
 }
 
 // digits differ from one refusal of a kind to the next.
@@ -118,7 +111,7 @@ func (f *fleet) suffer(t *testing.T, r row) result {
 	over := r.do(f)
 	l.smooth(r.name+": requests are answered again", over, time.Second)
 	out := result{name: r.name, lasted: over.Sub(begun)}
-	if r.control || *long {
+	if r.control || *long || f.postgres != nil {
 		f.whole(over)
 		out.whole = time.Since(over)
 	}
@@ -184,7 +177,7 @@ func small() []row {
 	return []row{
 		{name: "`kill -9` of control, away for a while", control: true, do: func(f *fleet) time.Time {
 			f.controls[0].Kill()
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			over := time.Now()
 			f.controls[0].start()
 			return over
@@ -203,13 +196,13 @@ func small() []row {
 		}, killed: func(f *fleet) []*node { return []*node{f.edge} }},
 		{name: "partition: control from everybody", control: true, do: func(f *fleet) time.Time {
 			f.controls[0].Cut()
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			f.lab.Heal()
 			return time.Now()
 		}},
 		{name: "partition: one service from the other", do: func(f *fleet) time.Time {
 			f.front.Cut(f.back.Host)
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			f.lab.Heal()
 			return time.Now()
 		}},
@@ -217,19 +210,19 @@ func small() []row {
 			for _, n := range append([]*node{f.edge, f.front, f.back}, f.controls...) {
 				n.Lose(5) // where two hosts speak, both lose: 9.75 % between any two
 			}
-			pause(f.t, 2*spell())
+			pause(f.t, 2**spell)
 			f.lab.Heal()
 			return time.Now()
 		}},
 		{name: "slow disk: each fsync of a sidecar takes 100 ms more", do: func(f *fleet) time.Time {
 			f.back.kernel.Slow(100 * time.Millisecond)
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			f.back.kernel.Slow(0)
 			return time.Now()
 		}},
 		{name: "slow disk: each fsync of control takes 500 ms more", do: func(f *fleet) time.Time {
 			f.controls[0].kernel.Slow(500 * time.Millisecond)
-			pause(f.t, spell())
+			pause(f.t, *spell)
 			f.controls[0].kernel.Slow(0)
 			return time.Now()
 		}},
@@ -247,7 +240,7 @@ func small() []row {
 func jump(of func(*fleet) *node, by time.Duration) func(*fleet) time.Time {
 	return func(f *fleet) time.Time {
 		of(f).kernel.Jump(by)
-		pause(f.t, spell())
+		pause(f.t, *spell)
 		of(f).kernel.Jump(0)
 		return time.Now()
 	}
@@ -260,7 +253,7 @@ func (f *fleet) fill(n *node, again bool) time.Time {
 	if out, err := exec.Command("dd", "if=/dev/zero", "of="+filler, "bs=64k").CombinedOutput(); err == nil || !strings.Contains(string(out), "No space left") {
 		f.t.Fatalf("the disk of %s did not fill: %v %s", n.Name, err, out)
 	}
-	pause(f.t, spell())
+	pause(f.t, *spell)
 	if err := os.Remove(filler); err != nil {
 		f.t.Fatal(err)
 	}
@@ -293,7 +286,11 @@ func writeTable(t *testing.T, results []result, storms []storm) {
 	fmt.Fprintf(&b, "%s\n\nMeasured on %s, %d cores shared by all hosts, %s.\n\n", begin, time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
 	b.WriteString("| trouble | lasted, s | requests sent | requests lost | seconds to heal | control whole again, s | records acknowledged | of these lost |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, r := range results {
-		fmt.Fprintf(&b, "| %s | %.1f | %d | %d | %.1f | %.1f | %d | %d |\n", r.name, r.lasted.Seconds(), r.sent, r.lost, r.heal.Seconds(), r.whole.Seconds(), r.acknowledged, r.events)
+		whole := "" // not waited for
+		if r.whole > 0 {
+			whole = fmt.Sprintf("%.1f", r.whole.Seconds())
+		}
+		fmt.Fprintf(&b, "| %s | %.1f | %d | %d | %.1f | %s | %d | %d |\n", r.name, r.lasted.Seconds(), r.sent, r.lost, r.heal.Seconds(), whole, r.acknowledged, r.events)
 	}
 	b.WriteString("\n| storm | workloads | seconds until all have SVIDs | failed attempts | CPU of control, s | CPU of the workloads, s |\n|---|---:|---:|---:|---:|---:|\n")
 	for _, s := range storms {

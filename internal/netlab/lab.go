@@ -118,7 +118,7 @@ func (h *Host) must(args ...string) {
 // Disk mounts an empty disk of so many bytes over a folder, which only this host sees then.
 func (h *Host) Disk(folder string, bytes int) {
 	h.lab.t.Helper()
-	h.must("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d,mode=0777", bytes), "tmpfs", folder)
+	h.must("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d,mode=0700", bytes), "tmpfs", folder)
 }
 
 // Inside is a path on the host as this process finds it, also where the host has mounted something.
