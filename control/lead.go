@@ -39,6 +39,7 @@ type leader struct {
 
 // contend takes the lease when it can be had, and leads while it holds it, until ctx ends.
 func (c *Control) contend(ctx context.Context) error {
+	told := false
 	for {
 		lease, err := c.takeLease(ctx)
 		switch {
@@ -48,6 +49,9 @@ func (c *Control) contend(ctx context.Context) error {
 			}
 		case !errors.Is(err, table.ErrConflict) && ctx.Err() == nil:
 			c.log.ErrorContext(ctx, "nobody can be elected", "error", err)
+		case !c.several() && !told: // just after a crash it is the lease of the process before
+			told = true
+			c.log.WarnContext(ctx, "another control holds the lease: if it runs, neither can do without a bus of both (mesh.control.bus.urls)", "waits_at_most", c.o.Lease)
 		}
 		timer := time.NewTimer(c.o.Lease / 3)
 		select {
