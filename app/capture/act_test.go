@@ -98,8 +98,8 @@ func answer(ln io.Closer, captures bool) {
 	}
 }
 
-// dial prints what it is greeted with. Where is an address, with options behind commas: udp; dev=NAME, from=ADDRESS and
-// mark=N for the socket; reset: what was set is tried to be taken back.
+// dial prints what it is greeted with. Where is an address, with options behind commas: udp and mptcp; dev=NAME, from=ADDRESS
+// and mark=N for the socket.
 func dial(where string, wait time.Duration) error {
 	options := strings.Split(where, ",")
 	network := "tcp"
