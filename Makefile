@@ -6,7 +6,7 @@ TOOL := $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 5s
 export CGO_ENABLED ?= 0
 
-.PHONY: help build check test lint fuzz bench reliability golden vuln deps
+.PHONY: help build check test lint fuzz bench hop reliability golden vuln deps
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ vuln: ## known vulnerabilities, where the data can be had
 bench: ## end to end, side by side with peers; see docs/performance.md
 	@scripts/bench.sh
 	@scripts/bench-control.sh
+
+hop: ## one hop of the mesh beside nginx and HAProxy; see docs/performance.md
+	@scripts/bench-hop.sh
 
 reliability: deps ## everything that breaks, long form; writes docs/reliability.md
 	$(GO) test -count=1 -v -timeout 60m ./app/reliability -long -spell 10s -workloads 10000 -update

@@ -285,8 +285,8 @@ func (b *bench) versions(ctx context.Context) map[string]string {
 		"crs":         {"go", "list", "-m", "-f", "{{.Version}}", "github.com/corazawaf/coraza-coreruleset/v4"},
 	} {
 		text, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
-		if err != nil {
-			continue // a version that cannot be told is left out
+		if err != nil || b.o.hop != (name == "haproxy") && name != "nginx" && name != "palisade" {
+			continue // a version that cannot be told is left out, and one that takes no part
 		}
 		out[name] = strings.TrimPrefix(strings.TrimSpace(string(text)), "nginx version: nginx/")
 		out[name], _, _ = strings.Cut(strings.TrimPrefix(out[name], "palisade "), " h1:")
