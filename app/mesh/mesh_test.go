@@ -416,7 +416,7 @@ func TestRefusedConnections(t *testing.T) {
 			if reason == "no_tls" {
 				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
 			} else {
-				shy := tls.Client(c, &tls.Config{InsecureSkipVerify: true, Certificates: certificates}) //nolint:gosec // a stranger does not care
+				shy := tls.Client(c, &tls.Config{InsecureSkipVerify: true, Certificates: certificates})
 				_ = shy.HandshakeContext(t.Context())                                                   // which ends before we are refused
 			}
 			e := f.records.act(t, event.KindRefused, reason)
