@@ -172,9 +172,8 @@ func (i *identities) refused(ctx context.Context, caller *attest.Peer, err error
 
 // run serves until ctx ends.
 func (i *identities) run(ctx context.Context) error {
-	err := i.server.Run(ctx, i.ln)
-	if ctx.Err() != nil {
-		return nil
+	if err := i.server.Run(ctx, i.ln); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

@@ -111,10 +111,10 @@ func joined(ctx context.Context, c *client.Client) error {
 	for ctx.Err() == nil {
 		_, changed, err := c.Source().X509SVID(ctx, c.ID())
 		switch {
-		case err == nil || ctx.Err() != nil || changed == nil:
-			return nil
 		case errors.Is(err, workload.ErrDenied):
 			return fmt.Errorf("joining the mesh as %s: %w", c.ID(), err)
+		case err == nil || changed == nil: // it has one, or none will come
+			return nil //nolint:nilerr // the log says why
 		}
 		select {
 		case <-changed:

@@ -29,7 +29,7 @@ type RunOptions struct {
 }
 
 // Exit is the end of what was run.
-type Exit struct {
+type Exit struct { //nolint:errname // an end is no mistake
 	Code int // as a shell has it: its own, or 128 and the signal that ended it
 }
 
@@ -91,8 +91,7 @@ func (r *running) live(ctx context.Context) error {
 	for {
 		select {
 		case err := <-group.Exited():
-			var ended *process.Ended
-			if errors.As(err, &ended) {
+			if ended, ok := errors.AsType[*process.Ended](err); ok {
 				return &Exit{ended.Code}
 			}
 			return err

@@ -245,8 +245,10 @@ func (c *compose) fed(container fields, name string) fields {
 	for i := range container {
 		if container[i].key == "environment" {
 			container[i].value = fields{
-				{"PALISADE_STATE", stateFolder}, {"PALISADE_CONTROL", ControlName + ":" + strconv.Itoa(number)},
-				{"PALISADE_TRUST_DOMAIN", c.TrustDomain}, {"PALISADE_JOIN_TOKEN_FILE", "/run/secrets/" + secret},
+				{"PALISADE_STATE", stateFolder},
+				{"PALISADE_CONTROL", ControlName + ":" + strconv.Itoa(number)},
+				{"PALISADE_TRUST_DOMAIN", c.TrustDomain},
+				{"PALISADE_JOIN_TOKEN_FILE", "/run/secrets/" + secret},
 			}
 		}
 	}

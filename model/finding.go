@@ -173,9 +173,12 @@ func readBounded(file string, limit int64) ([]byte, error) {
 
 // FindingsError is what findings say, as an error: nil if there are none.
 func FindingsError(findings []Finding) error {
-	var text strings.Builder
-	if FormatFindings(&text, findings) != nil || text.Len() == 0 {
+	if len(findings) == 0 {
 		return nil
+	}
+	var text strings.Builder
+	if err := FormatFindings(&text, findings); err != nil {
+		return err
 	}
 	return errors.New(strings.TrimSpace(text.String()))
 }

@@ -97,7 +97,7 @@ func (r *Remote) Run(ctx context.Context) error {
 	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	reporting, stop := context.WithCancel(failed)
 	defer stop()
-	g.Go(func() error { return r.station.run(reporting) })
+	g.Go(func() error { return r.attend(reporting) })
 	g.Go(func() error {
 		select {
 		case err := <-r.broken:

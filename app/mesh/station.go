@@ -49,8 +49,8 @@ func (s *station) Ground() Ground {
 // Expires says when the SVID of the proxy ends, also if it has.
 func (s *station) Expires() map[string]time.Time { return expires(s.client.Source().Held()) }
 
-// run keeps identity, trust and slice up to date until ctx ends.
-func (s *station) run(ctx context.Context) error {
+// attend keeps identity, trust and slice up to date until ctx ends.
+func (s *station) attend(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.client.Run(ctx) })
 	g.Go(func() error { return s.renew(ctx) })
@@ -114,4 +114,4 @@ func (e *RemoteEdge) Count(r Recorder) engine.Recorder {
 }
 
 // Run keeps identity, trust and slice up to date until ctx ends.
-func (e *RemoteEdge) Run(ctx context.Context) error { return e.run(ctx) }
+func (e *RemoteEdge) Run(ctx context.Context) error { return e.attend(ctx) }

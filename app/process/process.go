@@ -215,7 +215,7 @@ func (g *Group) launch(s Spec) (*proc, error) {
 }
 
 // Ended says how a process ended.
-type Ended struct {
+type Ended struct { //nolint:errname // that it has ended is no mistake
 	Name string
 	Code int // as a shell has it: its own, or 128 and the signal that ended it
 

@@ -63,6 +63,11 @@ func newHosts(t *testing.T) *hosts {
 	h.edge.start(h.verb(h.edge, "edge", "-q", "--join-token-file="+h.edge.Path("token"))...)
 	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt, "--join-token-file="+h.orders.Path("token"))...)
 	h.startWeb("--join-token-file=" + h.web.Path("token"))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("control:\n%s\nweb:\n%s\norders:\n%s", &h.control.Messages, &h.web.Messages, &h.orders.Messages)
+		}
+	})
 	h.edge.Says("serves https://web.localhost")
 	return h
 }
@@ -197,4 +202,23 @@ func (h *hosts) end(t *testing.T) {
 		}
 	}
 	must(t, h.service.Process.Signal(syscall.Signal(0))) // what we have not started is left alone
+}
+
+// TestUpIdentity: a service that up starts finds its own identity at the socket that it is told, and nobody else does.
+func TestUpIdentity(t *testing.T) {
+	u := newUp(t, "", "")
+	u.Edit("palisade.yaml", "providers:\n", "mesh: {}\nproviders:\n", "path: /front,", "path: /who,")
+	u.Edge, u.Host = u.addrs[0], "app.localhost"
+	u.startReady()
+	if a := u.Do(u.Client(false), http.MethodGet, "/who", ""); a.Text != "spiffe://processes.example/service/front" {
+		t.Errorf("the service is %d %s", a.StatusCode, a.Text)
+	}
+	_, err := workloadapi.FetchX509SVID(t.Context(), workloadapi.WithAddr("unix://"+u.Path(".palisade/run/front/workload.sock")))
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a stranger gets %v", err)
+	}
+	u.Says("no-match")
+	if out := u.Get("http://" + u.addrs[1] + "/metrics").Text; !strings.Contains(out, `palisade_svid_expiry_seconds{identity="spiffe://processes.example/service/front"} 3`) {
+		t.Errorf("metrics:\n%s", out)
+	}
 }
