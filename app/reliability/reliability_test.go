@@ -283,7 +283,7 @@ func writeTable(t *testing.T, results []result, storms []storm) {
 		t.Fatalf("%s has no place for figures", path)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nMeasured on %s, %d cores shared by all hosts, %s.\n\n", begin, time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
+	fmt.Fprintf(&b, "%s\n\nMeasured on %s, %d cores shared by all hosts, %s, troubles of %s.\n\n", begin, time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), *spell)
 	b.WriteString("| trouble | lasted, s | requests sent | requests lost | seconds to heal | control whole again, s | records acknowledged | of these lost |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, r := range results {
 		whole := "" // not waited for
