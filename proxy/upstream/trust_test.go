@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -371,7 +370,7 @@ func TestTunnelCut(t *testing.T) {
 	if n := m.trust.Recheck(); n != 1 {
 		t.Errorf("%d connections cut", n)
 	}
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, errDenied) {
 		t.Errorf("reading on: %v", err)
 	}
 }
