@@ -90,7 +90,7 @@ services:
     serve:
 `, controlDomain)
 	for i := range n {
-		fmt.Fprintf(&b, "      - {path: \"/r%d/{id}/x\", methods: [GET, PUT], users: [{roles: [customer, clerk]}], limits: [{per: service, rate: 50/s}]}\n", i)
+		fmt.Fprintf(&b, "      - {path: \"/r%d/{id}/x\", methods: [GET], users: [{roles: [customer]}]}\n", i)
 	}
 	file := filepath.Join(dir, "palisade.yaml")
 	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
