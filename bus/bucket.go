@@ -23,6 +23,7 @@ const (
 	headerKind     = "KV-Operation"
 	kindDeleted    = "DEL"
 	maxWatches     = 1 << 20         // of a bucket
+	batchTime      = 5 * attemptTime // for UpdateAll: on a slow disk, to write each key by itself would take far longer
 	sameWindow     = 5 * time.Minute // within which a repeated message is known as such
 )
 
@@ -125,7 +126,7 @@ func (b *Bucket) UpdateAll(ctx context.Context, writes []Write) ([]uint64, error
 		}
 	}
 	var ack acknowledgement
-	err := within(ctx, attemptTime, func(ctx context.Context) (err error) {
+	err := within(ctx, batchTime, func(ctx context.Context) (err error) {
 		ack, err = b.client.storeBatch(ctx, messages)
 		return err
 	})
