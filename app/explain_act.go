@@ -56,7 +56,7 @@ func connectMend(a *event.Act) string {
 	if _, name, ok := strings.Cut(a.Who, "/service/"); ok {
 		service = "service/" + name
 	}
-	switch peer.Reason(a.Reason) {
+	switch peer.Reason(a.Reason) { //nolint:exhaustive // others are not for an operator to mend
 	case peer.Revoked:
 		return "if it may connect again: palisade restore " + service
 	case peer.NoCertificate:

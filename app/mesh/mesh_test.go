@@ -417,7 +417,7 @@ func TestRefusedConnections(t *testing.T) {
 				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
 			} else {
 				shy := tls.Client(c, &tls.Config{InsecureSkipVerify: true, Certificates: certificates})
-				_ = shy.HandshakeContext(t.Context())                                                   // which ends before we are refused
+				_ = shy.HandshakeContext(t.Context()) // which ends before we are refused
 			}
 			e := f.records.act(t, event.KindRefused, reason)
 			if e.Client != "127.0.0.1" || e.Act.Who != "" || e.Act.Outcome != event.Denied {

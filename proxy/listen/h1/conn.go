@@ -88,8 +88,8 @@ func (c *conn) cut() {
 	under := c.nc
 	if secure, ok := under.(interface{ NetConn() net.Conn }); ok {
 		under = secure.NetConn() // a goodbye of TLS would say that all has been said
-	} else if clear, ok := under.(interface{ SetLinger(sec int) error }); ok {
-		_ = clear.SetLinger(0) // a proper end would be that of an answer without a length (RFC 9112, section 8); a reset is not
+	} else if socket, ok := under.(interface{ SetLinger(sec int) error }); ok {
+		_ = socket.SetLinger(0) // a proper end would be that of an answer without a length (RFC 9112, section 8); a reset is not
 	}
 	_ = under.Close()
 }
