@@ -77,7 +77,7 @@ func helpFor(parsed *kong.Context, err error) string {
 }
 
 func exitCode(err error, stderr io.Writer) int {
-	var ended *app.ExitError // of palisade run
+	var ended *app.Exit // of palisade run
 	switch {
 	case err == nil:
 		return exitOK
