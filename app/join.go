@@ -114,7 +114,7 @@ func joined(ctx context.Context, c *client.Client) error {
 		case errors.Is(err, workload.ErrDenied):
 			return fmt.Errorf("joining the mesh as %s: %w", c.ID(), err)
 		case err == nil || changed == nil: // it has one, or none will come
-			return nil //nolint:nilerr // the log says why
+			return nil
 		}
 		select {
 		case <-changed:
