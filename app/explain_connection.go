@@ -23,7 +23,7 @@ func (x *Explanation) connection(w io.Writer, st observe.Style, verdict string) 
 	fmt.Fprintf(w, "%s %s %s → %s  %s%s\n", st.Paint(observe.Bold, "Connection"), e.Connection.Side,
 		observe.Printable(observe.Caller(e)), observe.Printable(observe.Destination(e)), verdict, ended)
 	fmt.Fprintf(w, "  id        %s\n  time      %s\n  client    %s  %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000 MST"), observe.Printable(e.Client),
-		strings.TrimSpace(e.Connection.Protocol+" TLS "+e.TLSVersion+" "+e.TLSGroup))
+		protected(e.Connection.Protocol, e))
 	if e.Workload != "" {
 		fmt.Fprintf(w, "  workload  %s\n", observe.Printable(e.Workload))
 	}
@@ -31,6 +31,18 @@ func (x *Explanation) connection(w io.Writer, st observe.Style, verdict string) 
 		fmt.Fprintf(w, "  reached   %s\n", observe.Printable(e.Upstream))
 	}
 	fmt.Fprintf(w, "  carried   %d bytes there, %d back, in %s\n", e.BytesIn, e.BytesOut, e.Took)
+}
+
+// protected names a protocol and what protects it on the side that connected; what is handed on to another sidecar is
+// protected there.
+func protected(protocol string, e *event.Event) string {
+	switch {
+	case e.Connection.Side == event.SideEgress && protocol == "tls":
+		return "TLS between the service and the host, which nobody else reads"
+	case e.TLSVersion == "" || e.Connection.Side == event.SideOutbound:
+		return protocol + " in the clear"
+	}
+	return strings.TrimSpace(protocol + " over TLS " + e.TLSVersion + " " + e.TLSGroup)
 }
 
 // connectionFlips names what would let a refused connection pass.

@@ -25,7 +25,7 @@ func TestExplainConnection(t *testing.T) {
 	}
 	got := show()
 	for _, want := range []string{
-		"Connection inbound web → db:5432  refused", "client    10.0.0.7  tcp TLS 1.3", "workload  spiffe://shop.example/service/web",
+		"Connection inbound web → db:5432  refused", "client    10.0.0.7  tcp over TLS 1.3", "workload  spiffe://shop.example/service/web",
 		"✗ authorise", "call-not-declared", "declare the call: services.db.callers: [web]  palisade.yaml:7:5",
 	} {
 		if !strings.Contains(got, want) {

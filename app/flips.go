@@ -55,7 +55,7 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 		if first.Code == "call-not-declared" {
 			return []policy.Flip{declareCall(e, snap)}
 		}
-		return []policy.Flip{{Text: "expose it: services.<name>.expose: [{host: " + e.Host + ", path: " + e.Path + ", methods: [" + e.Method + "]}]"}}
+		return []policy.Flip{{Text: "expose it: services.<name>.expose: [{host: " + e.Host + ", path: " + e.Path + ", methods: [" + e.Method + "], allow: [{roles: [<role>]}]}], or allow: [{anyone: true}] if nobody need sign in"}}
 	case event.StageCanonicalise:
 		return []policy.Flip{{Text: "send it unambiguously: " + first.Text}}
 	}

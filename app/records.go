@@ -17,7 +17,7 @@ func openRecorder(ctx context.Context, o *Options, state string, snap *model.Sna
 	j, rec, err := journal.Open(journal.Options{Dir: recordsDir(state, snap), KeepBytes: int64(snap.Audit.Keep)})
 	if err != nil {
 		if errors.Is(err, journal.ErrLocked) {
-			return nil, fmt.Errorf("opening the record: another process writes it; does one run on %s already: %w", state, err)
+			return nil, fmt.Errorf("opening the record: another process writes it; does one run on %s already? Stop that one, or choose another state directory with --state DIR: %w", state, err)
 		}
 		return nil, fmt.Errorf("opening the record: %w", err)
 	}

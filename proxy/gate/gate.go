@@ -88,10 +88,13 @@ var ErrFindings = errors.New("the model has errors")
 // any result; an error of ErrFindings means that some of them are errors.
 func (b *Builder) Build(ctx context.Context, snap *model.Snapshot, auth Authenticator) (*Gate, []model.Finding, error) {
 	b.next = map[string]*engine.Service{}
+	decided := snap
 	if b.side == engine.Outbound {
 		snap = outbound(snap)
+		others := *snap
+		others.Routes, decided = nil, &others // they are what services serve, and stand there already
 	}
-	policies, findings := policy.Compile(snap)
+	policies, findings := policy.Compile(decided)
 	documents, more := b.documents(snap)
 	findings = append(findings, more...)
 	for i := range snap.Routes {
