@@ -32,6 +32,8 @@ func TestBroker(t *testing.T) {
 func (f *brokerFleet) messages(t *testing.T) {
 	orders, payments := f.client("orders"), f.client("payments")
 	other := f.client("payments")
+	defer payments.Close() // others would hear its answers
+	defer other.Close()
 	answer := func(m *nats.Msg) {
 		reply := nats.NewMsg(m.Reply)
 		reply.Header, reply.Data = m.Header, append([]byte("charged "), m.Data...)
@@ -94,7 +96,7 @@ func (f *brokerFleet) refused(t *testing.T) {
 // inboxes: whoever was shown where an answer is to go cannot listen there.
 func (f *brokerFleet) inboxes(t *testing.T) {
 	orders, payments := f.client("orders"), f.client("payments")
-	shown := make(chan string, 8)
+	shown := make(chan string, 64)
 	_, err := payments.Subscribe("payments.charge", func(m *nats.Msg) {
 		shown <- m.Reply
 		_ = m.Respond([]byte("secret"))
