@@ -54,7 +54,7 @@ const brokerFleet = `version: 1
 fleet: shop
 trust_domain: shop.example
 mesh: {}
-edge: {listeners: {public: {address: EDGE, tls: {local: true}}}}
+edge: {admin: "127.0.0.1:0", listeners: {public: {address: EDGE, tls: {local: true}}}}
 services:
   bus:
     address: tcp://BUS
