@@ -56,6 +56,9 @@ func TestApply(t *testing.T) {
 	if st := c.Status(); st.InForce.Version != second.Version || st.InForce.Number != 2 || st.Rollout != nil {
 		t.Errorf("in force %+v", st.InForce)
 	}
+	if r := row(c, orders); r.Lag <= 0 {
+		t.Errorf("what was pushed took no time: %+v", r)
+	}
 
 	third := compile(t, edited("callers: [web]", "callers: []"))
 	bad.Store(third.ForService("orders").Version)

@@ -284,7 +284,7 @@ func TestKilled(t *testing.T) {
 	}
 	second := exec.CommandContext(t.Context(), "palisade", "up", u.Dir)
 	out, err := second.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "another gateway runs on "+u.Path(".palisade")) || second.ProcessState.ExitCode() != exitError {
+	if err == nil || !strings.Contains(string(out), "does one run on "+u.Path(".palisade")) || second.ProcessState.ExitCode() != exitError {
 		t.Errorf("a second up on the same state: %v\n%s", err, out)
 	}
 	u.signal(os.Interrupt)
