@@ -286,7 +286,11 @@ func (s *stream) Begin(status int, h field.List, length int64) {
 	case length >= 0:
 		c.out.Field("content-length", strconv.FormatInt(length, 10), false)
 	}
-	s.frame = c.out.EndFields(s.id, 0)
+	var flags http2.Flags
+	if s.trailed = length == 0 && h.Get("Grpc-Status") != ""; s.trailed {
+		flags = http2.FlagHeadersEndStream // such a head is the end as well: clients take no status from one that another frame ends
+	}
+	s.frame = c.out.EndFields(s.id, flags)
 }
 
 // Write implements engine.Answer.
