@@ -10,26 +10,23 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/palisade-security/palisade/export"
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 // nft returns a command that runs nft where it may look at rules: as root, or in a namespace of its own.
 func nft(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := exec.LookPath("nft")
-	if err != nil {
-		t.Skip("NOT TESTED: nft is not installed; scripts/deps.sh installs it")
-	}
+	hosttest.Need(t, "nft", "unshare")
 	if os.Geteuid() != 0 {
-		return exec.CommandContext(t.Context(), "unshare", append([]string{"--map-root-user", "--net", path}, args...)...)
+		return exec.CommandContext(t.Context(), "unshare", append([]string{"--map-root-user", "--net", "nft"}, args...)...)
 	}
-	return exec.CommandContext(t.Context(), path, args...)
+	return exec.CommandContext(t.Context(), "nft", args...)
 }
 
 // TestNftablesIsRead has nft check every ruleset. The users of the models do not exist here, so one that does stands
@@ -80,107 +77,10 @@ services:
     sidecar: {addresses: ["10.77.0.2:9443"]}
 `
 
-// host is a machine in a network namespace, and another one beside it.
-type host struct {
-	t           *testing.T
-	name, other string
-}
-
-func newHost(t *testing.T) *host {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: only root loads rules for several users")
-	}
-	h := &host{t: t, name: fmt.Sprintf("palisade-%d-a", os.Getpid()), other: fmt.Sprintf("palisade-%d-b", os.Getpid())}
-	if out, err := exec.CommandContext(t.Context(), "ip", "netns", "add", h.name).CombinedOutput(); err != nil {
-		t.Skipf("NOT TESTED: no network namespaces here: %v %s", err, out)
-	}
-	t.Cleanup(func() {
-		for _, name := range []string{h.name, h.other} {
-			_ = exec.Command("ip", "netns", "delete", name).Run() // the kernel does so at last
-		}
-	})
-	for _, line := range []string{
-		"netns add " + h.other,
-		"-n " + h.name + " link set lo up",
-		"-n " + h.other + " link set lo up",
-		"-n " + h.name + " link add there type veth peer name there netns " + h.other,
-		"-n " + h.name + " address add 10.77.0.1/24 dev there",
-		"-n " + h.other + " address add 10.77.0.2/24 dev there",
-		"-n " + h.name + " link set there up",
-		"-n " + h.other + " link set there up",
-	} {
-		if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v %s", line, err, out)
-		}
-	}
-	return h
-}
-
-// in runs a command on one of the two hosts.
-func (h *host) in(namespace string, args ...string) *exec.Cmd {
-	return exec.CommandContext(h.t.Context(), "ip", append([]string{"netns", "exec", namespace}, args...)...)
-}
-
-// as runs this test's program as a user; see TestMain.
-func (h *host) as(namespace, user string, words ...string) *exec.Cmd {
-	cmd := h.in(namespace, "setpriv", "--reuid="+user, "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", program(h.t))
-	if user == "0" {
-		cmd = h.in(namespace, program(h.t))
-	}
-	cmd.Env = append(os.Environ(), inside+"="+strings.Join(words, " "))
-	return cmd
-}
-
-// program is a copy of this program that every user can read.
-func program(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("palisade-export-test-%d", os.Getpid()))
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	text, err := os.ReadFile(os.Args[0])
-	if err == nil {
-		err = os.WriteFile(path, text, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.Remove(path) })
-	return path
-}
-
-// start runs something on a host until the test ends, and waits until it is ready.
-func (h *host) start(namespace, user string, words ...string) *bufio.Reader {
-	h.t.Helper()
-	cmd := h.as(namespace, user, words...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(func() {
-		_ = in.Close() // its end
-		_ = cmd.Wait()
-	})
-	r := bufio.NewReader(out)
-	if line, err := r.ReadString('\n'); err != nil || line != "ready\n" {
-		h.t.Fatalf("%v on %s: %q %v", words, namespace, line, err)
-	}
-	return r
-}
-
 // counters are the packets counted so far.
-func (h *host) counters() map[string]int {
-	h.t.Helper()
-	out, err := h.in(h.name, "nft", "-j", "list", "counters", "table", "inet", "palisade").Output()
+func counters(t *testing.T, h *hosttest.Pair) map[string]int {
+	t.Helper()
+	out, err := h.In(h.Name, "nft", "-j", "list", "counters", "table", "inet", "palisade").Output()
 	var list struct {
 		Nftables []struct {
 			Counter struct {
@@ -193,7 +93,7 @@ func (h *host) counters() map[string]int {
 		err = json.Unmarshal(out, &list)
 	}
 	if err != nil {
-		h.t.Fatalf("%v %s", err, out)
+		t.Fatalf("%v %s", err, out)
 	}
 	all := map[string]int{}
 	for _, o := range list.Nftables {
@@ -207,8 +107,7 @@ func (h *host) counters() map[string]int {
 // TestNftablesHolds loads a ruleset into a host of its own. Services listen on all addresses and on a port that
 // nobody declared; real processes of several users call them and each other.
 func TestNftablesHolds(t *testing.T) {
-	nft(t)
-	h := newHost(t)
+	h := hosttest.NewPair(t)
 	r, err := export.Nftables(compile(t, hostModel), export.NftablesOptions{
 		Hosts: []string{"10.77.0.1"}, SidecarUser: sidecarUser, Outbound: map[string][]string{"orders": {"15001"}},
 	})
@@ -216,54 +115,54 @@ func TestNftablesHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second replaces the first
-		cmd := h.in(h.name, "nft", "-f", "-")
+		cmd := h.In(h.Name, "nft", "-f", "-")
 		cmd.Stdin = bytes.NewReader(r.Text)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v %s\n%s", err, out, r.Text)
 		}
 	}
 	for _, s := range []struct{ namespace, user, address string }{
-		{h.name, ordersUser, ":7003"},
-		{h.name, ordersUser, ":7999"}, // nobody declared it
-		{h.name, catalogUser, ":7002"},
-		{h.name, sidecarUser, "10.77.0.1:9443"},
-		{h.name, sidecarUser, "127.0.0.1:15001"},
-		{h.name, sidecarUser, "127.0.0.1:15002"},
-		{h.other, otherUser, ":9443"},
-		{h.other, otherUser, ":7003"},
+		{h.Name, ordersUser, ":7003"},
+		{h.Name, ordersUser, ":7999"}, // nobody declared it
+		{h.Name, catalogUser, ":7002"},
+		{h.Name, sidecarUser, "10.77.0.1:9443"},
+		{h.Name, sidecarUser, "127.0.0.1:15001"},
+		{h.Name, sidecarUser, "127.0.0.1:15002"},
+		{h.Other, otherUser, ":9443"},
+		{h.Other, otherUser, ":7003"},
 	} {
-		h.start(s.namespace, s.user, "serve", s.address)
+		h.Start(s.namespace, s.user, "serve", s.address)
 	}
-	logged := h.start(h.name, "0", "nflog", "5")
+	logged := h.Start(h.Name, "0", "nflog", "5")
 	for _, c := range []struct{ what, namespace, user, address, counter string }{
-		{"a sidecar asks its service", h.name, sidecarUser, "127.0.0.1:7003", ""},
-		{"and over IPv6", h.name, sidecarUser, "[::1]:7003", ""},
-		{"and the other", h.name, sidecarUser, "127.0.0.1:7002", ""},
-		{"a service asks its sidecar", h.name, ordersUser, "127.0.0.1:15001", ""},
-		{"one without declared sockets, too", h.name, catalogUser, "127.0.0.1:15002", ""},
-		{"another host asks a sidecar", h.other, otherUser, "10.77.0.1:9443", ""},
-		{"a sidecar asks another host", h.name, sidecarUser, "10.77.0.2:9443", ""},
-		{"whoever is no service is left alone", h.name, otherUser, "10.77.0.2:9443", ""},
-		{"also on the port of a service elsewhere", h.name, otherUser, "10.77.0.2:7003", ""},
-		{"somebody asks a service past its sidecar", h.name, otherUser, "127.0.0.1:7003", "to-orders"},
-		{"and by the host's address", h.name, otherUser, "10.77.0.1:7003", "to-orders"},
-		{"and over IPv6", h.name, otherUser, "[::1]:7003", "to-orders"},
-		{"root does", h.name, "0", "127.0.0.1:7002", "to-catalog"},
-		{"a service asks another directly", h.name, ordersUser, "127.0.0.1:7002", "to-catalog"},
-		{"and back", h.name, catalogUser, "127.0.0.1:7003", "to-orders"},
-		{"another host asks a service", h.other, "0", "10.77.0.1:7003", "to-orders"},
-		{"a service asks another host", h.name, ordersUser, "10.77.0.2:9443", "by-62001"},
-		{"the other does", h.name, catalogUser, "10.77.0.2:7003", "by-62002"},
-		{"a service asks through the sidecar of another", h.name, ordersUser, "127.0.0.1:15002", "by-62001"},
-		{"a service asks a sidecar as if it were one", h.name, ordersUser, "10.77.0.1:9443", "by-62001"},
-		{"a service answers on a port that nobody declared", h.name, sidecarUser, "127.0.0.1:7999", "by-62001"},
-		{"and to another host", h.other, "0", "10.77.0.1:7999", "by-62001"},
-		{"a service sends a datagram away", h.name, ordersUser, "udp:10.77.0.2:53", "by-62001"},
+		{"a sidecar asks its service", h.Name, sidecarUser, "127.0.0.1:7003", ""},
+		{"and over IPv6", h.Name, sidecarUser, "[::1]:7003", ""},
+		{"and the other", h.Name, sidecarUser, "127.0.0.1:7002", ""},
+		{"a service asks its sidecar", h.Name, ordersUser, "127.0.0.1:15001", ""},
+		{"one without declared sockets, too", h.Name, catalogUser, "127.0.0.1:15002", ""},
+		{"another host asks a sidecar", h.Other, otherUser, "10.77.0.1:9443", ""},
+		{"a sidecar asks another host", h.Name, sidecarUser, "10.77.0.2:9443", ""},
+		{"whoever is no service is left alone", h.Name, otherUser, "10.77.0.2:9443", ""},
+		{"also on the port of a service elsewhere", h.Name, otherUser, "10.77.0.2:7003", ""},
+		{"somebody asks a service past its sidecar", h.Name, otherUser, "127.0.0.1:7003", "to-orders"},
+		{"and by the host's address", h.Name, otherUser, "10.77.0.1:7003", "to-orders"},
+		{"and over IPv6", h.Name, otherUser, "[::1]:7003", "to-orders"},
+		{"root does", h.Name, "0", "127.0.0.1:7002", "to-catalog"},
+		{"a service asks another directly", h.Name, ordersUser, "127.0.0.1:7002", "to-catalog"},
+		{"and back", h.Name, catalogUser, "127.0.0.1:7003", "to-orders"},
+		{"another host asks a service", h.Other, "0", "10.77.0.1:7003", "to-orders"},
+		{"a service asks another host", h.Name, ordersUser, "10.77.0.2:9443", "by-62001"},
+		{"the other does", h.Name, catalogUser, "10.77.0.2:7003", "by-62002"},
+		{"a service asks through the sidecar of another", h.Name, ordersUser, "127.0.0.1:15002", "by-62001"},
+		{"a service asks a sidecar as if it were one", h.Name, ordersUser, "10.77.0.1:9443", "by-62001"},
+		{"a service answers on a port that nobody declared", h.Name, sidecarUser, "127.0.0.1:7999", "by-62001"},
+		{"and to another host", h.Other, "0", "10.77.0.1:7999", "by-62001"},
+		{"a service sends a datagram away", h.Name, ordersUser, "udp:10.77.0.2:53", "by-62001"},
 	} {
-		before := h.counters()
-		cmd := h.as(c.namespace, c.user, "dial", c.address, map[bool]string{true: "20s", false: "700ms"}[c.counter == ""])
+		before := counters(t, h)
+		cmd := h.As(c.namespace, c.user, "dial", c.address, map[bool]string{true: "20s", false: "700ms"}[c.counter == ""])
 		out, err := cmd.CombinedOutput()
-		after := h.counters()
+		after := counters(t, h)
 		if passed := err == nil; passed != (c.counter == "") {
 			t.Errorf("%s: %v %s", c.what, err, out)
 		}
@@ -282,7 +181,7 @@ func TestNftablesHolds(t *testing.T) {
 }
 
 // firstLines reads so many lines, or those that come in time.
-func firstLines(r *bufio.Reader, n int) map[string]bool {
+func firstLines(r *hosttest.Process, n int) map[string]bool {
 	lines := make(chan string, n)
 	go func() { // it ends with the process that writes
 		defer close(lines)
@@ -308,11 +207,8 @@ func firstLines(r *bufio.Reader, n int) map[string]bool {
 	}
 }
 
-// inside holds the words of a process on a host.
-const inside = "PALISADE_TEST_INSIDE"
-
 func TestMain(m *testing.M) {
-	if words := strings.Fields(os.Getenv(inside)); len(words) > 0 {
+	if words := hosttest.Words(); len(words) > 0 {
 		if err := act(words); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 // BenchmarkRedirect measures what a connection costs that is redirected, beside one that is not, each with a line there and
@@ -17,7 +19,7 @@ func BenchmarkRedirect(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("NOT MEASURED: only root makes network namespaces")
 	}
-	needNft(b)
+	hosttest.Need(b, "nft", "ip")
 	name := fmt.Sprintf("palisade-%d-b", os.Getpid())
 	for _, line := range [][]string{{"netns", "add", name}, {"-n", name, "link", "set", "lo", "up"}} {
 		if out, err := exec.CommandContext(b.Context(), "ip", line...).CombinedOutput(); err != nil {

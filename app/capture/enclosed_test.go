@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 func addresses(all ...string) []netip.Addr {
@@ -24,14 +26,12 @@ func addresses(all ...string) []netip.Addr {
 
 // TestEnclosed captures in a network namespace that has nothing but loopback, with the rights of a user namespace alone.
 func TestEnclosed(t *testing.T) {
-	needNft(t)
-	args := []string{"unshare", "--map-root-user", "--net", program(t)}
+	hosttest.Need(t, "nft", "unshare", "setpriv")
+	args := []string{"unshare", "--map-root-user", "--net", hosttest.Program(t)}
 	if os.Geteuid() == 0 { // also as somebody without rights
 		args = append([]string{"setpriv", "--reuid=" + ordersUser, "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"}, args...)
 	}
-	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=enclosed")
-	out, err := cmd.CombinedOutput()
+	out, err := hosttest.Tell(exec.CommandContext(t.Context(), args[0], args[1:]...), "enclosed").CombinedOutput()
 	if strings.Contains(string(out), "unshare failed") {
 		t.Skipf("NOT TESTED: no user namespaces here: %s", out)
 	}

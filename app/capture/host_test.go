@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 // TestHost captures a service on a host it shares: real processes of several users call each other and the other host.
@@ -14,11 +16,11 @@ func TestHost(t *testing.T) {
 	h := newHost(t)
 	empty := h.ruleset()
 	before(t, h)
-	h.start(h.name, ordersUser, "serve", ":7003", ":7999", "udp::7998") // nobody declared the last two
-	h.start(h.name, otherUser, "serve", ":7002", "udp:127.0.0.1:53")
-	h.start(h.other, otherUser, "serve", ":80", "udp::53")
-	log := h.start(h.name, "0", "log")
-	sidecar := h.start(h.name, sidecarUser, "sidecar", "127.0.0.1:15001", "[::1]:15001")
+	h.Start(h.Name, ordersUser, "serve", ":7003", ":7999", "udp::7998") // nobody declared the last two
+	h.Start(h.Name, otherUser, "serve", ":7002", "udp:127.0.0.1:53")
+	h.Start(h.Other, otherUser, "serve", ":80", "udp::53")
+	log := h.Start(h.Name, "0", "log")
+	sidecar := h.Start(h.Name, sidecarUser, "sidecar", "127.0.0.1:15001", "[::1]:15001")
 	for _, c := range []trial{
 		{"a service asks another host", ordersUser, "10.77.0.2:80", "for 10.77.0.2:80", "captured"},
 		{"and over IPv6", ordersUser, "[fd77::2]:80", "for [fd77::2]:80", "captured"},
@@ -67,16 +69,16 @@ func TestHost(t *testing.T) {
 	gone(t, h, sidecar)
 	h.try(trial{"a port that nobody declared", sidecarUser, "127.0.0.1:7999", "", "out"}) // its answers are sent again for a while
 	h.unreachable("10.77.0.1:7999")
-	if err := Off(t.Context(), h.name, "orders"); err != nil {
+	if err := Off(t.Context(), h.Name, "orders"); err != nil {
 		t.Fatal(err)
 	}
 	if left := h.ruleset(); left != empty {
 		t.Errorf("the rules left behind:\n%s", left)
 	}
-	if err := Off(t.Context(), h.name, "orders"); !errors.Is(err, ErrOff) {
+	if err := Off(t.Context(), h.Name, "orders"); !errors.Is(err, ErrOff) {
 		t.Errorf("removed twice: %v", err)
 	}
-	if out, err := h.as(h.name, ordersUser, "dial", "10.77.0.2:80", "20s").Output(); string(out) != "hello\n" {
+	if out, err := h.As(h.Name, ordersUser, "dial", "10.77.0.2:80", "20s").Output(); string(out) != "hello\n" {
 		t.Errorf("nothing is captured any more: got %q %v", out, err)
 	}
 }
@@ -84,9 +86,9 @@ func TestHost(t *testing.T) {
 // before captures, and holds that connections from before do not go on.
 func before(t *testing.T, h *host) {
 	t.Helper()
-	greets := h.start(h.other, otherUser, "serve", ":81")
-	defer greets.end()
-	held := h.start(h.name, ordersUser, "hold", "10.77.0.2:81", dead.String())
+	greets := h.Start(h.Other, otherUser, "serve", ":81")
+	defer greets.End()
+	held := h.Start(h.Name, ordersUser, "hold", "10.77.0.2:81", dead.String())
 	h.on(ordersRules())
 	told(t, held, "no answer")
 	if s := h.status(); s.RefusedOut+s.Captured == 0 { // what nobody has kept track of yet is led to the sidecar, which knows nothing of it
@@ -97,16 +99,16 @@ func before(t *testing.T, h *host) {
 // unreachable holds that another host cannot connect to an address.
 func (h *host) unreachable(at string) {
 	h.t.Helper()
-	if out, err := h.as(h.other, otherUser, "dial", at, dead.String()).Output(); err == nil {
+	if out, err := h.As(h.Other, otherUser, "dial", at, dead.String()).Output(); err == nil {
 		h.t.Errorf("another host reached %s: %s", at, out)
 	}
 }
 
 // told ends a process, and holds that it printed lines.
-func told(t *testing.T, p *process, want ...string) {
+func told(t *testing.T, p *hosttest.Process, want ...string) {
 	t.Helper()
-	_, _ = io.WriteString(p.in, "still here\n") // for who holds a connection
-	_ = p.in.Close()
+	_, _ = io.WriteString(p.In, "still here\n") // for who holds a connection
+	_ = p.In.Close()
 	seen := map[string]bool{}
 	for {
 		line, err := p.ReadString('\n')
@@ -125,7 +127,7 @@ func told(t *testing.T, p *process, want ...string) {
 // again holds that rules are replaced by the same ones, and that connections go on meanwhile.
 func again(t *testing.T, h *host) {
 	t.Helper()
-	held := h.as(h.name, ordersUser, "hold", "10.77.0.2:80", "20s")
+	held := h.As(h.Name, ordersUser, "hold", "10.77.0.2:80", "20s")
 	in, err := held.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -148,21 +150,18 @@ func again(t *testing.T, h *host) {
 }
 
 // gone holds that nothing passes without the sidecar, and that nobody takes its place.
-func gone(t *testing.T, h *host, sidecar *process) {
+func gone(t *testing.T, h *host, sidecar *hosttest.Process) {
 	t.Helper()
-	if err := sidecar.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	sidecar.end()
+	sidecar.Kill()
 	for h.try(trial{"without a sidecar", ordersUser, "10.77.0.2:80", "", "captured"}); ; {
-		out, _ := h.as(h.name, otherUser, "dial", "127.0.0.1:15001", "10ms").Output()
+		out, _ := h.As(h.Name, otherUser, "dial", "127.0.0.1:15001", "10ms").Output()
 		if len(out) == 0 || t.Context().Err() != nil {
 			break
 		}
 		time.Sleep(time.Millisecond)
 	}
-	thief := h.start(h.name, otherUser, "sidecar", "127.0.0.1:15001", "[::1]:15001")
-	defer thief.end()
+	thief := h.Start(h.Name, otherUser, "sidecar", "127.0.0.1:15001", "[::1]:15001")
+	defer thief.End()
 	h.try(trial{"somebody takes the sidecar's place", ordersUser, "10.77.0.2:80", "", "captured in"})
 	h.try(trial{"and over IPv6", ordersUser, "[fd77::2]:80", "", "captured in"})
 	h.try(trial{"without a sidecar, a datagram", ordersUser, "10.77.0.2:53,udp", "", "out"})
@@ -174,9 +173,9 @@ func TestResolvers(t *testing.T) {
 	r := ordersRules()
 	r.Resolvers = addresses("10.77.0.2", "fd77::2", "127.0.0.53")
 	h.on(r)
-	h.start(h.name, otherUser, "serve", "udp:127.0.0.53:53")
-	h.start(h.other, otherUser, "serve", ":80", ":53", "udp::53", "udp::54")
-	h.start(h.name, sidecarUser, "sidecar", "127.0.0.1:15001", "[::1]:15001")
+	h.Start(h.Name, otherUser, "serve", "udp:127.0.0.53:53")
+	h.Start(h.Other, otherUser, "serve", ":80", ":53", "udp::53", "udp::54")
+	h.Start(h.Name, sidecarUser, "sidecar", "127.0.0.1:15001", "[::1]:15001")
 	for _, c := range []trial{
 		{"a resolver", ordersUser, "10.77.0.2:53,udp", "hello", ""},
 		{"over TCP", ordersUser, "10.77.0.2:53", "hello", ""},
@@ -194,9 +193,9 @@ func TestResolvers(t *testing.T) {
 func TestNamespace(t *testing.T) {
 	h := newHost(t)
 	h.on(&Rules{Service: "orders", Sidecar: &User{ID: 62010}, Port: 15001, Serves: 7003})
-	h.start(h.name, ordersUser, "serve", ":7003", ":7999", "udp::7998")
-	h.start(h.other, otherUser, "serve", ":80", "udp::53")
-	h.start(h.name, sidecarUser, "sidecar", "127.0.0.1:15001", "[::1]:15001", ":9443")
+	h.Start(h.Name, ordersUser, "serve", ":7003", ":7999", "udp::7998")
+	h.Start(h.Other, otherUser, "serve", ":80", "udp::53")
+	h.Start(h.Name, sidecarUser, "sidecar", "127.0.0.1:15001", "[::1]:15001", ":9443")
 	for _, c := range []trial{
 		{"the service asks another host", ordersUser, "10.77.0.2:80", "for 10.77.0.2:80", "captured"},
 		{"and over IPv6", ordersUser, "[fd77::2]:80", "for [fd77::2]:80", "captured"},
@@ -217,7 +216,7 @@ func TestNamespace(t *testing.T) {
 		if want != "" {
 			wait = 20 * time.Second
 		}
-		if out, _ := h.as(h.other, otherUser, "dial", at, wait.String()).Output(); string(out) != want {
+		if out, _ := h.As(h.Other, otherUser, "dial", at, wait.String()).Output(); string(out) != want {
 			t.Errorf("another host asked %s: got %q, want %q", at, out, want)
 		}
 	}
@@ -237,12 +236,12 @@ func TestCollision(t *testing.T) {
 		"as its sidecar does":                      shop(15002, User{ID: 62010}),
 		"runs as root":                             shop(15002, User{ID: 0}),
 	} {
-		if err := On(t.Context(), h.name, r); err == nil || !strings.Contains(err.Error(), want) {
+		if err := On(t.Context(), h.Name, r); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 	h.on(shop(15002, User{ID: 62012}))
-	if all, err := List(t.Context(), h.name); err != nil || len(all) != 2 {
+	if all, err := List(t.Context(), h.Name); err != nil || len(all) != 2 {
 		t.Errorf("got %v %v, want two", all, err)
 	}
 	if _, err := List(t.Context(), "palisade-nowhere"); err == nil {

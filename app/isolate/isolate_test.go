@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/app/capture"
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 // TestMain is also the inside of namespaces and the service in them.
@@ -182,9 +183,7 @@ func TestPod(t *testing.T) {
 // TestCapture holds that a service in a namespace reaches the capture port whatever address it takes, and that what it
 // sends otherwise is told.
 func TestCapture(t *testing.T) {
-	if err := exec.CommandContext(t.Context(), "nft", "--version").Run(); err != nil {
-		t.Skip("NOT TESTED: nft is not installed; scripts/deps.sh installs it")
-	}
+	hosttest.Need(t, "nft")
 	p, _ := start(t, "203.0.113.7:80", "orders", "127.0.0.1:15001", "[::1]:15001")
 	for _, ln := range p.Listeners {
 		go func() {

@@ -10,13 +10,13 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/palisade-security/palisade/app/capture"
+	"github.com/palisade-security/palisade/internal/hosttest"
 	"github.com/palisade-security/palisade/model"
 )
 
@@ -183,18 +183,8 @@ func again(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: only root captures several users")
 	}
-	if _, err := exec.LookPath("nft"); err != nil {
-		t.Skip("NOT TESTED: nft is not installed; scripts/deps.sh installs it")
-	}
-	self := filepath.Join(os.TempDir(), fmt.Sprintf("palisade-mesh-test-%d", os.Getpid()))
-	text, err := os.ReadFile(os.Args[0])
-	if err == nil {
-		err = os.WriteFile(self, text, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.Remove(self) }()
+	hosttest.Need(t, "nft", "unshare", "setpriv")
+	self := hosttest.Program(t)
 	cmd := exec.CommandContext(t.Context(), "unshare", "--net", self, "-test.run=^TestCaptured$", "-test.v")
 	cmd.Env = append(os.Environ(), inNetns+"="+self)
 	out, err := cmd.CombinedOutput()

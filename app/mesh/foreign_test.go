@@ -17,6 +17,7 @@ import (
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/identity/svidfile"
 	"github.com/palisade-security/palisade/identity/workload"
+	"github.com/palisade-security/palisade/internal/hosttest"
 	"github.com/palisade-security/palisade/model"
 )
 
@@ -83,9 +84,7 @@ func TestForeignClients(t *testing.T) {
 		}
 	}
 
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
-	}
+	hosttest.Need(t, "curl")
 	dir := t.TempDir()
 	if _, err := svidfile.Write(t.Context(), svidfile.Options{Address: api, Folder: dir}); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/capture"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 // captureModel is a fleet whose services have addresses of this host, which no namespace keeps apart.
@@ -148,11 +149,7 @@ func inNetwork(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: only root captures several users")
 	}
-	for _, name := range []string{"nft", "ip", "curl", "setpriv", "unshare"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("NOT TESTED: %s is not installed; scripts/deps.sh installs it", name)
-		}
-	}
+	hosttest.Need(t, "nft", "ip", "curl", "setpriv", "unshare")
 	cmd := exec.CommandContext(t.Context(), "unshare", "--net", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), inNetns+"=1")
 	cmd.WaitDelay = 10 * time.Second

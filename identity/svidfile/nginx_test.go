@@ -25,6 +25,7 @@ import (
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/peer"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 // nginxConfig demands an SVID of our trust domain. What nginx has no word for is the URI in it: it hands the certificate on.
@@ -64,9 +65,7 @@ type nginx struct {
 
 func startNginx(t *testing.T) *nginx {
 	t.Helper()
-	if _, err := exec.LookPath("nginx"); err != nil {
-		t.Skip("nginx is not installed")
-	}
+	hosttest.Need(t, "nginx")
 	n := &nginx{issuer: newIssuer(t, catalog), t: t, files: t.TempDir(), address: fleettest.FreePorts(t, 1)[0], written: make(chan Written, 8)}
 	dir, err := os.MkdirTemp("", "palisade-nginx-") //nolint:usetesting // nginx goes on for a moment after its master
 	must(t, err)
@@ -193,9 +192,7 @@ func (n *nginx) renewed(t *testing.T) {
 
 // TestCurl: curl shows an SVID from files. It can check the roots, and no SPIFFE ID: an SVID names no host.
 func TestCurl(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
-	}
+	hosttest.Need(t, "curl")
 	n := startNginx(t)
 	n.ready()
 	dir := t.TempDir()

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/palisade-security/palisade/internal/hosttest"
 )
 
 // TestSlowHTTPTest runs slowhttptest (https://github.com/shekyan/slowhttptest) for ten seconds in each mode.
@@ -18,10 +20,7 @@ func TestSlowHTTPTest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("ten seconds for each mode")
 	}
-	tool, err := exec.LookPath("slowhttptest")
-	if err != nil {
-		t.Fatal("slowhttptest is not installed; see scripts/deps.sh")
-	}
+	hosttest.Need(t, "slowhttptest")
 	for _, c := range []struct {
 		name string
 		args []string
@@ -36,7 +35,7 @@ func TestSlowHTTPTest(t *testing.T) {
 				args := append(slices.Clone(c.args), "-c", "300", "-r", "300", "-l", "10", "-p", "5", "-v", "1", "-u", "https://"+f.address+"/")
 				ctx, cancel := context.WithTimeout(t.Context(), hang)
 				defer cancel()
-				out, err := exec.CommandContext(ctx, tool, args...).CombinedOutput()
+				out, err := exec.CommandContext(ctx, "slowhttptest", args...).CombinedOutput()
 				full()
 				var exit *exec.ExitError
 				if err != nil && !asExit(err, &exit) {

@@ -138,7 +138,7 @@ func tool(t testing.TB, name string) string {
 	}
 	places, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // where Debian keeps them
 	if len(places) == 0 {
-		t.Skip(name + " is not installed")
+		t.Fatal(name + " is not installed; scripts/deps.sh installs it")
 	}
 	return places[len(places)-1]
 }
@@ -173,7 +173,7 @@ func asPostgres(t testing.TB, dir string) *syscall.SysProcAttr {
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		t.Skip("there is no user postgres")
+		t.Fatal("there is no user postgres; scripts/deps.sh installs PostgreSQL")
 	}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
