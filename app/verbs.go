@@ -44,14 +44,18 @@ func Validate(ctx context.Context, o *Options, development bool) (int, error) {
 	if err := o.printFindings(o.Out, findings); err != nil {
 		return 0, err
 	}
-	if len(findings) == 0 {
-		_, err = fmt.Fprintf(o.Out, "%s\n", o.summary(snap))
+	if err == nil && !model.HasErrors(findings) {
+		_, err = fmt.Fprintf(o.Out, "%s\n", o.summary(snap, len(findings)))
 	}
 	return len(findings), err
 }
 
-func (o *Options) summary(s *model.Snapshot) string {
-	return fmt.Sprintf("fleet %s is sound: %s, %s, %s, snapshot %s", s.Fleet, count(len(s.Services), "service"), count(len(s.Routes), "route"),
+func (o *Options) summary(s *model.Snapshot, warnings int) string {
+	verdict := "is sound"
+	if warnings > 0 {
+		verdict = "has " + count(warnings, "warning") + " and would start"
+	}
+	return fmt.Sprintf("fleet %s %s: %s, %s, %s, snapshot %s", s.Fleet, verdict, count(len(s.Services), "service"), count(len(s.Routes), "route"),
 		count(len(s.Policies), "policy file"), short(s.Version))
 }
 

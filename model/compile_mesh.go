@@ -66,6 +66,25 @@ func (f *Fleet) callersOf(name string) []string {
 	return sorted(out)
 }
 
+// calling returns the services that call another one, a broker or a host outside.
+func (f *Fleet) calling() map[string]bool {
+	out := make(map[string]bool, len(f.Services))
+	for name, s := range f.Services {
+		for _, caller := range s.Callers {
+			out[caller] = true
+		}
+		for _, e := range s.Serve {
+			for _, caller := range e.Callers {
+				out[caller] = true
+			}
+		}
+		if len(s.Publish)+len(s.Subscribe)+len(s.Egress) > 0 {
+			out[name] = true
+		}
+	}
+	return out
+}
+
 // meshed adds to a resolved service what it is in the mesh.
 func (c *compiler) meshed(r *ResolvedService, edge Edge) {
 	if c.Fleet.Mesh == nil {

@@ -13,6 +13,7 @@ type checker struct {
 	found    []Finding
 	taken    map[string]string // host:port by the key that takes it
 	services []string          // names, sorted
+	calling  map[string]bool   // services that call others, a broker or a host outside
 }
 
 func (c *checker) fail(code, key, text, hint string) {
@@ -44,7 +45,7 @@ func (c *checker) collide(code, key, other, text, hint string) {
 // validate returns what is wrong with a decoded model by itself, without looking at anything outside of it.
 // Values that the decoder has refused are zero here and are not reported twice.
 func validate(d *Declared) []Finding {
-	c := &checker{Declared: d, taken: map[string]string{}, services: sortedKeys(d.Fleet.Services)}
+	c := &checker{Declared: d, taken: map[string]string{}, services: sortedKeys(d.Fleet.Services), calling: d.Fleet.calling()}
 	c.fleet()
 	c.edge()
 	c.providers()

@@ -22,8 +22,8 @@ func (c *checker) service(name string, s Service) {
 	for i, caller := range s.Callers {
 		c.caller(index(key+".callers", i), name, caller)
 	}
-	if len(s.Expose) == 0 && len(c.Fleet.callersOf(name)) == 0 {
-		c.atKey(Warning, "unreachable-service", key, "nothing exposes this service and no service calls it", "add expose or callers, or remove it")
+	if len(s.Expose) == 0 && len(c.Fleet.callersOf(name)) == 0 && !c.calling[name] {
+		c.atKey(Warning, "unreachable-service", key, "nothing exposes this service, no service calls it, and it calls none", "add expose or callers, or remove it")
 	}
 	c.meshed(key, name, s)
 	if s.Run != nil {
