@@ -19,7 +19,7 @@ type captureOnCmd struct {
 	User        []string `help:"User or number that runs it; repeat for several (default: what the model says; with --netns: everybody there)." placeholder:"USER" sep:"none"`
 	Serves      *uint16  `help:"Port on which it takes calls; 0: none (default: what the model says)." placeholder:"PORT"`
 	Port        uint16   `help:"Where its sidecar takes captured connections (--capture-port)." default:"15001"`
-	SidecarUser string   `help:"User or number that its sidecar runs as." default:"palisade" placeholder:"USER"`
+	SidecarUser string   `help:"User or number that its sidecar runs as (default: ${default})." default:"palisade" placeholder:"USER"`
 	Resolver    []string `help:"DNS server that it may ask past its sidecar; repeat for several." placeholder:"ADDRESS" sep:"none"`
 	Print       bool     `help:"Only print the ruleset."`
 }

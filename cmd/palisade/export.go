@@ -41,7 +41,7 @@ func (c *natsCmd) Run(e *environment) error { return app.ExportNATS(e.with(c.Mod
 type kubernetesCmd struct {
 	modelArgs
 	Namespace   string   `help:"Where services run whose workloads name no namespace, the edge and control (default: the fleet's name)." placeholder:"NAME"`
-	Label       string   `help:"Label whose value names the service of a pod." default:"app.kubernetes.io/name" placeholder:"KEY"`
+	Label       string   `help:"Label whose value names the service of a pod (default: ${default})." default:"app.kubernetes.io/name" placeholder:"KEY"`
 	Select      []string `help:"Labels of the pods of a service, of palisade-edge or of palisade-control; repeat for several." placeholder:"NAME=KEY=VALUE" sep:"none"`
 	CIDR        []string `name:"cidr" help:"Address range of a host outside; repeat for several." placeholder:"HOST=RANGE" sep:"none"`
 	SidecarPort int      `help:"Where sidecars take calls for which the model says nothing." default:"9443"`
@@ -77,7 +77,7 @@ func (c *kubernetesCmd) Run(e *environment) error {
 type composeCmd struct {
 	modelArgs
 	Image string `help:"Container image of palisade." default:"palisade"`
-	Mount string `help:"Folder with the model, as seen from the Compose file." default:"." placeholder:"DIR"`
+	Mount string `help:"Folder with the model, as seen from the Compose file (default: ${default})." default:"." placeholder:"DIR"`
 }
 
 func (c *composeCmd) Run(e *environment) error {
@@ -88,7 +88,7 @@ func (c *composeCmd) Run(e *environment) error {
 type nftablesCmd struct {
 	modelArgs
 	Host        []string `required:"" help:"What addresses in the model call the host; repeat for several. localhost is every loopback address." placeholder:"NAME" sep:"none"`
-	SidecarUser string   `help:"User or number that sidecars run as." default:"palisade" placeholder:"USER"`
+	SidecarUser string   `help:"User or number that sidecars run as (default: ${default})." default:"palisade" placeholder:"USER"`
 	Outbound    []string `help:"Ports on loopback at which a service finds its sidecar; repeat for several." placeholder:"SERVICE=PORT[-PORT]" sep:"none"`
 	LogGroup    int      `help:"NFLOG group that gets what is dropped." default:"5"`
 }

@@ -142,6 +142,32 @@ func (*nftablesCmd) Help() string {
 }
 
 // Help shows examples.
+func (*natsCmd) Help() string {
+	return `If the file that broker_keys names is not there, it is made. See docs/brokers.md.
+
+Examples:
+  palisade export nats bus > bus-auth.conf
+  palisade export nats bus /etc/palisade > /etc/nats/bus-auth.conf`
+}
+
+// Help shows examples.
+func (*svidCmd) Help() string {
+	return `Writes svid.pem, key.pem (mode 0600) and bundle.pem, each as a whole. Run it as the user of the service: what the
+Workload API of a sidecar gives depends on who asks. Without --watch it writes once, which does for an hour.
+
+Examples:
+  palisade svid --write /run/svid --socket /var/lib/palisade/orders/workload.sock
+  palisade svid --write /run/svid --socket /run/palisade/workload.sock --watch --reload 'nginx -s reload'`
+}
+
+// Help shows examples.
+func (*helpCmd) Help() string {
+	return `Examples:
+  palisade help
+  palisade help export nats`
+}
+
+// Help shows examples.
 func (*schemaCmd) Help() string {
 	return `Editors with YAML support complete and check palisade.yaml by it.
 

@@ -38,7 +38,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("palisade"), kong.Description(description), kong.UsageOnError(),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}), groups())
 	if err != nil {
 		fmt.Fprintf(stderr, "palisade: %v\n", err)
 		return exitError
@@ -54,7 +54,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once instead of waiting for the drain
-	e := &environment{ctx: ctx, parser: parser, options: app.Options{
+	e := &environment{ctx: ctx, parser: parser, parse: func(args []string) error {
+		if _, err := parser.Parse(args); exited < 0 && err != nil {
+			return fmt.Errorf("%w; see palisade --help", err)
+		}
+		return nil
+	}, options: app.Options{
 		State: c.State, JSON: c.Format == "json", Color: colored(c.NoColor, stdout), Quiet: c.Quiet, Out: stdout, Err: stderr,
 		In: os.Stdin, Ask: term.IsTerminal(int(os.Stdin.Fd())),
 	}}

@@ -31,7 +31,7 @@ func (f *joinFlags) join() *app.Joining {
 // placeFlags say where a sidecar is found.
 type placeFlags struct {
 	Service     string `required:"" help:"Service of the model." placeholder:"NAME" env:"PALISADE_SERVICE"`
-	Listen      string `help:"Where calls of others come." default:":9443" placeholder:"HOST:PORT" env:"PALISADE_LISTEN"`
+	Listen      string `help:"Where calls of others come (default: ${default})." default:":9443" placeholder:"HOST:PORT" env:"PALISADE_LISTEN"`
 	Advertise   string `help:"Where others find that (default: the address of this host toward control)." placeholder:"HOST:PORT" env:"PALISADE_ADVERTISE"`
 	WorkloadAPI string `name:"workload-api" help:"Unix socket of the SPIFFE Workload API (default: in the state directory; off: none)." placeholder:"PATH" env:"PALISADE_WORKLOAD_API"`
 	Docker      string `help:"Unix socket of the Docker API, for services that the model declares by container." placeholder:"PATH" env:"PALISADE_DOCKER"`

@@ -32,47 +32,67 @@ Examples:
 var errRefused = errors.New("refused")
 
 type cli struct {
-	State     string `help:"Where keys, the local authority and records live (default: .palisade beside the model)." placeholder:"DIR" env:"PALISADE_STATE"`
-	Format    string `help:"Output: text or json." enum:"text,json" default:"text"`
-	LogFormat string `help:"Messages: text or json." enum:"text,json" default:"text"`
-	NoColor   bool   `help:"No colours (also: NO_COLOR=1)."`
-	Quiet     bool   `help:"No line per request." short:"q"`
-	Debug     bool   `help:"More messages."`
+	State     string `group:"common" help:"Where keys, the local authority and records live (default: .palisade beside the model; of sidecar and run: .palisade/NAME)." placeholder:"DIR" env:"PALISADE_STATE"`
+	Format    string `group:"common" help:"Output: text or json." enum:"text,json" default:"text"`
+	LogFormat string `group:"common" help:"Messages: text or json." enum:"text,json" default:"text"`
+	NoColor   bool   `group:"common" help:"No colours (also: NO_COLOR=1)."`
+	Quiet     bool   `group:"common" help:"No line per request." short:"q"`
+	Debug     bool   `group:"common" help:"More messages."`
 
-	Up         upCmd         `cmd:"" help:"Run a fleet on this machine: its services, and the edge before them."`
-	Edge       edgeCmd       `cmd:"" help:"Run the edge alone, before services that others run."`
-	Control    controlCmd    `cmd:"" help:"Run the control of a mesh on several hosts."`
-	Run        runCmd        `cmd:"" help:"Run a service behind a sidecar of its own, fed by control."`
-	Sidecar    sidecarCmd    `cmd:"" help:"Run the sidecar of one service, fed by control."`
-	Validate   validateCmd   `cmd:"" help:"Check a model: exit 0 clean, 1 findings, 2 error."`
-	Try        tryCmd        `cmd:"" help:"Decide about a request without sending it."`
-	Explain    explainCmd    `cmd:"" help:"Explain a recorded decision by its request id."`
-	Events     eventsCmd     `cmd:"" help:"Show recorded requests, connections and acts."`
-	Token      tokenCmd      `cmd:"" help:"Make a development token, valid only under palisade up."`
-	Reload     reloadCmd     `cmd:"" help:"Make a running gateway read its model again."`
-	Status     statusCmd     `cmd:"" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
-	Apply      applyCmd      `cmd:"" help:"Put a model in force: exit 0 applied, 1 rolled back or not confirmed, 2 error."`
-	History    historyCmd    `cmd:"" help:"Show which models were in force, or what administrators did."`
-	Join       joinCmd       `cmd:"" help:"Make a token with which a proxy joins, once."`
-	Bundle     bundleCmd     `cmd:"" help:"Print the trust bundle by which control is known."`
-	BusServer  busServerCmd  `cmd:"" name:"bus-server" help:"Write what a server of an external bus needs."`
-	Revoke     revokeCmd     `cmd:"" help:"Refuse a service, serial or node from now on, and cut its connections."`
-	Restore    restoreCmd    `cmd:"" help:"Undo revoke."`
-	CA         caCmd         `cmd:"" name:"ca" help:"Print the local authority's certificate."`
-	Snapshot   snapshotCmd   `cmd:"" help:"Print the compiled model as JSON."`
-	Plan       planCmd       `cmd:"" help:"Show what a model permits more and less: exit 0 nothing more, 1 something, 2 error."`
-	Export     exportCmd     `cmd:"" help:"Write the segmentation for Kubernetes, Compose, nftables or NATS."`
-	Capture    captureCmd    `cmd:"" help:"Bring what a service asks to its sidecar, whether it wants or not (Linux)."`
-	SVID       svidCmd       `cmd:"" name:"svid" help:"Write the SVID of this process to files, and keep them new."`
-	Schema     schemaCmd     `cmd:"" help:"Print the JSON Schema of palisade.yaml."`
-	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Up      upCmd      `cmd:"" group:"run" help:"Run a fleet on this machine: its services, and the edge before them."`
+	Edge    edgeCmd    `cmd:"" group:"run" help:"Run the edge alone, before services that others run."`
+	Control controlCmd `cmd:"" group:"run" help:"Run the control of a mesh on several hosts."`
+	Run     runCmd     `cmd:"" group:"run" help:"Run a service behind a sidecar of its own, fed by control."`
+	Sidecar sidecarCmd `cmd:"" group:"run" help:"Run the sidecar of one service, fed by control."`
+
+	Validate validateCmd `cmd:"" group:"model" help:"Check a model: exit 0 clean, 1 findings, 2 error."`
+	Try      tryCmd      `cmd:"" group:"model" help:"Decide about a request without sending it."`
+	Plan     planCmd     `cmd:"" group:"model" help:"Show what a model permits more and less: exit 0 nothing more, 1 something, 2 error."`
+	Snapshot snapshotCmd `cmd:"" group:"model" help:"Print the compiled model as JSON."`
+	Schema   schemaCmd   `cmd:"" group:"model" help:"Print the JSON Schema of palisade.yaml."`
+
+	Events  eventsCmd  `cmd:"" group:"see" help:"Show recorded requests, connections and acts."`
+	Explain explainCmd `cmd:"" group:"see" help:"Explain a recorded decision by its request id."`
+	Status  statusCmd  `cmd:"" group:"see" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
+	History historyCmd `cmd:"" group:"see" help:"Show which models were in force, or what administrators did."`
+
+	Reload    reloadCmd    `cmd:"" group:"act" help:"Make a running gateway read its model again."`
+	Apply     applyCmd     `cmd:"" group:"act" help:"Put a model in force: exit 0 applied, 1 rolled back or not confirmed, 2 error."`
+	Revoke    revokeCmd    `cmd:"" group:"act" help:"Refuse a service, serial or node from now on, and cut its connections."`
+	Restore   restoreCmd   `cmd:"" group:"act" help:"Undo revoke."`
+	Join      joinCmd      `cmd:"" group:"act" help:"Make a token with which a proxy joins, once."`
+	Bundle    bundleCmd    `cmd:"" group:"act" help:"Print the trust bundle by which control is known."`
+	BusServer busServerCmd `cmd:"" group:"act" name:"bus-server" help:"Write what a server of an external bus needs."`
+
+	Token   tokenCmd   `cmd:"" group:"other" help:"Make a development token, valid only under palisade up."`
+	CA      caCmd      `cmd:"" group:"other" name:"ca" help:"Print the local authority's certificate."`
+	SVID    svidCmd    `cmd:"" group:"other" name:"svid" help:"Write the SVID of this process to files, and keep them new."`
+	Export  exportCmd  `cmd:"" group:"other" help:"Write the segmentation for Kubernetes, Compose, nftables or NATS."`
+	Capture captureCmd `cmd:"" group:"other" help:"Bring what a service asks to its sidecar, whether it wants or not (Linux)."`
+
+	Help       helpCmd       `cmd:"" group:"itself" help:"Show help, also of a verb."`
+	Completion completionCmd `cmd:"" group:"itself" help:"Print a completion script for bash, zsh or fish."`
+	Version    versionCmd    `cmd:"" group:"itself" help:"Print the version."`
+}
+
+// groups are the titles under which help shows verbs and flags, by their keys in cli.
+func groups() kong.Option {
+	return kong.ExplicitGroups([]kong.Group{
+		{Key: "run", Title: "Run:"},
+		{Key: "model", Title: "Write a model:"},
+		{Key: "see", Title: "See what happens:"},
+		{Key: "act", Title: "Change what runs:"},
+		{Key: "other", Title: "For services and other software:"},
+		{Key: "itself", Title: "palisade itself:"},
+		{Key: "common", Title: "Flags of every verb:"},
+	})
 }
 
 // environment is what verbs get beside their flags.
 type environment struct {
 	ctx     context.Context //nolint:containedctx // the life of the process
 	parser  *kong.Kong
+	parse   func(args []string) error // shows help if args ask for it
 	options app.Options
 }
 
@@ -287,6 +307,12 @@ func (c *schemaCmd) Run(e *environment) error {
 	_, err := e.options.Out.Write(model.Schema())
 	return err
 }
+
+type helpCmd struct {
+	Verb []string `arg:"" optional:"" help:"Verb, such as: up, or: export nats (default: all of them)."`
+}
+
+func (c *helpCmd) Run(e *environment) error { return e.parse(append(c.Verb, "--help")) }
 
 type versionCmd struct{}
 
