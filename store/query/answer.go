@@ -110,7 +110,7 @@ func NewGrid(q *Query, step time.Duration) (Grid, error) {
 	if to <= from {
 		return g, nil
 	}
-	n := uint64(to-1-g.Start) / uint64(step) //nolint:gosec // to is greater than Start
+	n := uint64(to-1-g.Start) / uint64(step) // to is greater than Start
 	if n >= MaxBuckets {
 		return Grid{}, fmt.Errorf("checking query: more than %d steps; choose a step longer than %s", MaxBuckets, step)
 	}

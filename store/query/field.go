@@ -108,8 +108,9 @@ func (f Field) Values() []string {
 		return []string{SideEdge, event.SideInbound.String(), event.SideOutbound.String(), event.SideEgress.String()}
 	case Outcome:
 		return []string{Allowed, Denied, Error, DryRun, string(event.Done), string(event.Failed)}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // accepts reports why a field cannot be v.

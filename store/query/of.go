@@ -16,8 +16,9 @@ func NumberOf(e *event.Event, f Field) int64 {
 		return int64(e.Took)
 	case Status:
 		return int64(e.Status)
+	default:
+		return 0
 	}
-	return 0
 }
 
 // TextOf is a field that is text, and Status in digits, as it is counted by.
@@ -53,8 +54,9 @@ func TextOf(e *event.Event, f Field) string {
 		return e.Client
 	case Status:
 		return strconv.Itoa(e.Status)
+	default:
+		return ""
 	}
-	return ""
 }
 
 // KindOf says what an event is of.

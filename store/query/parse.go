@@ -240,7 +240,7 @@ func (p *parser) readQuoted() (value, error) {
 			return v, nil
 		case '\\':
 			if p.at++; p.at == len(p.src) {
-				continue
+				return value{}, p.fail(start, "this quote is not closed", "")
 			}
 			fallthrough
 		default:

@@ -136,8 +136,16 @@ func TestTallyIsBounded(t *testing.T) {
 // TestValidate is what Parse cannot make.
 func TestValidate(t *testing.T) {
 	for _, x := range []query.Expr{
-		query.And{}, query.Or{nil}, query.Not{}, query.Is{Field: query.Status}, query.Is{Field: query.User, Value: "a\x00"},
-		query.Prefix{Field: query.Time}, query.Number{Field: query.User}, query.Number{Field: query.Time, Op: 9}, query.Text{}, query.Is{Field: 99},
+		query.And{},
+		query.Or{nil},
+		query.Not{},
+		query.Is{Field: query.Status},
+		query.Is{Field: query.User, Value: "a\x00"},
+		query.Prefix{Field: query.Time},
+		query.Number{Field: query.User},
+		query.Number{Field: query.Time, Op: 9},
+		query.Text{},
+		query.Is{Field: 99},
 	} {
 		q := query.Query{Where: x}
 		if err := q.Validate(); err == nil {

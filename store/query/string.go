@@ -66,8 +66,9 @@ func (x Number) append(dst []byte, _ int) []byte {
 		return time.Unix(0, x.Value).UTC().AppendFormat(dst, instant)
 	case Duration:
 		return append(dst, time.Duration(x.Value).String()...)
+	default:
+		return strconv.AppendInt(dst, x.Value, 10)
 	}
-	return strconv.AppendInt(dst, x.Value, 10)
 }
 
 func (x Text) append(dst []byte, _ int) []byte { return appendQuoted(dst, x.Words) }
