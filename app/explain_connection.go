@@ -45,7 +45,7 @@ func protected(protocol string, e *event.Event) string {
 	return strings.TrimSpace(protocol + " over TLS " + e.TLSVersion + " " + e.TLSGroup)
 }
 
-// connectionFlips names what would let a refused connection pass.
+// connectionFlips names what would let a refused connection pass, or a request on one to the outside.
 func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 	s := observe.Refusing(e)
 	if s == nil || e.Allowed {
@@ -55,18 +55,22 @@ func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 	if err != nil {
 		host = e.Host
 	}
+	side := e.Side
+	if e.Connection != nil {
+		side = e.Connection.Side
+	}
 	caller := observe.Caller(e)
 	code := ""
 	if len(s.Reasons) > 0 {
 		code = s.Reasons[0].Code
 	}
 	switch {
-	case code == "call-not-declared" && e.Connection.Side == event.SideEgress:
+	case code == "call-not-declared" && side == event.SideEgress:
 		at := ""
 		if service := snap.ServiceByName(caller); service != nil {
 			at = service.Position.String()
 		}
-		return []policy.Flip{{Text: "declare the host: services." + caller + ".egress: [{host: " + host + ", port: " + port + "}]", Position: at}}
+		return []policy.Flip{{Text: "declare the host: services." + caller + ".egress: [{host: " + host + ", port: " + port + protocol(e) + "}]", Position: at}}
 	case code == "call-not-declared":
 		at := ""
 		if service := snap.ServiceByName(e.Service); service != nil {
@@ -85,4 +89,12 @@ func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 		return []policy.Flip{{Text: "close connections that are no longer needed; this caller has as many as it may"}}
 	}
 	return nil
+}
+
+// protocol is what of a declared host must be said, unless it is TLS.
+func protocol(e *event.Event) string {
+	if e.Connection == nil || e.Connection.Protocol == "http" {
+		return ", protocol: http"
+	}
+	return ""
 }

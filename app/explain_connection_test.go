@@ -41,6 +41,14 @@ func TestExplainConnection(t *testing.T) {
 	if got, want := show(), "declare the host: services.web.egress: [{host: api.example.com, port: 443}]"; !strings.Contains(got, want) {
 		t.Errorf("%q is missing in\n%s", want, got)
 	}
+	request := *e
+	e.Connection, e.Side, e.Host, e.Method, e.Path, e.Proto = nil, event.SideEgress, "evil.example.com:80", "GET", "/x", "HTTP/1.1"
+	for _, want := range []string{"Request GET evil.example.com:80/x  refused", "services.web.egress: [{host: evil.example.com, port: 80, protocol: http}]"} {
+		if got := show(); !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	e = &request
 	e.Allowed, e.Aborted, e.Trail, e.BytesIn, e.Upstream = true, "client", nil, 5, "192.0.2.7:443"
 	if got, want := show(), "carried   5 bytes there, 0 back, in 1ms"; !strings.Contains(got, want) || strings.Contains(got, "What would") {
 		t.Errorf("%q is missing in\n%s", want, got)

@@ -11,7 +11,7 @@ import (
 
 // flips names the smallest changes that would let a refused request pass, by the stage that refused it.
 func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip {
-	if e.Connection != nil {
+	if e.Connection != nil || e.Side == event.SideEgress {
 		return connectionFlips(e, snap)
 	}
 	s := observe.Refusing(e)

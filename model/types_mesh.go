@@ -87,5 +87,5 @@ type Serve struct {
 type Egress struct {
 	Host     string `yaml:"host" json:"host"`                                                // exact name; for http and tcp also a public address
 	Port     int    `yaml:"port,omitempty" json:"port,omitzero" range:"1..65535"`            // default 443 for tls, 80 for http
-	Protocol string `yaml:"protocol,omitempty" json:"protocol,omitzero" enum:"tls,http,tcp"` // how the host is recognised: tls (default) by SNI, http by Host, tcp by address
+	Protocol string `yaml:"protocol,omitempty" json:"protocol,omitzero" enum:"tls,http,tcp"` // how the host is recognised: tls (default) by SNI, http by the Host of every request, tcp by address
 }

@@ -3,6 +3,7 @@ package observe
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -90,7 +91,7 @@ func Line(e *event.Event, st Style) string {
 	if e.Query != "" {
 		path += "?" + e.Query
 	}
-	fmt.Fprintf(&b, "%s %s %-6s %s  %s → %s  %s", st.Paint(Faint, e.Time.Format(time.TimeOnly)), st.Paint(colour, fmt.Sprintf("%s %3d", mark, e.Status)),
+	fmt.Fprintf(&b, "%s %s %-6s %s  %s → %s  %s", st.Paint(Faint, e.Time.Format(time.TimeOnly)), st.Paint(colour, mark+" "+answered(e)),
 		e.Method, Printable(path), Printable(who), Printable(target), st.Paint(Faint, round(e.Took)))
 	if s := Refusing(e); s != nil {
 		b.WriteString("  " + st.Paint(colour, s.Name+": "+why(s)))
@@ -103,6 +104,14 @@ func Line(e *event.Event, st Style) string {
 	}
 	b.WriteString("  " + st.Paint(Faint, e.ID))
 	return b.String()
+}
+
+// answered is the status, in three columns.
+func answered(e *event.Event) string {
+	if e.Status == 0 {
+		return "  -"
+	}
+	return strconv.Itoa(e.Status)
 }
 
 // Refusing returns the stage that refused, or the first that would have in dry run, or nil.

@@ -113,7 +113,9 @@ func (m *Metrics) Observe(e *event.Event) {
 	}
 	b := m.of(e)
 	b.requests.Inc()
-	b.took.Observe(e.Took.Seconds())
+	if e.Side != event.SideEgress { // whose answers nobody reads
+		b.took.Observe(e.Took.Seconds())
+	}
 	if e.Upstream != "" {
 		b.upstream.Observe(e.UpstreamTook.Seconds())
 	}

@@ -1,7 +1,8 @@
 // Package egress lets a service reach the hosts outside the fleet that it declares, and no others. A host over TLS is
-// recognised by the name in the client's first message, one over plain HTTP by the Host of its first request, any
-// other by its address; bytes pass unchanged. The name is resolved here, every address is checked, and the connection
-// goes to the address that was checked. Requests that must be looked into one by one go through package engine.
+// recognised by the name in the client's first message, one over plain HTTP by the Host of its first request, which
+// every later one must name too, any other by its address; bytes pass unchanged. The name is resolved here, every address
+// is checked, and the connection goes to the address that was checked. Requests that policies decide about, or that must be
+// looked into further than to their Host, go through package engine.
 package egress
 
 import (
@@ -19,6 +20,7 @@ import (
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy"
+	"github.com/palisade-security/palisade/proxy/listen/h1"
 	"github.com/palisade-security/palisade/proxy/stream"
 )
 
@@ -96,10 +98,11 @@ func (e *Egress) Carry(ctx context.Context, l *stream.Link) error {
 	}
 	wanted.Host = strings.ToLower(wanted.Host)
 	l.Event.Host = net.JoinHostPort(wanted.Host, strconv.Itoa(wanted.Port))
-	host, said, err := e.recognise(ctx, l, wanted)
+	m, err := e.recognise(ctx, l, wanted)
 	if err != nil {
 		return err
 	}
+	host := m.host
 	l.Depend(func(*stream.Rules) bool { return e.declares(host.Host, host.Port, host.Protocol) != nil })
 	if err := l.Count(e.o.Self); err != nil {
 		return err
@@ -113,26 +116,69 @@ func (e *Egress) Carry(ctx context.Context, l *stream.Link) error {
 	}
 	var far net.Conn
 	err = l.Stage(event.StageForward, func() (err error) {
-		far, err = e.reach(ctx, l, addresses, said)
+		far, err = e.reach(ctx, l, addresses, m.said)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return l.Join(l.Client, far)
+	if m.first == nil {
+		return l.Join(l.Client, far)
+	}
+	near := &asked{half: half{l.Client}, ctx: ctx, follow: h1.NewFollower(mostHead), held: m.heard, check: func(h *h1.Head) error { return e.ask(l, &host, h) }}
+	if asksSwitch(m.first) {
+		near.answer = newSwitching(far)
+		far = near.answer
+	}
+	near.judge()
+	return l.Join(near, far)
 }
 
-// recognise finds the declared host that a connection is for, and what its client has said until it was found.
-func (e *Egress) recognise(ctx context.Context, l *stream.Link, w Wanted) (host model.Egress, said []byte, err error) {
+// meant is what a connection is for, and what its client has said until that was clear.
+type meant struct {
+	host  model.Egress
+	said  []byte   // goes on as it is
+	first *h1.Head // over HTTP: the first request
+	heard []byte   // and all that was read with it
+}
+
+// ask decides about a request on a connection to a host, which must be for that host like the first one.
+func (e *Egress) ask(l *stream.Link, host *model.Egress, h *h1.Head) error {
+	path, query, _ := strings.Cut(h.Target, "?")
+	a := &stream.Asked{Method: h.Method, Host: l.Event.Host, Path: path, Query: query, Proto: h.Proto, UserAgent: h.Header.Get("User-Agent")}
+	name, err := requestHost(h, host.Port)
+	if err == nil && name != host.Host {
+		a.Host = net.JoinHostPort(name, strconv.Itoa(host.Port))
+	}
+	return l.Ask(a, func() ([]event.Reason, error) {
+		on := []event.Reason{{Code: "declared-host", Text: "the connection is for this host", Data: map[string]string{"connection": l.Event.ID}}}
+		switch {
+		case err != nil:
+			return nil, unclear(err)
+		case name == host.Host:
+			return on, nil
+		case e.declares(name, host.Port, byHTTP) == nil:
+			return nil, undeclared()
+		}
+		return nil, stream.Refusal(proxy.KindForbidden, "host-mismatch", "the request is for another host than the connection")
+	})
+}
+
+func undeclared() *proxy.Denial {
+	return stream.Refusal(proxy.KindForbidden, "call-not-declared", "the model declares no such host outside the fleet")
+}
+
+// recognise finds the declared host that a connection is for.
+func (e *Egress) recognise(ctx context.Context, l *stream.Link, w Wanted) (m meant, err error) {
 	name, protocol := "", byTCP
 	declared := e.plain(ctx, w)
 	if declared == nil && (e.declares("", w.Port, byTLS) != nil || e.declares("", w.Port, byHTTP) != nil) {
 		err = l.Stage(event.StageCanonicalise, func() (err error) {
-			name, protocol, said, err = e.peek(l, w)
+			name, protocol, err = e.peek(l, w, &m)
 			return err
 		})
 		if err != nil {
-			return host, nil, err
+			return m, err
 		}
 		l.Is(event.SideEgress, protocol)
 		l.Event.Host = net.JoinHostPort(name, strconv.Itoa(w.Port))
@@ -144,17 +190,15 @@ func (e *Egress) recognise(ctx context.Context, l *stream.Link, w Wanted) (host 
 	err = l.Stage(event.StageAuthorise, func() error {
 		switch {
 		case declared == nil:
-			return stream.Refusal(proxy.KindForbidden, "call-not-declared", "the model declares no such host outside the fleet")
+			return undeclared()
 		case !mayMean(w.Host, declared.Host):
 			return stream.Refusal(proxy.KindForbidden, "host-mismatch", "the client names another host than the one it connected to")
 		}
 		l.Note(event.Reason{Code: "declared-host", Text: "the model declares this host"})
+		m.host = *declared
 		return nil
 	})
-	if err != nil {
-		return host, nil, err
-	}
-	return *declared, said, nil
+	return m, err
 }
 
 // mayMean reports whether who connected to wanted can mean the host: it is that name, or an address, which does not
@@ -195,9 +239,9 @@ func contains(list []netip.Addr, a netip.Addr) bool {
 }
 
 // peek reads what the client says first until it has named a host.
-func (e *Egress) peek(l *stream.Link, w Wanted) (name, protocol string, said []byte, err error) {
+func (e *Egress) peek(l *stream.Link, w Wanted, m *meant) (name, protocol string, err error) {
 	if err := l.Client.SetReadDeadline(time.Now().Add(l.Bounds().Handshake)); err != nil {
-		return "", "", nil, fmt.Errorf("bounding what is said first: %w", err)
+		return "", "", fmt.Errorf("bounding what is said first: %w", err)
 	}
 	tls, http := e.declares("", w.Port, byTLS) != nil, e.declares("", w.Port, byHTTP) != nil
 	p := &peeker{src: l.Client}
@@ -207,17 +251,21 @@ func (e *Egress) peek(l *stream.Link, w Wanted) (name, protocol string, said []b
 	case tls && (first == recordHandshake || !http):
 		protocol = byTLS
 		name, err = serverName(p)
+		m.said = p.buf
 	default:
 		protocol = byHTTP
-		name, err = requestHost(p, w.Port)
+		if m.first, err = firstHead(p); err == nil {
+			name, err = requestHost(m.first, w.Port)
+		}
+		m.heard = p.buf
 	}
 	if err != nil {
-		return "", "", nil, unclear(err)
+		return "", "", unclear(err)
 	}
 	if err := l.Client.SetReadDeadline(time.Time{}); err != nil {
-		return "", "", nil, fmt.Errorf("ending the bound of what is said first: %w", err)
+		return "", "", fmt.Errorf("ending the bound of what is said first: %w", err)
 	}
-	return name, protocol, p.buf, nil
+	return name, protocol, nil
 }
 
 // unclear refuses a client that names no host in time, or not clearly.

@@ -63,8 +63,11 @@ type seen chan event.Event
 func (seen) Durable(context.Context, *event.Event) error { return nil }
 func (s seen) Observe(e *event.Event) {
 	c := *e
-	link := *e.Connection
-	c.Connection, c.Trail = &link, slices.Clone(e.Trail)
+	if e.Connection != nil {
+		link := *e.Connection
+		c.Connection = &link
+	}
+	c.Trail = slices.Clone(e.Trail)
 	s <- c
 }
 
@@ -264,6 +267,9 @@ func TestHTTP(t *testing.T) {
 	w.wants("", 80)
 	if got, err := w.get(t, "http://api.example.com/", nil, "abc"); got != "api.example.com 3" {
 		t.Fatalf("got %q, %v", got, err)
+	}
+	if e := w.seen.next(t); e.Connection != nil || e.Method != "POST" || e.Path != "/" || e.Host != "api.example.com:80" || e.Side != event.SideEgress || !e.Allowed || e.Workload == "" {
+		t.Errorf("got %+v", e)
 	}
 	if e := w.seen.next(t); e.Connection.Protocol != "http" || e.Host != "api.example.com:80" || !e.Allowed {
 		t.Errorf("got %+v", e)

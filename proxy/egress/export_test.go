@@ -7,8 +7,14 @@ import (
 // ServerName is serverName over a reader.
 func ServerName(r io.Reader) (string, error) { return serverName(&peeker{src: r}) }
 
-// RequestHost is requestHost over a reader.
-func RequestHost(r io.Reader, port int) (string, error) { return requestHost(&peeker{src: r}, port) }
+// RequestHost is requestHost of the first head of a reader.
+func RequestHost(r io.Reader, port int) (string, error) {
+	head, err := firstHead(&peeker{src: r})
+	if err != nil {
+		return "", err
+	}
+	return requestHost(head, port)
+}
 
 // Race is race.
 var Race = race

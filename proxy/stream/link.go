@@ -196,15 +196,7 @@ func (l *Link) Record() error {
 	if !l.rules.Strict {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, durableTimeout)
-	defer cancel()
-	open := l.Event
-	l.fill(&open)
-	open.Open, open.Allowed = true, true
-	if err := l.server.o.Recorder.Durable(ctx, &open); err != nil {
-		return Refusal(proxy.KindUnrecorded, "record-failed", "the record could not be written")
-	}
-	return nil
+	return l.durable(l.Event)
 }
 
 // Refused records that something was refused on the connection, which goes on. It is called only while Join runs.
