@@ -34,7 +34,9 @@ type BucketOptions struct {
 	MaxBytes int64  // of everything in it; 0: no bound of its own
 }
 
-// Bucket holds the newest value of each key. Every write is synced to disk before it succeeds. Writes and reads repeat
+// Bucket holds the newest value of each key. The role Control writes, others watch: what is written goes to a subject that
+// only Keys know (Keys.writes), and is stored under the key's. Permissions alone would not do: JetStream answers
+// to whatever subject an asker names, so that whoever may ask it for anything could have an answer stored as a key. Every write is synced to disk before it succeeds. Writes and reads repeat
 // themselves until they succeed, fail for good, or their context ends; a write that is repeated takes effect once.
 type Bucket struct {
 	client *Client
@@ -54,8 +56,13 @@ func (c *Client) MakeBucket(ctx context.Context, o BucketOptions) (*Bucket, erro
 	if o.MaxBytes == 0 {
 		o.MaxBytes = -1
 	}
+	if c.writes == "" {
+		return nil, fmt.Errorf("making the bucket %q: %w", o.Name, errNotWriter)
+	}
+	at := c.writes + "." + o.Name + ".>"
 	err := c.makeStream(ctx, jetstream.StreamConfig{
-		Name: bucketStream + o.Name, Subjects: []string{bucketSubject + o.Name + ".>"},
+		Name: bucketStream + o.Name, Subjects: []string{at},
+		SubjectTransform:  &jetstream.SubjectTransformConfig{Source: at, Destination: bucketSubject + o.Name + ".>"},
 		MaxMsgsPerSubject: 1, MaxBytes: o.MaxBytes, Replicas: max(o.Replicas, 1),
 		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, Duplicates: sameWindow,
 		DenyDelete: true, AllowRollup: false, AllowAtomicPublish: true,
@@ -145,7 +152,10 @@ func (b *Bucket) message(key string, value []byte, revision *uint64) (m *nats.Ms
 	if err := checkSubject(key, false); err != nil {
 		return nil, "", err
 	}
-	m, id = nats.NewMsg(bucketSubject+b.name+"."+key), nuid.Next()
+	if b.client.writes == "" {
+		return nil, "", errNotWriter
+	}
+	m, id = nats.NewMsg(b.client.writes+"."+b.name+"."+key), nuid.Next()
 	m.Data = value
 	m.Header[headerID] = []string{id}
 	if revision != nil {

@@ -8,6 +8,7 @@ package bus
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -25,6 +26,8 @@ var (
 	// ErrClosed tells that the client was closed.
 	ErrClosed = errors.New("the bus client is closed")
 )
+
+var errNotWriter = fmt.Errorf("%w: the role %s alone writes buckets", ErrNotPermitted, Control)
 
 const (
 	attemptTime = 2 * time.Second // for one try of an exchange with the server

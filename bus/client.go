@@ -41,6 +41,8 @@ type Client struct {
 	js    jetstream.JetStream
 	log   *slog.Logger
 	inbox string
+	// writes is where values of buckets are sent to; empty: this client writes none.
+	writes string
 
 	mu      sync.Mutex
 	back    chan struct{}                                // closed and replaced when the connection has come back
@@ -126,6 +128,11 @@ func (c *Client) options(o *Options) (*nats.Options, error) {
 			return nil, err
 		}
 		set = append(set, nats.Nkey(public, pair.Sign))
+		if o.Role == Control {
+			if c.writes, err = o.Keys.writes(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	for _, s := range set {
 		if err := s(&n); err != nil {

@@ -1,6 +1,9 @@
 package bus
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -58,6 +61,17 @@ func NewKeys() (*Keys, error) {
 		return nil, fmt.Errorf("making the bus key that opens: %w", err)
 	}
 	return k, nil
+}
+
+// writes is the subject to which values of buckets are sent. It is secret as the keys are: see Bucket.
+func (k *Keys) writes() (string, error) {
+	seed, err := k.roles[Control].Seed()
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, seed)
+	_, _ = mac.Write([]byte("palisade bucket writes v1")) // never fails (hash.Hash)
+	return "w" + hex.EncodeToString(mac.Sum(nil)), nil
 }
 
 // Marshal returns the keys as JSON. It is secret: seal it before it is written anywhere.

@@ -1,0 +1,75 @@
+package bus_test
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/palisade-security/palisade/bus"
+)
+
+// taken is a watcher of one key whose holder turned against the bus. It speaks as the library lets it.
+func taken(t *testing.T, r *rig) *nats.Conn {
+	t.Helper()
+	p := bus.MayWatch("fleet", "edge.a")
+	r.rules.set(web, &p)
+	nc, err := raw(t, r, r.ca.client(r.ca.issue(t, web, time.Hour)), nats.CustomInboxPrefix(bus.Inbox(web)))
+	must(t, err)
+	return nc
+}
+
+// ask asks for a consumer of the one key that the taken watcher may read, and has the answer sent to a subject.
+func ask(t *testing.T, nc *nats.Conn, reply string, change map[string]any) {
+	t.Helper()
+	config := map[string]any{"name": "x", "filter_subject": "$KV.fleet.edge.a", "ack_policy": "none"}
+	maps.Copy(config, change)
+	q, err := json.Marshal(map[string]any{"stream_name": bus.BucketStream("fleet"), "config": config})
+	must(t, err)
+	must(t, nc.PublishRequest("$JS.API.CONSUMER.CREATE.KV_fleet."+config["name"].(string)+".$KV.fleet.edge.a", reply, q))
+	must(t, nc.FlushTimeout(10*time.Second))
+}
+
+// TestTakenWatcher holds that who may watch a key of a bucket cannot change the bucket: JetStream sends its answers, and what
+// consumers deliver, to any subject that its asker names.
+func TestTakenWatcher(t *testing.T) {
+	r := newRig(t)
+	ctx := soon(t)
+	b, err := r.control.MakeBucket(ctx, bus.BucketOptions{Name: "fleet"})
+	must(t, err)
+	for _, key := range []string{"edge.a", "other.a"} {
+		_, err = b.Put(ctx, key, []byte("good"))
+		must(t, err)
+	}
+	nc := taken(t, r)
+	for i, subject := range []string{
+		"$KV.fleet.other.a", "$KV.fleet.edge.a", "$KV.fleet.new", "$JS.API.STREAM.PURGE.KV_fleet", "$JS.API.STREAM.DELETE.KV_fleet",
+		"$JS.API.STREAM.MSG.DELETE.KV_fleet", "$JS.API.CONSUMER.CREATE.KV_fleet", "$SYS.REQ.SERVER.PING.STATSZ",
+	} {
+		name := "a" + string(rune('a'+i))
+		ask(t, nc, subject, map[string]any{"name": name})
+		deliver := map[string]any{"name": name + "d", "deliver_subject": subject, "headers_only": true, "deliver_policy": "all"}
+		ask(t, nc, bus.Inbox(web)+".x", deliver)
+		deliver["name"], deliver["idle_heartbeat"] = name+"h", 100*time.Millisecond
+		ask(t, nc, bus.Inbox(web)+".x", deliver)
+	}
+	heard, err := nc.SubscribeSync(bus.Inbox(web) + ".beat")
+	must(t, err)
+	ask(t, nc, bus.Inbox(web)+".x", map[string]any{"name": "beat", "deliver_subject": heard.Subject, "deliver_policy": "new", "idle_heartbeat": 300 * time.Millisecond})
+	_, err = heard.NextMsg(20 * time.Second) // by now the others have beaten, if they do
+	must(t, err)
+	whole := watching(t, b, ">")
+	eventually(t, "the bucket is as it was", func() bool { return whole.is(map[string]string{"edge.a": "good", "other.a": "good"}) })
+	e, err := b.Get(ctx, "edge.a")
+	must(t, err)
+	if e.Revision != 1 {
+		t.Errorf("the key was written at revision %d", e.Revision)
+	}
+	other := r.as(t, "spiffe://example/service/other", bus.MayRequest("$KV.fleet.>"))
+	if _, err := other.Bucket("fleet").Put(ctx, "edge.a", nil); !errors.Is(err, bus.ErrNotPermitted) {
+		t.Errorf("one who is not control writes: %v", err)
+	}
+}
