@@ -22,7 +22,8 @@ func TestJoin(t *testing.T) {
 	orders.Report()
 	web := join(t, s, "service/web", nil)
 	edge := join(t, s, "edge/edge", nil)
-	edge.get(func(p *proxy) { p.stats.Keys = []byte(`{"keys":[{"kty":"EC","kid":"1"}]}`) })
+	keys := transactionKeys(t)
+	edge.get(func(p *proxy) { p.stats.Keys = keys })
 	edge.Report()
 
 	if want := first.ForService("orders"); orders.version() != want.Version {
@@ -38,7 +39,7 @@ func TestJoin(t *testing.T) {
 		return ok
 	})
 	eventually(t, "orders knows the keys of the edge", func() (ok bool) {
-		orders.get(func(p *proxy) { ok = strings.Contains(string(p.jwks), `"kid":"1"`) })
+		orders.get(func(p *proxy) { ok = string(p.jwks) == string(keys) })
 		return ok
 	})
 	if orders.places != nil && len(orders.places["web"]) > 0 {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,10 +10,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/revocation"
+	"github.com/palisade-security/palisade/token"
 )
 
 // tellTrust keeps every proxy's trust up to date.
@@ -62,7 +64,7 @@ func (l *leader) sayTrust(ctx context.Context) error {
 	l.trusting.Lock()
 	defer l.trusting.Unlock()
 	c := l.c
-	body := wire.TrustBody{Bundles: map[string]json.RawMessage{}, Keys: c.keys, JWKS: c.desk.jwks(c.fleet.Load())}
+	body := wire.TrustBody{Bundles: map[string]json.RawMessage{}, Keys: c.keys, JWKS: c.desk.jwks(c.fleet.Load(), c.authority.Revoked())}
 	own, err := c.authority.Bundle().Marshal()
 	if err != nil {
 		return fmt.Errorf("writing the bundle: %w", err)
@@ -193,41 +195,47 @@ func (d *desk) places(f *fleet, since time.Time) map[string][]string {
 	return out
 }
 
-// jwks gathers the keys by which proxies at the edge sign transaction tokens. One that is away for a while may be back,
-// and what it signed is still about; so its keys stay as long as its report does.
-func (d *desk) jwks(f *fleet) json.RawMessage {
-	if f == nil {
-		return nil
-	}
-	var all struct {
+// maxTokenKeys is how many keys verifiers of transaction tokens take.
+const maxTokenKeys = 128
+
+// jwks gathers the keys by which proxies at the edge sign transaction tokens, those heard of last if there are too many. One that is away
+// for a while may be back, and what it signed is still about; so its keys stay as long as its report does. Keys of what is
+// revoked go at once. What a taken edge reports must not make proxies refuse the statement that revokes it: keys are read here.
+func (d *desk) jwks(f *fleet, list *revocation.List) json.RawMessage {
+	all := struct {
 		Keys []json.RawMessage `json:"keys"`
-	}
+	}{Keys: []json.RawMessage{}}
 	seen := map[string]bool{}
-	for _, e := range d.of(f.edge) {
-		if len(e.Report.Keys) == 0 {
+	for _, e := range d.edges(f) {
+		if denied(list, e.ID, &e.Report) != "" {
 			continue
 		}
-		var one struct {
-			Keys []json.RawMessage `json:"keys"`
+		keys, err := token.PublishedKeys(e.Report.Keys)
+		if err != nil {
+			continue // of another version of the program, or a lie
 		}
-		if json.Unmarshal(e.Report.Keys, &one) != nil {
-			continue
-		}
-		for _, key := range one.Keys {
-			if !seen[string(key)] {
+		for _, key := range keys {
+			if !seen[string(key)] && len(all.Keys) < maxTokenKeys {
 				seen[string(key)] = true
 				all.Keys = append(all.Keys, key)
 			}
 		}
 	}
-	if len(all.Keys) == 0 {
-		return nil
-	}
-	slices.SortFunc(all.Keys, func(a, b json.RawMessage) int { return strings.Compare(string(a), string(b)) })
+	slices.SortFunc(all.Keys, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
 	out, err := json.Marshal(all)
 	if err != nil {
 		return nil
 	}
+	return out
+}
+
+// edges are what proxies at the edge last said, the newest first.
+func (d *desk) edges(f *fleet) []*entry {
+	if f == nil {
+		return nil
+	}
+	out := slices.DeleteFunc(d.of(f.edge), func(e *entry) bool { return len(e.Report.Keys) == 0 })
+	slices.SortFunc(out, func(a, b *entry) int { return b.Seen.Compare(a.Seen) })
 	return out
 }
 

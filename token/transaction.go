@@ -54,12 +54,10 @@ type Transactions struct {
 
 // NewTransactions signs with key, an ECDSA key on P-256. Tokens are for the trust domain alone.
 func NewTransactions(domain string, key crypto.Signer) (*Transactions, error) {
-	public := jose.JSONWebKey{Key: key.Public(), Algorithm: string(jose.ES256), Use: "sig"}
-	thumbprint, err := public.Thumbprint(crypto.SHA256) // RFC 7638
+	public, err := published(key.Public())
 	if err != nil {
-		return nil, fmt.Errorf("naming the key of transaction tokens: %w", err)
+		return nil, err
 	}
-	public.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
 	signer, err := jose.NewSigner(
 		jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: cryptosigner.Opaque(key), KeyID: public.KeyID}},
 		(&jose.SignerOptions{}).WithType(TransactionType),

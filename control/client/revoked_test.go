@@ -1,9 +1,14 @@
 package client
 
 import (
+	"encoding/json"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/revocation"
 )
@@ -34,5 +39,32 @@ func TestRestoredWithOldList(t *testing.T) {
 				t.Errorf("revoked: %t, want %t", got, row.want)
 			}
 		})
+	}
+}
+
+// TestKeysRefused holds that keys of transaction tokens that cannot be taken keep no revocation from coming into force.
+func TestKeysRefused(t *testing.T) {
+	i, x := newIssuer(t), &told{}
+	const name = "service/web"
+	o := x.options(name, i.kept(name, slice(name, "v1", "stop", 1)))
+	o.Keys = func([]byte) error { return errors.New("no such keys") }
+	c, err := Open(t.Context(), o)
+	must(t, err)
+	bundle, err := i.authority.Bundle().Marshal()
+	must(t, err)
+	list, err := revocation.New(c.id.TrustDomain(), 7, []revocation.Entry{{Kind: revocation.Service, Value: "edge/edge", Since: time.Now()}})
+	must(t, err)
+	revoked, err := list.Encode()
+	must(t, err)
+	body, err := json.Marshal(wire.TrustBody{
+		Bundles: map[string]json.RawMessage{domain: bundle}, Revoked: revoked, Keys: i.public, JWKS: json.RawMessage(`{"keys":[1]}`),
+	})
+	must(t, err)
+	c.take(t.Context(), bus.Change{Entry: bus.Entry{Value: i.sign(wire.Statement{Kind: wire.Trust, Domain: domain, Order: wire.Order{Term: 1, Number: 2}, Body: body})}})
+	if got := c.live.Denied().Sequence(); got != 7 {
+		t.Errorf("revocation list %d is in force: %v", got, x.kinds())
+	}
+	if !slices.Contains(x.kinds(), "keys-refused") {
+		t.Errorf("it is refused in silence: %v", x.kinds())
 	}
 }

@@ -137,7 +137,8 @@ func (c *Client) reject(ctx context.Context, st *wire.Statement, err error) {
 
 const maxReason = 2 << 10
 
-// acceptTrust takes over roots, what is revoked, and who signs tokens and statements. All of it or nothing.
+// acceptTrust takes over roots, what is revoked, and who signs statements: all of it or nothing. Then who signs tokens: keys come
+// from proxies at the edge, and nothing that one of those says may keep a revocation from coming into force.
 func (c *Client) acceptTrust(ctx context.Context, st *wire.Statement) error {
 	var body wire.TrustBody
 	if err := json.Unmarshal(st.Body, &body); err != nil {
@@ -155,11 +156,6 @@ func (c *Client) acceptTrust(ctx context.Context, st *wire.Statement) error {
 	if err != nil {
 		return err
 	}
-	if c.o.Keys != nil && body.JWKS != nil {
-		if err := c.o.Keys(body.JWKS); err != nil {
-			return fmt.Errorf("the keys of transaction tokens are refused: %w", err)
-		}
-	}
 	cut, err := c.live.Deny(list)
 	if errors.Is(err, peer.ErrOld) { // control was restored from a copy; what was revoked since stays refused
 		c.note(ctx, "old-list", fmt.Sprintf("control says revocation list %d; the newer one, %d, stays in force", list.Sequence(), c.live.Denied().Sequence()))
@@ -168,6 +164,11 @@ func (c *Client) acceptTrust(ctx context.Context, st *wire.Statement) error {
 	}
 	c.verifier.SetTrust(trust)
 	c.setBundles(bundles)
+	if c.o.Keys != nil && body.JWKS != nil {
+		if err := c.o.Keys(body.JWKS); err != nil {
+			c.note(ctx, "keys-refused", "the keys of transaction tokens stay what they were: "+err.Error())
+		}
+	}
 	elsewhere := 0
 	if c.o.Trust != nil {
 		elsewhere = c.o.Trust()

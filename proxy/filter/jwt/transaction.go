@@ -88,8 +88,15 @@ func NewTransactions(o TransactionOptions) (*Transactions, error) {
 
 // SetKeys replaces the key set. Requests that are being decided go on with the keys they began with; every later one
 // looks at the new keys, also for tokens verified before. So issuers that change keys publish the next one
-// before they sign with it, and the last one until its tokens have ended. A set that is not usable changes nothing.
+// before they sign with it, and the last one until its tokens have ended. A set that is not usable changes nothing. One without
+// keys is a set: then no token is good, since who signed the last ones was revoked.
 func (t *Transactions) SetKeys(jwks []byte) error {
+	if document, err := parseObject(jwks, documentBounds()); err == nil {
+		if list, ok := document["keys"].([]any); ok && len(list) == 0 {
+			t.issuer.fixed.Store(&keySet{})
+			return nil
+		}
+	}
 	if err := t.issuer.fix(jwks); err != nil {
 		return fmt.Errorf("setting the keys of transaction tokens: %w", err)
 	}
