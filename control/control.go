@@ -161,7 +161,7 @@ func (c *Control) openAuthority(ctx context.Context) (err error) {
 		ttl = m.Mesh.SVID.Lifetime.Std()
 	}
 	c.authority, err = authority.Open(ctx, authority.Config{
-		TrustDomain: c.domain, Keys: c.o.Keys, Store: authorityStore{c.o.Store}, Parent: c.o.Parent, Log: c.log, X509TTL: ttl,
+		TrustDomain: c.domain, Keys: c.o.Keys, Store: authorityStore{c.o.Store}, Parent: c.o.Parent, Log: c.log, X509TTL: ttl, Grace: c.o.Grace,
 	})
 	return err
 }

@@ -57,6 +57,10 @@ type Config struct {
 	Intermediate time.Duration // life of an intermediate: 30 days, at least 6 h and four times X509TTL
 	Root         time.Duration // life of an own root: 10 years, at least four times Intermediate
 	RefreshHint  time.Duration // how often readers of the bundle should look: 5 min
+
+	// Grace is how long after its end whoever asks for SVIDs may still show one as a proof of what it is: 0, it may not. What was
+	// issued before a service was revoked and restored stays refused for as long.
+	Grace time.Duration
 }
 
 // Authority is a certificate authority of one trust domain. It is safe for concurrent use; signing does not wait

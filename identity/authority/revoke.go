@@ -88,11 +88,11 @@ func (a *Authority) Restore(ctx context.Context, kind revocation.Kind, value str
 }
 
 // prune takes entries off the list that can refuse nothing any more: restored ones when everything issued before
-// has expired. An entry in force stays for good: a service is not trusted again because time has passed.
-func prune(s *state, now time.Time) bool {
+// has expired, and proves nothing either. An entry in force stays for good: a service is not trusted again because time has passed.
+func prune(s *state, now time.Time, grace time.Duration) bool {
 	before := len(s.Revoked)
 	s.Revoked = slices.DeleteFunc(s.Revoked, func(e revocation.Entry) bool {
-		return !e.Before.IsZero() && now.Sub(e.Before) > MaxTTL+Backdate+time.Minute
+		return !e.Before.IsZero() && now.Sub(e.Before) > MaxTTL+Backdate+time.Minute+max(grace, 0)
 	})
 	if len(s.Revoked) == before {
 		return false

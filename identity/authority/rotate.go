@@ -37,7 +37,7 @@ func (a *Authority) tick(ctx context.Context, now instant) error {
 		if changed {
 			s.Sequence++
 		}
-		return prune(s, now.wall) || changed, nil
+		return prune(s, now.wall, a.config.Grace) || changed, nil
 	})
 	if err == nil {
 		err = a.removeKeys(ctx, gone)
