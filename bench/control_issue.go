@@ -157,7 +157,6 @@ func overBus(ctx context.Context, rounds, n int) (_ []IssueResult, err error) {
 		do   func(context.Context, *asker) error
 	}{
 		{"X.509-SVID renewed over the bus: TLS, proof of the last SVID, CSR, signature, answer", func(ctx context.Context, a *asker) error { return a.renew(ctx) }},
-		{"JWT-SVID over the bus", func(ctx context.Context, a *asker) error { return a.jwt(ctx) }},
 	} {
 		r := IssueResult{What: kind.what}
 		var rates []float64
@@ -211,7 +210,6 @@ type asker struct {
 	link    *bus.Client
 	token   string // of the subject
 	renewal []byte
-	wanted  []byte // a JWT-SVID
 }
 
 func newAsker(ctx context.Context, s *controlSite, p *simulated) (*asker, error) {
@@ -235,9 +233,6 @@ func newAsker(ctx context.Context, s *controlSite, p *simulated) (*asker, error)
 	if a.renewal, err = json.Marshal(q); err != nil {
 		return nil, err
 	}
-	if a.wanted, err = json.Marshal(wire.JWTRequest{Audience: []string{"spiffe://" + controlDomain + "/service/s1"}}); err != nil {
-		return nil, err
-	}
 	config := mtls.ClientConfig(func() (*tls.Certificate, error) { return own, nil }, p.Verifier(), func(id workload.ID) bool {
 		return wire.IsBus(controlDomain, id.String())
 	})
@@ -253,18 +248,6 @@ func (a *asker) renew(ctx context.Context) error {
 	}
 	if err == nil && len(answer.Chain) < 2 {
 		err = errors.New("the answer holds no SVID")
-	}
-	return err
-}
-
-func (a *asker) jwt(ctx context.Context) error {
-	var answer wire.JWTAnswer
-	data, err := a.link.Request(ctx, wire.JWTSubject+a.token, a.wanted)
-	if err == nil {
-		err = json.Unmarshal(data, &answer)
-	}
-	if err == nil && answer.Token == "" {
-		err = errors.New("the answer holds no JWT-SVID")
 	}
 	return err
 }

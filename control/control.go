@@ -99,7 +99,6 @@ func (c *Control) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("starting control: %w", err), g.Wait())
 	}
 	g.Go(func() error { return c.serveSign(ctx) })
-	g.Go(func() error { return c.serveJWT(ctx) })
 	g.Go(func() error { return c.serveReports(ctx) })
 	g.Go(func() error { return c.desk.run(ctx, c.several()) })
 	g.Go(func() error { return c.followNews(ctx) })

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -135,17 +136,25 @@ func (c *Control) serveSign(ctx context.Context) error {
 	}))
 }
 
-func (c *Control) serveJWT(ctx context.Context) error {
-	return c.bus.Serve(ctx, options(wire.JWTSubject), answering(c, func(ctx context.Context, a bus.Asked, q wire.JWTRequest) (wire.JWTAnswer, error) {
-		token, err := c.jwt(ctx, a.From, q.Audience)
-		return wire.JWTAnswer{Token: token}, err
+func (c *Control) serveReports(ctx context.Context) error {
+	return c.bus.Serve(ctx, options(wire.ReportSubject), answering(c, func(ctx context.Context, a bus.Asked, r wire.Report) (wire.ReportAnswer, error) {
+		wanted := c.withoutKeys(a.From, &r)
+		answer, err := c.hear(ctx, a.From, r)
+		answer.Keys = wanted
+		return answer, err
 	}))
 }
 
-func (c *Control) serveReports(ctx context.Context) error {
-	return c.bus.Serve(ctx, options(wire.ReportSubject), answering(c, func(ctx context.Context, a bus.Asked, r wire.Report) (wire.ReportAnswer, error) {
-		return c.hear(ctx, a.From, r)
-	}))
+// withoutKeys puts the keys that we know in place of those in a report that came over the bus, and tells whether these are others. A
+// server of the bus could have written it, and whoever has a key that signs for users speaks for all of them.
+func (c *Control) withoutKeys(id string, r *wire.Report) (others bool) {
+	var known json.RawMessage
+	if old := c.desk.get(id, r.Instance); old != nil {
+		known = old.Report.Keys
+	}
+	others = len(r.Keys) > 0 && !bytes.Equal(known, r.Keys)
+	r.Keys = known
+	return others
 }
 
 // hear takes a report and confirms its notes once they are recorded.

@@ -77,6 +77,8 @@ func (c *Client) tell(ctx context.Context, leaving bool) {
 	err := c.ask(ctx, wire.ReportSubject, r, &a)
 	if errors.Is(err, errBusAway) { // a bus that is slow gets no faster by asking elsewhere as well
 		err = c.post(ctx, wire.ReportPath, r, &a)
+	} else if err == nil && a.Keys && len(r.Keys) > 0 {
+		err = c.post(ctx, wire.ReportPath, r, &a)
 	}
 	if err != nil {
 		c.log.DebugContext(ctx, "report not taken", "error", err)

@@ -145,7 +145,8 @@ func (c *Client) known(got *wire.EnrolAnswer) (json.RawMessage, [][]byte) {
 
 const askTime = 5 * time.Second // for one way of asking
 
-// renew asks for another SVID with the one that we have.
+// renew asks for another SVID with the one that we have. That it is denied is believed of control itself, over mTLS: on the bus
+// a server of it could say so.
 func (c *Client) renew(ctx context.Context, own *workload.SVID, csr []byte) (*wire.EnrolAnswer, error) {
 	q := wire.SignRequest{CSR: csr}
 	for _, cert := range own.Chain {
@@ -160,12 +161,9 @@ func (c *Client) renew(ctx context.Context, own *workload.SVID, csr []byte) (*wi
 	if busErr == nil {
 		return &wire.EnrolAnswer{Chain: signed.Chain}, nil
 	}
-	if errors.Is(busErr, workload.ErrDenied) {
-		return nil, busErr
-	}
 	var got wire.EnrolAnswer
 	if err := c.post(ctx, wire.RenewPath, q, &got); err != nil {
-		return nil, errors.Join(busErr, err)
+		return nil, fmt.Errorf("over the bus: %v; over HTTPS: %w", busErr, err) //nolint:errorlint // only the second is believed
 	}
 	return &got, nil
 }
@@ -196,20 +194,14 @@ func (c *Client) ask(ctx context.Context, subject string, q, a any) error {
 	return json.Unmarshal(answer, a)
 }
 
-// SignJWT asks for a JWT-SVID.
+// SignJWT asks for a JWT-SVID, over HTTPS alone: whoever reads one may use it.
 func (s signer) SignJWT(ctx context.Context, id workload.ID, audience []string) (string, error) {
 	if id != s.c.id {
 		return "", workload.ErrDenied
 	}
-	q, a := wire.JWTRequest{Audience: audience}, wire.JWTAnswer{}
-	busErr := s.c.ask(ctx, wire.JWTSubject, q, &a)
-	if busErr == nil || errors.Is(busErr, workload.ErrDenied) {
-		return a.Token, busErr
-	}
-	if err := s.c.post(ctx, wire.JWTPath, q, &a); err != nil {
-		return "", errors.Join(busErr, err)
-	}
-	return a.Token, nil
+	var a wire.JWTAnswer
+	err := s.c.post(ctx, wire.JWTPath, wire.JWTRequest{Audience: audience}, &a)
+	return a.Token, err
 }
 
 // Bundles returns what control said last.

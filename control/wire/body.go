@@ -48,10 +48,10 @@ func TrialKey(id string) string { return bus.SubjectToken(id) + trialKey }
 // PlacesKey is where an identity finds its callees.
 func PlacesKey(id string) string { return bus.SubjectToken(id) + placesKey }
 
-// Subjects of requests. The third token is the asker.
+// Subjects of requests. The third token is the asker. JWT-SVIDs are not asked for over the bus: a server of it could read them, or
+// ask for those of others.
 const (
 	SignSubject   = "control.sign."
-	JWTSubject    = "control.jwt."
 	ReportSubject = "control.report."
 	AskerToken    = 3
 )
@@ -66,7 +66,7 @@ func IsBus(domain, id string) bool {
 func Permissions(id string) bus.Permissions {
 	token := bus.SubjectToken(id)
 	return bus.MayWatch(Bucket, ForOne(id)).Add(bus.MayWatch(Bucket, ForAll)).
-		Add(bus.MayRequest(SignSubject + token)).Add(bus.MayRequest(JWTSubject + token)).Add(bus.MayRequest(ReportSubject + token))
+		Add(bus.MayRequest(SignSubject + token)).Add(bus.MayRequest(ReportSubject + token))
 }
 
 const maxKeys = 16

@@ -52,5 +52,6 @@ type Note struct {
 
 // ReportAnswer confirms a report.
 type ReportAnswer struct {
-	Noted uint64 `json:"noted"` // notes up to this number are recorded
+	Noted uint64 `json:"noted"`          // notes up to this number are recorded
+	Keys  bool   `json:"keys,omitempty"` // the report's keys are to be told over HTTPS: nobody is believed about them on the bus
 }
