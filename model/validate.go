@@ -71,7 +71,7 @@ func (c *checker) fleet() {
 	if f.TrustDomain != "" && !isTrustDomain(f.TrustDomain) {
 		c.fail("bad-trust-domain", "trust_domain",
 			fmt.Sprintf("%q is not a trust domain; expected lower-case letters, digits, dots, dashes and underscores", f.TrustDomain),
-			hintLower(f.TrustDomain, isTrustDomain))
+			hintLower(strings.Trim(strings.TrimPrefix(f.TrustDomain, "spiffe:"), "/"), isTrustDomain))
 	}
 	if _, written := c.places["services"]; written && len(f.Services) == 0 {
 		c.fail("missing-value", "services", "expected at least one service, found none", "")

@@ -120,7 +120,11 @@ func badAddress(address string) (text, hint string) {
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Sprintf("%q is not host:port", address), "write 127.0.0.1:8443, [::1]:8443 or :8443"
+		hint := "write 127.0.0.1:8443, [::1]:8443 or :8443"
+		if net.ParseIP(address).To4() != nil || isDNSName(address) && strings.Trim(address, "0123456789") != "" {
+			hint = "add the port: " + address + ":PORT"
+		}
+		return fmt.Sprintf("%q is not host:port", address), hint
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 || strconv.Itoa(n) != port {
 		return fmt.Sprintf("%q is not a port; expected 1 to 65535", port), ""

@@ -91,8 +91,12 @@ func (c *checker) upstreamAddress(key, text string) {
 		c.fail("bad-address", key, fmt.Sprintf("%q has no port", text), hint)
 		return
 	}
-	if why, hint := badAddress(u.Host); why != "" || u.Hostname() == "" || u.Port() == "0" {
-		c.fail("bad-address", key, fmt.Sprintf("%q is not the address of a service", text), hint)
+	why, hint := badAddress(u.Host)
+	if why == "" && (u.Hostname() == "" || u.Port() == "0") {
+		why, hint = "expected a host, and a port above 0", "write where the service listens"
+	}
+	if why != "" {
+		c.fail("bad-address", key, fmt.Sprintf("%q is not the address of a service: %s", text, why), hint)
 		return
 	}
 	for _, name := range sortedKeys(c.Fleet.Edge.Listeners) {
