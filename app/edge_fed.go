@@ -83,10 +83,11 @@ func openFedEdge(ctx context.Context, o *Options, j *Joining) (f *fedEdge, err e
 	if f.recorder, err = openRecorder(ctx, o, state, unbound()); err != nil {
 		return nil, err
 	}
-	f.journal = f.recorder.journal
+	journal := f.recorder.journal
+	f.journal = journal
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, f.journal.Close())
+			err = errors.Join(err, journal.Close())
 		}
 	}()
 	ring, err := openRing(ctx, filepath.Join(state, "mesh"))
@@ -112,7 +113,10 @@ func openFedEdge(ctx context.Context, o *Options, j *Joining) (f *fedEdge, err e
 	f.engine = engine.New(f.remote.Count(f.recorder))
 	f.measure()
 	f.metrics.SVIDs(f.remote.Expires)
-	return f, f.remote.Client().Load(ctx)
+	if err := f.remote.Client().Load(ctx); err != nil {
+		return nil, err
+	}
+	return f, j.provable(f.remote.Client())
 }
 
 // compile puts a slice in force, or makes it the one to begin with. On error everything stays as it was.

@@ -112,6 +112,13 @@ func Events(ctx context.Context, o *Options, q *EventQuery) error {
 			return err
 		}
 	}
+	if len(window) == 0 && !o.Quiet {
+		what := "nothing is recorded yet"
+		if next > 0 {
+			what = "nothing of that kind is recorded"
+		}
+		fmt.Fprintf(o.Err, "%s in %s\n", what, dir)
+	}
 	if !q.Follow {
 		return nil
 	}

@@ -42,12 +42,12 @@ func (j *Joining) options() (o client.Options, err error) {
 		return o, errors.New("nothing says which trust domain this is; give --trust-domain, or PALISADE_TRUST_DOMAIN")
 	}
 	for _, at := range j.Control {
-		if _, _, err := net.SplitHostPort(at); err != nil {
-			return o, fmt.Errorf("--control %q: expected HOST:PORT", at)
+		if err := hostPort("--control", at, "10.0.0.5:9950"); err != nil {
+			return o, err
 		}
 	}
 	if _, err := workload.ParseID("spiffe://" + j.TrustDomain + "/control"); err != nil {
-		return o, fmt.Errorf("--trust-domain %q: %w", j.TrustDomain, err)
+		return o, fmt.Errorf("--trust-domain %q: %w; write it as the model does, such as shop.example", j.TrustDomain, err)
 	}
 	o = client.Options{Domain: j.TrustDomain, Node: j.Node, Control: j.Control, Kubernetes: j.KubernetesToken, Log: slog.Default()}
 	if o.JoinToken, err = j.token(); err != nil {
@@ -80,7 +80,7 @@ func (j *Joining) token() (string, error) {
 	default:
 		f, err := os.Open(j.TokenFile)
 		if errors.Is(err, os.ErrNotExist) {
-			slog.Warn("there is no join token; what was kept must do", "file", j.TokenFile)
+			slog.Warn("there is no join token in that file; what was kept must do", "file", j.TokenFile)
 			return "", nil
 		}
 		if err != nil {
@@ -100,6 +100,23 @@ func openRing(ctx context.Context, state string) (*keyring.Ring, error) {
 		return nil, err
 	}
 	return keyring.OpenRing(ctx, filepath.Join(state, "ring"), keeper)
+}
+
+// provable tells what is missing for a proxy to join at all, and how to get it.
+func (j *Joining) provable(c *client.Client) error {
+	if err := c.Provable(); err != nil {
+		name := strings.TrimPrefix(c.ID().Path(), "/")
+		return fmt.Errorf("joining the mesh as %s: %w; where control runs, \"palisade join %s\" prints a token for the file that --join-token-file names", c.ID(), err, name)
+	}
+	return nil
+}
+
+// hostPort checks a flag that names where to listen or to be found.
+func hostPort(flag, text, example string) error {
+	if _, port, err := net.SplitHostPort(text); err != nil || port == "" {
+		return fmt.Errorf("%s %q: expected HOST:PORT, such as %s", flag, text, example)
+	}
+	return nil
 }
 
 // joined waits for the first identity. It fails if control denies it: asking again would change nothing. Whoever had an

@@ -82,8 +82,11 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 	if err != nil {
 		return nil, err
 	}
-	if strings.Contains(so.Service, "/") || so.Service == "" {
-		return nil, fmt.Errorf("--service %q: expected the name of a service of the model", so.Service)
+	if !model.IsName(so.Service) {
+		return nil, fmt.Errorf("--service %q: expected the name of a service of the model, such as orders", so.Service)
+	}
+	if err := hostPort("--listen", so.Listen, ":9443"); err != nil {
+		return nil, err
 	}
 	if s.state, err = sidecarState(o, so.Service); err != nil {
 		return nil, err
@@ -103,7 +106,7 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	if s.inbound, err = lc.Listen(ctx, "tcp", so.Listen); err != nil {
-		return s, fmt.Errorf("listening for calls of others: %w; stop what listens there, or choose another port with --listen", err)
+		return s, fmt.Errorf("listening for calls of others: %w; stop what listens there, or choose another place with --listen", err)
 	}
 	if so.Admin != "" {
 		o := adminOptions()
@@ -127,6 +130,9 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 		Doors: s.doors, Applied: s.applied,
 	})
 	if err != nil {
+		return s, err
+	}
+	if err := j.provable(s.remote.Client()); err != nil {
 		return s, err
 	}
 	s.recorder.metrics.SVIDs(s.remote.Expires)
@@ -188,10 +194,7 @@ func sidecarState(o *Options, service string) (string, error) {
 // advertise is where others find it.
 func (s *sidecar) advertise(ctx context.Context, j *Joining) (string, error) {
 	if at := s.so.Advertise; at != "" {
-		if _, _, err := net.SplitHostPort(at); err != nil {
-			return "", fmt.Errorf("--advertise %q: expected HOST:PORT", at)
-		}
-		return at, nil
+		return at, hostPort("--advertise", at, "10.0.0.7:9443")
 	}
 	host, port, err := net.SplitHostPort(s.inbound.Addr().String())
 	if err != nil {

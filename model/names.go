@@ -11,8 +11,8 @@ func badName(name string) string {
 	return fmt.Sprintf("%q is not a name; expected lower-case letters, digits and dashes, beginning with a letter, at most 63", name)
 }
 
-// isName tells whether s is a DNS label that begins with a letter: names become parts of SPIFFE IDs and hosts.
-func isName(s string) bool {
+// IsName tells whether s is a DNS label that begins with a letter: names become parts of SPIFFE IDs and hosts.
+func IsName(s string) bool {
 	for i, r := range s {
 		letter := r >= 'a' && r <= 'z'
 		if !letter && (i == 0 || r != '-' && (r < '0' || r > '9')) {

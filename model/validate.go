@@ -65,7 +65,7 @@ func validate(d *Declared) []Finding {
 
 func (c *checker) fleet() {
 	f := c.Fleet
-	if f.Fleet != "" && !isName(f.Fleet) {
+	if f.Fleet != "" && !IsName(f.Fleet) {
 		c.fail("bad-name", "fleet", badName(f.Fleet), "")
 	}
 	if f.TrustDomain != "" && !isTrustDomain(f.TrustDomain) {
@@ -102,7 +102,7 @@ func (c *checker) roles() {
 func (c *checker) classes() {
 	for _, name := range sortedKeys(c.Fleet.DataClasses) {
 		key := join("data_classes", name)
-		if !isName(name) {
+		if !IsName(name) {
 			c.failKey("bad-name", key, badName(name), "")
 		}
 		c.blanks(key+".redact", c.Fleet.DataClasses[name].Redact)

@@ -55,7 +55,7 @@ func (c *checker) edge() {
 }
 
 func (c *checker) listener(key, name string, l Listener) {
-	if !isName(name) {
+	if !IsName(name) {
 		c.failKey("bad-name", key, badName(name), "")
 	}
 	c.address(key+".address", l.Address)

@@ -11,7 +11,7 @@ func (c *checker) providers() {
 	issuers := map[string]string{}
 	for _, name := range sortedKeys(c.Fleet.Providers) {
 		key, p := join("providers", name), c.Fleet.Providers[name]
-		if !isName(name) {
+		if !IsName(name) {
 			c.failKey("bad-name", key, badName(name), "")
 		}
 		c.issuer(key, p)

@@ -9,7 +9,7 @@ import (
 
 func (c *checker) service(name string, s Service) {
 	key := join("services", name)
-	if !isName(name) {
+	if !IsName(name) {
 		c.failKey("bad-name", key, badName(name), "")
 	}
 	c.meaning(key, name)

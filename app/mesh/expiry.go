@@ -58,13 +58,17 @@ func (w expiry) look(held []workload.Held, now time.Time) []*event.Event {
 		tell := func(kind event.Kind, outcome event.Result, text string) {
 			out = append(out, &event.Event{Time: now, Act: &event.Act{Kind: kind, Who: h.ID.String(), Object: h.ID.String(), Outcome: outcome, Text: text, Proxy: path.Base(h.ID.Path())}})
 		}
+		what := "the SVID, which ends " + ends(h.Expires) + ", could not be renewed"
+		if h.Expires.IsZero() {
+			what = "there is no SVID yet"
+		}
 		cause := "; it is renewed as soon as that works"
 		if h.Err != nil {
 			cause = ": " + h.Err.Error()
 		}
 		left := h.Expires.Sub(now)
 		if s.failing = h.Failures > 0; s.failing && !before.failing {
-			tell(event.KindRenewal, event.Failed, fmt.Sprintf("the SVID, which ends %s, could not be renewed%s", ends(h.Expires), cause))
+			tell(event.KindRenewal, event.Failed, what+cause)
 		} else if !s.failing && before.failing {
 			tell(event.KindRenewal, event.Done, "the SVID can be renewed again")
 		}

@@ -53,7 +53,7 @@ func (c *Client) enrol(ctx context.Context, csr []byte, without bool) (*wire.Enr
 		problems = append(problems, fmt.Errorf("by %s: %w", proof.Kind, err))
 	}
 	if len(problems) == 0 {
-		err := errors.New("there is nothing to prove it with: a join token, a node certificate or a service account")
+		err := errNoProof
 		if without || c.used() { // and what there was is denied, or gone
 			err = fmt.Errorf("%w: %w", workload.ErrDenied, err)
 		}
@@ -61,6 +61,29 @@ func (c *Client) enrol(ctx context.Context, csr []byte, without bool) (*wire.Enr
 	}
 	return nil, fmt.Errorf("enrolling: %w", errors.Join(problems...))
 }
+
+// Provable tells why this proxy can never enrol with what it was given, if so: nothing says how to recognise control, or
+// nothing proves what we are. Who has been somebody before may still be, and is not asked.
+func (c *Client) Provable() error {
+	if c.own.Load() != nil {
+		return nil
+	}
+	_, fingerprint, err := admin.SplitJoinToken(c.o.JoinToken)
+	switch t := c.verifier.Trust(); {
+	case err != nil:
+		return err
+	case len(c.proofs(true)) == 0:
+		return errNoProof
+	case fingerprint == nil && (t == nil || !t.Knows(c.id.TrustDomain())):
+		return errStranger
+	}
+	return nil
+}
+
+var (
+	errNoProof  = errors.New("there is nothing to prove it with: a join token, a node certificate or a service account")
+	errStranger = errors.New("nothing says how to recognise control: a bundle, or a join token as palisade join prints it")
+)
 
 // trouble notes why we are not enrolled, once for each reason.
 func (c *Client) trouble(ctx context.Context, err error) {
@@ -157,7 +180,7 @@ func (c *Client) meetControl(ctx context.Context) error {
 		return err
 	}
 	if fingerprint == nil {
-		return errors.New("nothing says how to recognise control: a bundle, or a join token with a fingerprint")
+		return errStranger
 	}
 	//nolint:gosec // nothing is believed that comes over this connection but for what the fingerprint names
 	anybody := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}
