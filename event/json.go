@@ -35,7 +35,7 @@ func appendText(dst []byte, s string) []byte {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && n == 1:
-			dst = append(append(dst, s[start:i]...), `\ufffd`...)
+			dst = append(append(dst, s[start:i]...), "\uFFFD"...) // as Parse reads it back: writing again changes no byte
 			start = i + n
 		case commands(r):
 			dst = append(append(dst, s[start:i]...), '\\', 'u', hexDigits[r>>12&0xf], hexDigits[r>>8&0xf], hexDigits[r>>4&0xf], hexDigits[r&0xf])

@@ -171,22 +171,20 @@ func callerOf(e *event.Event) string {
 
 // Texts hands out what Text looks through, until yield returns false.
 func Texts(e *event.Event, yield func(string) bool) {
-	for _, s := range []string{
-		e.Service, e.Workload, e.Route, e.Host, e.Path, e.Query, e.UserAgent, e.Referer, e.Client, e.Problem, e.Upstream,
-	} {
-		if s != "" && !yield(s) {
-			return
-		}
-	}
-	if u := e.User; u != nil && !yield(u.Subject) {
-		return
-	}
-	if a := e.Act; a != nil {
-		for _, s := range []string{string(a.Kind), a.Who, a.Object, a.Reason, a.Text, a.Proxy} {
+	some := func(texts ...string) bool {
+		for _, s := range texts {
 			if s != "" && !yield(s) {
-				return
+				return false
 			}
 		}
+		return true
+	}
+	if a := e.Act; a != nil {
+		some(a.Who, a.Object, a.Reason, a.Text, a.Proxy, e.Client)
+		return
+	}
+	if !some(e.Service, e.Workload, userOf(e), e.Route, e.Host, e.Path, e.Query, e.UserAgent, e.Referer, e.Client, e.Problem, e.Upstream) {
+		return
 	}
 	for _, h := range e.Headers {
 		if !yield(h.Value) {

@@ -1,0 +1,290 @@
+package segment
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"unsafe"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/palisade-security/palisade/store/query"
+)
+
+// Info is what is known of a sealed segment without reading it.
+type Info struct {
+	Name  string `json:"name"` // of the file, in the directory it was written to
+	Rows  int64  `json:"rows"`
+	Bytes int64  `json:"bytes"`
+	First int64  `json:"first"` // the earliest time in it, nanoseconds since 1970
+	Last  int64  `json:"last"`  // the latest
+	Sum   uint32 `json:"sum"`   // CRC-32C of all bytes
+	Index int64  `json:"index"` // where what is not pages begins: Bloom filters, page index, footer
+	Tail  uint32 `json:"tail"`  // CRC-32C of the bytes from there on
+	Sums  []byte `json:"sums"`  // CRC-32C of the bytes of each column of each row group, four bytes each, little-endian
+
+	// Values is how many rows have which value, by field, where there are few.
+	Values map[string]map[string]int64 `json:"values"`
+}
+
+// Row is a row of a chunk to be written.
+type Row struct {
+	Chunk int
+	Row   uint32
+}
+
+// mostValues is up to how many different values of a field stand in Info.
+const mostValues = 256
+
+// counted are the fields whose values stand in Info.
+var counted = []query.Field{query.Kind, query.Side, query.Outcome, query.Reason, query.Service, query.Method, query.Route, query.Status}
+
+// Write writes rows of chunks into a new file, in their order, which must be that of time, and returns what is known of it. The
+// file is there as a whole or not at all, and safe on disk with its name when Write returns: it is written under another
+// name, fsynced, renamed, and the directory fsynced.
+func Write(dir, name string, from []Chunk, rows []Row) (*Info, error) {
+	info := &Info{Name: name, Rows: int64(len(rows)), Values: map[string]map[string]int64{}}
+	if len(rows) == 0 {
+		return nil, errors.New("writing segment: there are no events")
+	}
+	path := filepath.Join(dir, name)
+	temporary := path + ".tmp"
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("writing segment: %w", err)
+	}
+	err = info.write(f, from, rows)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		if err = os.Rename(temporary, path); err == nil {
+			err = SyncDir(dir)
+		}
+	}
+	if err != nil {
+		_ = os.Remove(temporary)
+		return nil, fmt.Errorf("writing segment %s: %w", name, err)
+	}
+	return info, nil
+}
+
+// SyncDir makes the names in a directory safe on disk.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (n *Info) write(f *os.File, from []Chunk, rows []Row) error {
+	out := &sink{w: f, sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	buffered := bufio.NewWriterSize(out, 1<<20)
+	w := parquet.NewGenericWriter[any](buffered, writerOptions()...)
+	for at := 0; at < len(rows); at += groupRows {
+		g := &gather{from: from, rows: rows[at:min(at+groupRows, len(rows))], first: at == 0, writer: w, info: n}
+		if err := g.write(); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	n.Bytes, n.Sum = out.n, out.sum.Sum32()
+	return n.sum(f, w.File().Metadata())
+}
+
+// sum reads what was written once more and sums up its parts.
+func (n *Info) sum(f io.ReaderAt, meta *format.FileMetaData) error {
+	for i := range meta.RowGroups {
+		for j := range meta.RowGroups[i].Columns {
+			from, to := extent(&meta.RowGroups[i].Columns[j].MetaData)
+			s, err := sum(f, from, to)
+			if err != nil {
+				return err
+			}
+			n.Sums = binary.LittleEndian.AppendUint32(n.Sums, s)
+			n.Index = max(n.Index, to)
+		}
+	}
+	var err error
+	n.Tail, err = sum(f, n.Index, n.Bytes)
+	return err
+}
+
+// extent is where the bytes of a column of a row group lie: its dictionary, if it has one, and its pages.
+func extent(c *format.ColumnMetaData) (from, to int64) {
+	from = c.DataPageOffset
+	if c.DictionaryPageOffset > 0 {
+		from = min(from, c.DictionaryPageOffset)
+	}
+	return from, from + c.TotalCompressedSize
+}
+
+// sum is the checksum of the bytes of a file from one on and before another.
+func sum(f io.ReaderAt, from, to int64) (uint32, error) {
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	_, err := io.Copy(h, io.NewSectionReader(f, from, to-from))
+	return h.Sum32(), err
+}
+
+// sink counts and sums what goes through.
+type sink struct {
+	w   io.Writer
+	n   int64
+	sum hash.Hash32
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	n, err := s.w.Write(b)
+	s.n += int64(n)
+	_, _ = s.sum.Write(b[:n]) // a hash never fails
+	return n, err
+}
+
+// gather writes one row group, column by column.
+type gather struct {
+	from   []Chunk
+	rows   []Row
+	first  bool // this is the first of the file
+	writer *parquet.GenericWriter[any]
+	info   *Info
+}
+
+func (g *gather) write() error {
+	used := map[int]bool{}
+	for _, r := range g.rows {
+		used[r.Chunk] = true
+	}
+	writers := g.writer.ColumnWriters()
+	for c := range columns {
+		sources := make([]*series, len(g.from))
+		for i := range used {
+			s, err := g.from[i].load(c)
+			if err != nil {
+				return err
+			}
+			sources[i] = s
+		}
+		g.note(c, sources)
+		if err := g.column(c, writers[c], sources); err != nil {
+			return fmt.Errorf("column %s: %w", columns[c].name, err)
+		}
+	}
+	return g.writer.Flush()
+}
+
+func (g *gather) column(c int, w *parquet.ColumnWriter, sources []*series) error {
+	values := make([]parquet.Value, 0, batchValues)
+	for i, r := range g.rows {
+		values = columns[c].appendValues(values, sources[r.Chunk], int(r.Row), c)
+		if len(values) >= batchValues-64 || i == len(g.rows)-1 {
+			if _, err := w.WriteRowValues(values); err != nil {
+				return err
+			}
+			values = values[:0]
+		}
+	}
+	return nil
+}
+
+// appendValues appends what a row has in the column numbered at.
+func (c *column) appendValues(dst []parquet.Value, s *series, row, at int) []parquet.Value {
+	switch {
+	case c.kind == list:
+		all := s.list(row)
+		if len(all) == 0 {
+			return append(dst, parquet.NullValue().Level(0, 0, at))
+		}
+		for i, v := range all {
+			dst = append(dst, parquet.Int64Value(v).Level(min(i, 1), 1, at))
+		}
+		return dst
+	case c.kind.isText():
+		v := s.text(row)                                                                                       // no copy: the writer only reads it
+		return append(dst, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v), len(v))).Level(0, 0, at)) //nolint:gosec // see above
+	case c.kind == flag:
+		return append(dst, parquet.BooleanValue(s.numbers[row] != 0).Level(0, 0, at))
+	}
+	return append(dst, parquet.Int64Value(s.numbers[row]).Level(0, 0, at))
+}
+
+// note gathers what Info says of a column.
+func (g *gather) note(c int, sources []*series) {
+	if c == timeColumn {
+		begin, end := g.rows[0], g.rows[len(g.rows)-1]
+		if g.first {
+			g.info.First = sources[begin.Chunk].numbers[begin.Row]
+		}
+		g.info.Last = sources[end.Chunk].numbers[end.Row]
+	}
+	f := columns[c].field
+	if !slices.Contains(counted, f) {
+		return
+	}
+	counts, told := g.info.Values[f.String()]
+	if told && counts == nil {
+		return
+	}
+	if counts == nil {
+		counts = map[string]int64{}
+	}
+	for _, r := range g.rows {
+		counts[columns[c].shown(sources[r.Chunk], int(r.Row))]++
+		if len(counts) > mostValues {
+			counts = nil
+			break
+		}
+	}
+	g.info.Values[f.String()] = counts
+}
+
+// shown is a value as events are counted by it.
+func (c *column) shown(s *series, row int) string {
+	if c.kind.isText() {
+		return query.Shown(s.text(row))
+	}
+	return strconv.FormatInt(s.numbers[row], 10)
+}
+
+// Order returns the rows of chunks in order of time; of one time, those of earlier chunks first.
+func Order(from []Chunk) ([]Row, error) {
+	type place struct {
+		Row
+		time int64
+	}
+	n := 0
+	for _, c := range from {
+		n += c.Rows()
+	}
+	all := make([]place, 0, n)
+	for i, c := range from {
+		times, err := c.load(timeColumn)
+		if err != nil {
+			return nil, err
+		}
+		for row, t := range times.numbers[:c.Rows()] {
+			all = append(all, place{Row{i, uint32(row)}, t})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b place) int { return cmp.Compare(a.time, b.time) })
+	rows := make([]Row, n)
+	for i := range all {
+		rows[i] = all[i].Row
+	}
+	return rows, nil
+}
