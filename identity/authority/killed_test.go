@@ -45,7 +45,7 @@ func TestKilled(t *testing.T) {
 	acknowledged := 0
 	for round := range 25 {
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
-		child.Env = append(os.Environ(), killedDir+"="+dir)
+		child.Env = append(os.Environ(), killedDir+"="+dir, "TMPDIR="+t.TempDir()) // it cannot clean up after itself
 		out, err := child.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
