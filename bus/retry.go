@@ -20,6 +20,10 @@ func backoff(n int, most time.Duration) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // G404: jitter needs no secret
 }
 
+// patience is how long try n (0 is the first) may take for what is dear to the server: each twice as long as the one before. When
+// a thousand ask at once, who gives up early and asks again only adds to the work that the server is behind with.
+func patience(n int) time.Duration { return 2 * attemptTime << min(n, 4) }
+
 // pause waits unless the context ends before.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

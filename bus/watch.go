@@ -39,7 +39,7 @@ func (b *Bucket) Watch(ctx context.Context, pattern string, changed func([]Chang
 	w := &watch{bucket: b, pattern: pattern, changed: changed, seen: map[string]mark{}}
 	for n := 0; ; n++ {
 		before := w.complete
-		err := w.follow(ctx)
+		err := w.follow(ctx, patience(n))
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -75,8 +75,9 @@ var (
 	errWatchSilent = errors.New("the server is silent")
 )
 
-// follow reads the bucket once and then what comes, until something is wrong.
-func (w *watch) follow(ctx context.Context) error {
+// follow reads the bucket once and then what comes, until something is wrong: no consumer in the time given, or silence for
+// longer.
+func (w *watch) follow(ctx context.Context, patience time.Duration) error {
 	client := w.bucket.client
 	ctx, end := context.WithCancelCause(ctx)
 	back, ended := client.comesBack(), make(chan struct{})
@@ -100,18 +101,19 @@ func (w *watch) follow(ctx context.Context) error {
 	if err := sub.SetPendingLimits(watchMessages, watchBytes); err != nil {
 		return err
 	}
-	pending, err := w.consumer(ctx, inbox)
+	pending, err := w.consumer(ctx, inbox, patience)
 	if err != nil {
 		return err
 	}
-	alive := time.AfterFunc(silence, func() { end(errWatchSilent) })
+	quiet := max(silence, patience)
+	alive := time.AfterFunc(quiet, func() { end(errWatchSilent) })
 	defer alive.Stop()
 	next := func() (*nats.Msg, error) {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		alive.Reset(silence)
+		alive.Reset(quiet)
 		return m, err
 	}
 	return w.take(next, pending)
@@ -187,8 +189,8 @@ func (w *watch) take(next func() (*nats.Msg, error), pending uint64) error {
 
 // consumer makes the server send to an inbox: the last message of each key, then what comes. It returns how many
 // there are at first. The server forgets it when nobody listens any more.
-func (w *watch) consumer(ctx context.Context, inbox string) (pending uint64, err error) {
-	err = within(ctx, 2*attemptTime, func(ctx context.Context) error {
+func (w *watch) consumer(ctx context.Context, inbox string, patience time.Duration) (pending uint64, err error) {
+	err = within(ctx, patience, func(ctx context.Context) error {
 		made, err := w.bucket.client.js.CreatePushConsumer(ctx, bucketStream+w.bucket.name, jetstream.ConsumerConfig{
 			Name: nuid.Next(), DeliverSubject: inbox, FilterSubject: bucketSubject + w.bucket.name + "." + w.pattern,
 			DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
