@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -13,10 +14,11 @@ import (
 	"github.com/palisade-security/palisade/identity/peer"
 )
 
-// The bounds of what strangers can bring into the record: for each reason and address one event in a while, for so many of
-// those; all others share one.
+// The bounds of what strangers can bring into the record: for each reason and address one event in a while, and one more that
+// tells how many were left out, for so many of those; all others share one.
 const (
 	refusalsEvery = time.Minute
+	refusalsQuiet = time.Second // after the last of a sort, what was left out of it is told
 	mostRefused   = 256
 )
 
@@ -32,18 +34,25 @@ const (
 type refusals struct {
 	proxy  string
 	record func(context.Context, *event.Event)
+	more   chan struct{} // capacity 1: something was left out
 
 	mu   sync.Mutex
 	seen map[refused]*lately
-	left int64 // not recorded, and no longer in seen
+}
+
+func newRefusals(proxy string, record func(context.Context, *event.Event)) *refusals {
+	return &refusals{proxy: proxy, record: record, more: make(chan struct{}, 1), seen: map[refused]*lately{}}
 }
 
 // refused is what counts as the same.
 type refused struct{ reason, client string }
 
+// lately is what was refused of one sort.
 type lately struct {
-	recorded time.Time
-	omitted  int64
+	recorded time.Time // the last that has an event of its own
+	told     time.Time // how many have not
+	omitted  int64     // since either
+	last     event.Event
 }
 
 // add takes a connection that was refused. It does not wait for the disk: acts of this kind are only handed over.
@@ -52,29 +61,28 @@ func (r *refusals) add(ctx context.Context, remote net.Addr, err error) {
 	if a == nil {
 		return
 	}
-	e := &event.Event{Client: "unix socket", Act: a}
+	a.Proxy = r.proxy
+	e := &event.Event{Time: time.Now(), Client: "unix socket", Act: a}
 	if at, ok := remote.(*net.TCPAddr); ok {
 		e.Client, e.ClientPort = at.AddrPort().Addr().Unmap().WithZone("").String(), at.Port
 	}
-	now := time.Now()
-	omitted, due := r.due(refused{a.Reason, e.Client}, now)
-	if !due {
+	if r.due(e) {
+		r.record(ctx, e)
 		return
 	}
-	e.Time = now
-	a.Proxy, a.Omitted = r.proxy, omitted
-	r.record(ctx, e)
+	select {
+	case r.more <- struct{}{}:
+	default: // it is known
+	}
 }
 
-// due tells whether the next of a sort is recorded, and how many were not since the last one that was.
-func (r *refusals) due(of refused, now time.Time) (omitted int64, due bool) {
+// due tells whether e is recorded, and writes into it how many like it were not.
+func (r *refusals) due(e *event.Event) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.seen == nil {
-		r.seen = map[refused]*lately{}
-	}
+	of := refused{e.Act.Reason, e.Client}
 	if r.seen[of] == nil && len(r.seen) >= mostRefused {
-		r.sweep(now)
+		maps.DeleteFunc(r.seen, func(_ refused, at *lately) bool { return at.omitted == 0 && e.Time.Sub(at.recorded) >= refusalsEvery })
 		if len(r.seen) >= mostRefused {
 			of = refused{}
 		}
@@ -84,23 +92,56 @@ func (r *refusals) due(of refused, now time.Time) (omitted int64, due bool) {
 	case at == nil:
 		at = &lately{}
 		r.seen[of] = at
-	case now.Sub(at.recorded) < refusalsEvery:
+	case e.Time.Sub(at.recorded) < refusalsEvery:
 		at.omitted++
-		return 0, false
+		at.last = *e
+		return false
 	}
-	omitted = at.omitted + r.left
-	at.recorded, at.omitted, r.left = now, 0, 0
-	return omitted, true
+	e.Act.Omitted, at.omitted, at.recorded = at.omitted, 0, e.Time
+	return true
 }
 
-// sweep forgets what was recorded long ago, but not how many have come since.
-func (r *refusals) sweep(now time.Time) {
-	for of, at := range r.seen {
-		if now.Sub(at.recorded) >= refusalsEvery {
-			r.left += at.omitted
-			delete(r.seen, of)
+// run tells what was left out, once it is quiet, until ctx ends, and then what is left of it.
+func (r *refusals) run(ctx context.Context) {
+	for {
+		select {
+		case <-r.more:
+		case <-ctx.Done():
+			r.tell(ctx, true)
+			return
+		}
+		for r.tell(ctx, false) && ctx.Err() == nil {
+			wait := time.NewTimer(refusalsQuiet)
+			select {
+			case <-wait.C:
+			case <-ctx.Done():
+			}
+			wait.Stop()
 		}
 	}
+}
+
+// tell records how many were left out of each sort that is quiet, or of all, and reports whether others are waiting.
+func (r *refusals) tell(ctx context.Context, all bool) (left bool) {
+	var due []event.Event
+	r.mu.Lock()
+	now := time.Now()
+	for _, at := range r.seen {
+		switch {
+		case at.omitted == 0:
+		case all || now.Sub(at.last.Time) >= refusalsQuiet && now.Sub(at.told) >= refusalsEvery:
+			e := at.last // stands for itself and for the others
+			e.Act.Omitted, at.omitted, at.told = at.omitted-1, 0, now
+			due = append(due, e)
+		default:
+			left = true
+		}
+	}
+	r.mu.Unlock()
+	for i := range due {
+		r.record(ctx, &due[i])
+	}
+	return left
 }
 
 // refusalOf says why a connection was refused; nil if it just ended, which says nothing about anybody.

@@ -22,7 +22,7 @@ func at(n int) net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, byte(n>>8), by
 func TestRefusalsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all []*event.Event
-		r := refusals{proxy: "catalog", record: func(_ context.Context, e *event.Event) { all = append(all, e) }}
+		r := newRefusals("catalog", func(_ context.Context, e *event.Event) { all = append(all, e) })
 		none := &peer.Refusal{Reason: peer.NoCertificate}
 		flood := func(n, addresses int) {
 			for i := range n {
@@ -48,7 +48,6 @@ func TestRefusalsAreBounded(t *testing.T) {
 		if len(all) > mostRefused {
 			t.Errorf("%d events of one flood", len(all))
 		}
-		var counted int64
 		for range 2 { // what was left out is told by what comes later
 			time.Sleep(refusalsEvery)
 			flood(10_000, 10_000)
@@ -58,11 +57,54 @@ func TestRefusalsAreBounded(t *testing.T) {
 			r.add(t.Context(), at(i), none)
 			time.Sleep(refusalsEvery)
 		}
-		for _, e := range all {
-			counted += 1 + e.Act.Omitted
+		r.tell(t.Context(), true)
+		if got, want := counted(all), int64(130_000); got != want {
+			t.Errorf("counted %d of %d", got, want)
 		}
-		if want := int64(130_000); counted != want {
-			t.Errorf("counted %d of %d", counted, want)
+	})
+}
+
+func counted(all []*event.Event) (n int64) {
+	for _, e := range all {
+		n += 1 + e.Act.Omitted
+	}
+	return n
+}
+
+// TestRefusalsAreTold holds that what was left out is told once it is quiet, and at the end, though nobody is refused any more; and
+// that this does not let anybody fill the record.
+func TestRefusalsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []*event.Event
+		r := newRefusals("catalog", func(_ context.Context, e *event.Event) { all = append(all, e) })
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { r.run(ctx); close(ended) }()
+		none := &peer.Refusal{Reason: peer.NoCertificate}
+		flood := func(n int) {
+			for range n {
+				r.add(t.Context(), at(7), none)
+			}
+		}
+		flood(100)
+		time.Sleep(3 * refusalsQuiet)
+		synctest.Wait()
+		if len(all) != 2 || all[1].Act.Omitted != 98 || all[1].Act.Reason != "no_certificate" || all[1].Client != "10.0.0.7" || all[1].Act.Proxy != "catalog" {
+			t.Fatalf("%d events, the last %+v", len(all), all[len(all)-1])
+		}
+		began := time.Now()
+		for time.Since(began) < time.Hour {
+			flood(2)
+			time.Sleep(3 * refusalsQuiet)
+		}
+		if len(all) > 2+2*60+2 {
+			t.Errorf("%d events in an hour of one address", len(all))
+		}
+		flood(10)
+		end()
+		<-ended
+		if got, want := counted(all), int64(100+2*1200+10); got != want {
+			t.Errorf("counted %d of %d", got, want)
 		}
 	})
 }

@@ -40,7 +40,7 @@ type Sidecar struct {
 	dial    atomic.Pointer[Dial]
 	open    atomic.Int64 // connections of others to it
 
-	refusals       refusals
+	refusals       *refusals
 	taking, asking life // calls of others, and of the service
 
 	mu      sync.Mutex
@@ -65,7 +65,7 @@ func (nobody) ForRoute(model.ResolvedRoute) proxy.Filter { return nil }
 
 // NewSidecar builds the sidecar of a service, which works while Run does.
 func NewSidecar(g Ground, svc *model.ResolvedService) (*Sidecar, error) {
-	s := &Sidecar{Ground: g, name: svc.Name, own: svc, self: &proxy.Workload{SPIFFEID: g.ID.String()}, refusals: refusals{proxy: svc.Name, record: g.Recorder.Act}}
+	s := &Sidecar{Ground: g, name: svc.Name, own: svc, self: &proxy.Workload{SPIFFEID: g.ID.String()}, refusals: newRefusals(svc.Name, g.Recorder.Act)}
 	s.in.engine, s.out.engine = engine.New(g.Recorder), engine.New(g.Recorder)
 	var err error
 	if s.broker, err = newBroker(svc, g.Log); err != nil {
@@ -126,6 +126,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	asking, stop := context.WithCancel(failed)
 	defer stop()
+	telling, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	var told sync.WaitGroup
+	told.Go(func() { s.refusals.run(telling) })
 	g.Go(func() error { return s.asking.run(asking) })
 	g.Go(func() error {
 		defer stop()
@@ -139,6 +142,8 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		return err
 	})
 	err := g.Wait()
+	quiet()
+	told.Wait() // all that could be refused was
 	s.in.engine.Close()
 	s.out.engine.Close()
 	return err
