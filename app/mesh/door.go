@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -27,6 +28,9 @@ func (s *Sidecar) Open(ctx context.Context, d model.Door, ln net.Listener) (clos
 	server, err := listen.Bind(ctx, s.options("outbound", listen.Options{
 		Listener: ln, Clear: true, Handler: s.ask(d.Name),
 		Peer: func(*tls.ConnectionState, io.Closer) (*proxy.Workload, func(), error) { return s.self, nil, nil },
+		Refused: func(ctx context.Context, remote net.Addr, err error) {
+			s.refusals.add(ctx, remote, fmt.Errorf("calling %q: %w", cmp.Or(d.Name, "a service"), err))
+		},
 	}))
 	if err != nil {
 		return nil, fmt.Errorf("sidecar of %q: %w", s.name, err)
@@ -57,7 +61,7 @@ func (s *Sidecar) until(run func(context.Context) error) (closed func()) {
 // ask serves calls as calls of one service, whatever the caller calls it; without a name, of the one that it names.
 func (s *Sidecar) ask(callee string) engine.Handler {
 	return engine.HandlerFunc(func(ctx context.Context, c *engine.Call) bool {
-		if c.Refused == nil && callee != "" {
+		if callee != "" {
 			c.Host = callee
 		}
 		return s.out.engine.Serve(ctx, c)

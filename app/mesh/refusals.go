@@ -12,6 +12,7 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/proxy/listen"
 )
 
 // The bounds of what strangers can bring into the record: for each reason and address one event in a while, and one more that
@@ -25,6 +26,7 @@ const (
 // Reasons for which a connection is refused beside those of peer.
 const (
 	reasonNoTLS     = "no_tls"           // what came is no handshake
+	reasonNoHTTP    = "no_http"          // the own service said something else, or nothing, where it calls one that speaks HTTP
 	reasonDistrust  = "refused_by_peer"  // the other side does not want to talk to us, and says so
 	reasonHandshake = "handshake_failed" // anything else
 )
@@ -158,6 +160,8 @@ func refusalOf(err error) *event.Act {
 		case refusal.Peer != "":
 			a.Text = "it claims to be " + refusal.Peer + ", which is not to be believed: " + refusal.Text
 		}
+	case errors.Is(err, listen.ErrNoRequest):
+		a.Reason = reasonNoHTTP
 	case strings.Contains(err.Error(), noCertificate):
 		a.Reason = string(peer.NoCertificate)
 	case errors.As(err, new(tls.RecordHeaderError)):

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,5 +132,32 @@ func TestRefusalOf(t *testing.T) {
 		if a != nil && a.Who != "" {
 			t.Errorf("%v: believes %q", c.err, a.Who)
 		}
+	}
+}
+
+// TestNoHTTP holds that whoever speaks something else where HTTP is spoken leaves a record: a refused request if it begins like
+// none, a refused connection if it never ends what it begins.
+func TestNoHTTP(t *testing.T) {
+	f := newFleet(t)
+	for _, says := range []string{"\x00\x00\x00\x08\x04\xd2\x16\x2f", "AMQP\x00\x00\x09\x01"} { // PostgreSQL's, AMQP's
+		var d net.Dialer
+		c, err := d.DialContext(t.Context(), "tcp", f.toward["web catalog"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, says); err != nil {
+			t.Fatal(err)
+		}
+		if says[0] == 0 {
+			if seen := f.records.take(t, 1); seen[0] != "web/outbound  catalog request-line" {
+				t.Errorf("recorded as %q", seen)
+			}
+		} else {
+			_ = c.(*net.TCPConn).CloseWrite()
+			if e := f.records.act(t, event.KindRefused, "no_http"); e.Act.Proxy != "web" || !strings.Contains(e.Act.Text, `calling "catalog"`) {
+				t.Errorf("got %+v", e.Act)
+			}
+		}
+		_ = c.Close()
 	}
 }

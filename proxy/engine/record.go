@@ -39,7 +39,10 @@ func (x *exchange) fill() {
 	e.Fleet, e.Snapshot = x.table.Fleet, x.table.Version
 	e.Listener, e.Side = x.call.Conn.Listener, x.table.Side.seen()
 	e.Method, e.Scheme, e.Host, e.Path, e.Query, e.Proto = r.Method, r.Scheme, r.Host, r.Path, r.RawQuery, r.Proto
-	if e.Path == "" && x.call.Refused == nil { // refused before it was understood: what the client sent, as it sent it
+	switch {
+	case x.call.Refused != nil: // nothing of it can be believed; the host is known where it does not depend on that
+		e.Host = x.call.Host
+	case e.Path == "": // refused before it was understood: what the client sent, as it sent it
 		e.Method, e.Host = x.call.Method, x.call.Host
 		e.Path, e.Query, _ = strings.Cut(x.call.Target, "?")
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"github.com/palisade-security/palisade/proxy/listen/h1"
 )
 
 // preface is how HTTP/2 with prior knowledge begins (RFC 9113, section 3.4), as far as it takes to tell it from a
@@ -21,7 +23,11 @@ func (s *Server) sortClear(ctx context.Context, c net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() }) // who is silent does not hold a drain up
 	begun := &begunConn{Conn: c}
 	h2, err := begun.peek(time.Now().Add(s.o.Header))
-	if !stop() || err != nil {
+	ours := !stop()
+	if err != nil && !ours && h1.NoRequest(err, len(begun.begin) > 0) {
+		s.unspoken(ctx, c.RemoteAddr())
+	}
+	if ours || err != nil {
 		_ = c.Close() // it said nothing in time
 		return
 	}
@@ -30,6 +36,15 @@ func (s *Server) sortClear(ctx context.Context, c net.Conn) {
 		return
 	}
 	s.h1.Take(context.WithoutCancel(ctx), begun, facts)
+}
+
+// ErrNoRequest tells that a connection without TLS ended before it brought a request.
+var ErrNoRequest = errors.New("it did not send a request of HTTP in time")
+
+func (s *Server) unspoken(ctx context.Context, remote net.Addr) {
+	if s.o.Refused != nil {
+		s.o.Refused(ctx, remote, ErrNoRequest)
+	}
 }
 
 // begunConn gives out again what was read to find out about a connection.

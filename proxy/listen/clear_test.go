@@ -16,6 +16,7 @@ import (
 	"github.com/palisade-security/palisade/proxy"
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/field"
+	"github.com/palisade-security/palisade/proxy/listen"
 )
 
 // who answers with the version of HTTP and the service that asked.
@@ -139,5 +140,57 @@ func TestCutIsNoEnd(t *testing.T) {
 				t.Errorf("the cut answer ended with %v", err)
 			}
 		})
+	}
+}
+
+// TestNoRequest tells of those who mean no HTTP, however little they say, and of nobody else.
+func TestNoRequest(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(engine.HandlerFunc(who))
+	o.Listener, o.Clear, o.Header = ln, true, 50*time.Millisecond
+	told := make(chan error, 10)
+	o.Refused = func(_ context.Context, _ net.Addr, err error) { told <- err }
+	_, stop := run(t, o)
+	for _, c := range []struct {
+		says       string
+		leaves     bool
+		told       bool
+		understood string // the status of an answer
+	}{
+		{"", false, true, ""},
+		{"", true, false, ""},
+		{"PRI * HT", true, true, ""},
+		{"AMQP\x00\x00\x09\x01", false, true, ""},
+		{"GET / HTTP/1.1\r\nHost: a\r\n", true, true, ""},
+		{"\x00\x00\x00\x08\x04\xd2\x16\x2f", false, false, "HTTP/1.1 200"}, // which is a call, refused
+		{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, false, "HTTP/1.1 200"},
+	} {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, c.says); err != nil {
+			t.Fatal(err)
+		}
+		if c.leaves {
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}
+		heard, _ := io.ReadAll(conn)
+		_ = conn.Close()
+		if !bytes.HasPrefix(heard, []byte(c.understood)) {
+			t.Errorf("%q: answered %q", c.says, heard)
+		}
+		if c.told {
+			if err := <-told; !errors.Is(err, listen.ErrNoRequest) {
+				t.Errorf("%q: told %v", c.says, err)
+			}
+		}
+	}
+	stop()
+	if len(told) > 0 {
+		t.Errorf("told of another one: %v", <-told)
 	}
 }

@@ -50,7 +50,8 @@ type Options struct {
 	// is not nil.
 	Peer func(state *tls.ConnectionState, conn io.Closer) (w *proxy.Workload, ended func(), err error)
 
-	// Refused is told of every connection that failed the handshake or that Peer refused. It must not block. Nil: nobody is told.
+	// Refused is told of every connection that failed the handshake, that Peer refused or, with Clear, that ended without a request
+	// (ErrNoRequest). It must not block. Nil: nobody is told.
 	Refused func(ctx context.Context, remote net.Addr, err error)
 }
 
@@ -75,7 +76,11 @@ func Bind(ctx context.Context, o Options) (*Server, error) {
 	tcp, _ := ln.(*net.TCPListener)
 	o.Inherit = nil
 	s := &Server{o: o, tcp: tcp, retire: make(chan struct{}), ln: newBounded(ln, o.Connections, o.PerAddress)}
-	s.h1 = h1.New(h1.Options{Handler: o.Handler, HeaderBytes: o.HeaderBytes, Header: o.Header, Idle: o.Idle})
+	h1o := h1.Options{Handler: o.Handler, HeaderBytes: o.HeaderBytes, Header: o.Header, Idle: o.Idle}
+	if o.Clear {
+		h1o.Unspoken = s.unspoken
+	}
+	s.h1 = h1.New(h1o)
 	switch {
 	case o.HTTP != nil:
 		s.side = newSide(&o, ln.Addr(), o.HTTP, func(c net.Conn) *engine.Conn { return s.facts(c, nil) })

@@ -2,9 +2,12 @@ package h1
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -180,9 +183,18 @@ func (c *conn) readHead() (int, *canon.Refusal, error) {
 			c.line.readBy(time.Now().Add(c.server.o.Idle), c.server.o.Idle/8)
 		}
 		if err := c.fill(); err != nil {
+			if tell := c.server.o.Unspoken; tell != nil && first && NoRequest(err, begun) {
+				tell(c.ctx, c.nc.RemoteAddr())
+			}
 			return 0, nil, err
 		}
 	}
+}
+
+// NoRequest tells of the end of a connection whether its client, which has said something or not, meant no HTTP. Who leaves
+// without a word, or is closed by us, says nothing about it.
+func NoRequest(err error, begun bool) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || begun && errors.Is(err, io.EOF)
 }
 
 // begin notes that a request has begun. It returns false if a drain was faster.

@@ -21,6 +21,10 @@ type Options struct {
 	HeaderBytes int           // of a head, request line included
 	Header      time.Duration // until a connection's first head is complete, or a later one that has begun
 	Idle        time.Duration // between requests; a connection may be closed an eighth earlier
+
+	// Unspoken is told of a connection that ends without one request: it said nothing in time, or no complete head. It must not
+	// block. Nil: nobody is told.
+	Unspoken func(ctx context.Context, remote net.Addr)
 }
 
 // Server serves connections.

@@ -43,6 +43,9 @@ func (s *scanner) scan(b []byte) (int, *canon.Refusal) {
 		}
 		s.start, s.line, s.seen = 2, 2, 2
 	}
+	if len(b) > s.start && s.line == s.start && !isToken[b[s.start]] && b[s.start] != '\n' {
+		return 0, refuse(CodeRequestLine, "the request line does not begin with a method") // whoever speaks something else need not end a line
+	}
 	for {
 		i := bytes.IndexByte(b[s.seen:], '\n')
 		end := s.seen + i + 1

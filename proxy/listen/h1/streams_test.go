@@ -91,7 +91,7 @@ var refusing = []struct{ name, stream, code string }{
 	{"long target", "GET /" + strings.Repeat("a", 1<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n", canon.CodeTargetTooLong},
 	{"long field", with("X: " + strings.Repeat("a", 1<<10)), canon.CodeHeaderTooLarge},
 	{"many fields", with(slices.Repeat([]string{"X: y"}, 300)...), canon.CodeHeaderTooLarge},
-	{"TLS", "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\n\r\n", CodeLineEnding},
+	{"TLS", "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\n\r\n", CodeRequestLine},
 }
 
 // breaking are chunked bodies with the code of their refusal.
