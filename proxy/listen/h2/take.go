@@ -142,11 +142,12 @@ func (c *conn) data(f *http2.DataFrame) error {
 	if padding := length - int64(len(content)); padding > 0 {
 		s.credit(padding)
 	}
-	_, _ = s.content.Write(content) // a buffer does not fail
 	s.came += int64(len(content))
 	if s.call.Length >= 0 && (s.came > s.call.Length || f.StreamEnded() && s.came < s.call.Length) {
+		c.credit(int64(len(content))) // nobody reads more than was announced
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
 	}
+	_, _ = s.content.Write(content) // a buffer does not fail
 	s.ended = f.StreamEnded()
 	s.wake.Broadcast()
 	return nil
