@@ -163,18 +163,24 @@ func (f *Fold) Map() *Map {
 }
 
 func more(callee, caller *Seen) *Seen {
-	if caller == nil || callee != nil && callee.Calls >= caller.Calls {
-		return callee
+	if callee == nil || caller == nil {
+		return cmp.Or(callee, caller)
 	}
-	out := *caller
-	if callee != nil {
-		out.Plain = callee.Plain // only they know how it came
-		out.Identities = callee.Identities
-		if len(callee.Routes) > 0 {
-			out.Routes = callee.Routes
-		}
+	out := *callee
+	if caller.Calls > callee.Calls {
+		out = *caller
+		out.Plain, out.Identities = callee.Plain, callee.Identities // only they know
 	}
+	out.Routes = union(callee.Routes, caller.Routes)
 	return &out
+}
+
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		out = include(out, s)
+	}
+	return out
 }
 
 // and adds what was seen later.
@@ -192,16 +198,7 @@ func (s *Seen) and(o *Seen) *Seen {
 	out.Calls, out.Refused, out.Failed, out.Plain = s.Calls+o.Calls, s.Refused+o.Refused, s.Failed+o.Failed, s.Plain+o.Plain
 	out.In, out.Out = s.In+o.In, s.Out+o.Out
 	out.Latency = s.Latency.plus(o.Latency)
-	out.Identities, out.Roles, out.Routes = slices.Clone(s.Identities), slices.Clone(s.Roles), slices.Clone(s.Routes)
-	for _, x := range o.Identities {
-		out.Identities = include(out.Identities, x)
-	}
-	for _, x := range o.Roles {
-		out.Roles = include(out.Roles, x)
-	}
-	for _, x := range o.Routes {
-		out.Routes = include(out.Routes, x)
-	}
+	out.Identities, out.Roles, out.Routes = union(s.Identities, o.Identities), union(s.Roles, o.Roles), union(s.Routes, o.Routes)
 	return &out
 }
 

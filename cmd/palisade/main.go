@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -54,7 +56,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once instead of waiting for the drain
-	e := &environment{ctx: ctx, parser: parser, parse: func(args []string) error {
+	e := &environment{ctx: ctx, parser: parser, format: c.Format, parse: func(args []string) error {
 		if _, err := parser.Parse(args); exited < 0 && err != nil {
 			return fmt.Errorf("%w; see palisade --help", err)
 		}
@@ -65,6 +67,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}}
 	slog.SetDefault(slog.New(c.handler(stderr)))
 	return exitCode(parsed.Run(e), stderr)
+}
+
+// drawing is a verb with outputs of its own.
+type drawing interface{ formats() []string }
+
+// AfterApply refuses an output that the verb does not have.
+func (c *cli) AfterApply(parsed *kong.Context) error {
+	formats := []string{"text", "json"}
+	if verb := parsed.Selected(); verb != nil && verb.Target.CanAddr() {
+		if d, ok := verb.Target.Addr().Interface().(drawing); ok {
+			formats = d.formats()
+		}
+	}
+	if !slices.Contains(formats, c.Format) {
+		return fmt.Errorf("--format must be one of %s but got %q", `"`+strings.Join(formats, `","`)+`"`, c.Format)
+	}
+	return nil
 }
 
 // helpFor is the command that shows the right words for a command line that could not be read.

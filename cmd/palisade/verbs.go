@@ -33,7 +33,7 @@ var errRefused = errors.New("refused")
 
 type cli struct {
 	State     string `group:"common" help:"Where keys, the local authority and records live (default: .palisade beside the model; of sidecar and run: .palisade/NAME)." placeholder:"DIR" env:"PALISADE_STATE"`
-	Format    string `group:"common" help:"Output: text or json." enum:"text,json" default:"text"`
+	Format    string `group:"common" help:"Output: text or json; map also draws." default:"text"`
 	LogFormat string `group:"common" help:"Messages: text or json." enum:"text,json" default:"text"`
 	NoColor   bool   `group:"common" help:"No colours (also: NO_COLOR=1)."`
 	Quiet     bool   `group:"common" help:"No line per request." short:"q"`
@@ -53,6 +53,7 @@ type cli struct {
 
 	Events  eventsCmd  `cmd:"" group:"see" help:"Show recorded requests, connections and acts."`
 	Explain explainCmd `cmd:"" group:"see" help:"Explain a recorded decision by its request id."`
+	Map     mapCmd     `cmd:"" group:"see" help:"Draw who calls whom, and show what follows from it."`
 	Status  statusCmd  `cmd:"" group:"see" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
 	History historyCmd `cmd:"" group:"see" help:"Show which models were in force, or what administrators did."`
 
@@ -93,6 +94,7 @@ type environment struct {
 	ctx     context.Context //nolint:containedctx // the life of the process
 	parser  *kong.Kong
 	parse   func(args []string) error // shows help if args ask for it
+	format  string
 	options app.Options
 }
 

@@ -47,10 +47,15 @@ func DOT(w io.Writer, m *topology.Map) error {
 	return err
 }
 
-// dotted quotes a name. A backslash would begin an escape of Graphviz's own.
+// dotted quotes a name. A backslash would begin an escape of Graphviz's own; what no parser takes becomes a question mark.
 func dotted(s string) string {
-	s = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", " ", "\x00", " ").Replace(strings.ToValidUTF8(s, "\uFFFD"))
-	return `"` + s + `"`
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 }
 
 // brief is what stands beside an edge: what was seen, or what is special.

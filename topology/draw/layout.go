@@ -15,6 +15,8 @@ const (
 	gapAcross = 110.0 // between layers
 	gapDown   = 22.0  // between boxes of one layer
 	passDown  = 12.0  // beside an edge that passes through a layer
+	dense     = 0.4   // of these two, where a layer has more than highest boxes
+	highest   = 24
 	margin    = 28.0
 )
 
@@ -23,6 +25,7 @@ const (
 type layout struct {
 	m             *topology.Map
 	width, height float64
+	scale         float64 // of the gaps downwards
 	at            []spot  // of the nodes, by index; then of where long edges pass a layer
 	layers        [][]int // indices into at, from top to bottom
 	ways          [][]int // of each edge of the map, the spots it passes from its left end to its right one
@@ -167,9 +170,12 @@ func (l *layout) thread(ends [][2]int) {
 	for _, s := range l.at {
 		last = max(last, s.layer)
 	}
-	l.layers = make([][]int, last+1)
+	l.layers, l.scale = make([][]int, last+1), 1
 	for i, s := range l.at {
 		l.layers[s.layer] = append(l.layers[s.layer], i)
+		if i < len(l.m.Nodes) && len(l.layers[s.layer]) > highest {
+			l.scale = dense
+		}
 	}
 }
 
@@ -310,9 +316,9 @@ func (l *layout) place() {
 // half is half of what a spot needs.
 func (l *layout) half(s int) float64 {
 	if s < len(l.m.Nodes) {
-		return (boxHeight + gapDown) / 2
+		return (boxHeight + gapDown*l.scale) / 2
 	}
-	return passDown / 2
+	return passDown * l.scale / 2
 }
 
 // settle finds the heights that are nearest to the wanted ones, as least squares see it, and keep order and distance:

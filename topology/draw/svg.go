@@ -26,6 +26,11 @@ func SVG(w io.Writer, m *topology.Map, a *topology.Analysis, b *topology.Blast) 
 	for i := range m.Edges {
 		p.edge(i)
 	}
+	for i := range m.Edges {
+		if len(m.Edges) <= manyEdges {
+			p.label(i)
+		}
+	}
 	for i := range m.Nodes {
 		p.node(i)
 	}
@@ -38,7 +43,7 @@ func SVG(w io.Writer, m *topology.Map, a *topology.Analysis, b *topology.Blast) 
 const (
 	headHeight   = 62.0
 	legendHeight = 52.0
-	narrowest    = 920.0 // so that the legend fits
+	narrowest    = 860.0 // so that the legend fits
 	manyEdges    = 90    // more are drawn without words
 )
 
@@ -52,6 +57,7 @@ type picture struct {
 	bright   map[string]bool // nodes that do not fade; nil: none does
 	taken    string
 	ports    map[port]float64 // height at which an edge meets a box
+	worded   [][3]float64     // where words stand beside edges: the middle, and half of the width
 }
 
 // port is the end of an edge at the left or the right side of a box.
@@ -188,10 +194,11 @@ func (p *picture) node(i int) {
 	p.WriteString("</g>\n")
 }
 
-// colour gives each class of data its own, spread around the circle by the golden angle.
+// palette colours classes of data. No red, which alarms, and no amber, which is how far a service reaches.
+var palette = [...]string{"#2f80d0", "#8a5cd6", "#0f9d8a", "#b0467e", "#6b8e23", "#4f6d7a", "#7a6652", "#c9a400"}
+
 func (p *picture) colour(class string) string {
-	i := slices.Index(p.classes, class)
-	return fmt.Sprintf("hsl(%.0f 65%% 50%%)", math.Mod(210+137.508*float64(i), 360))
+	return palette[slices.Index(p.classes, class)%len(palette)]
 }
 
 func (p *picture) edge(i int) {
@@ -201,28 +208,47 @@ func (p *picture) edge(i int) {
 		return
 	}
 	class, head := p.kind(e)
-	if p.bright != nil && (!p.bright[e.From] || !p.bright[e.To]) {
+	if p.fades(e) {
 		class += " faded"
 	}
 	width := ""
 	if rate := p.m.Rate(e); rate > 0 {
 		width = fmt.Sprintf(` style="stroke-width:%.1f"`, 1.4+min(math.Log10(1+rate), 4))
 	}
-	d, x, y := p.curve(i)
+	d, _ := p.curve(i)
 	end := "end"
 	if p.m.Nodes[way[0]].Name != e.From {
 		end = "start" // it goes back to the left
 	}
 	fmt.Fprintf(p, `<g class="%s" data-from="%s" data-to="%s"><title>%s</title><path d="%s" marker-%s="url(#%s)"%s/>`,
 		class, text(e.From), text(e.To), text(strings.Join(words(p.m, e), "\n")), d, end, head, width)
-	if e.Seen != nil && len(p.m.Edges) <= manyEdges {
-		label := rate(p.m.Rate(e)) + " · " + topology.Short(e.Seen.Latency.Quantile(0.95))
-		if !e.Used() {
-			label = fmt.Sprintf("%d refused", e.Seen.Refused)
-		}
-		fmt.Fprintf(p, `<text x="%.1f" y="%.1f">%s</text>`, x, y-4, text(label))
-	}
 	p.WriteString("</g>\n")
+}
+
+// label writes beside an edge what was seen of it. Labels are drawn after all edges, which would cross them out.
+func (p *picture) label(i int) {
+	e := &p.m.Edges[i]
+	if e.Seen == nil || e.From == e.To {
+		return
+	}
+	words := rate(p.m.Rate(e)) + " · " + topology.Short(e.Seen.Latency.Quantile(0.95))
+	if !e.Used() {
+		words = fmt.Sprintf("%d refused", e.Seen.Refused)
+	}
+	_, bends := p.curve(i)
+	x, y := p.room(bends, words)
+	half := 3.1 * float64(len([]rune(words)))
+	class := "edge"
+	if p.fades(e) {
+		class += " faded"
+	}
+	fmt.Fprintf(p, `<g class="%s" data-from="%s" data-to="%s"><rect class="paper" x="%.1f" y="%.1f" width="%.1f" height="13"/><text x="%.1f" y="%.1f">%s</text></g>`+"\n",
+		class, text(e.From), text(e.To), x-half, y-6.5, 2*half, x, y+3.5, text(words))
+}
+
+// fades tells whether an edge has nothing to do with the taken service.
+func (p *picture) fades(e *topology.Edge) bool {
+	return p.bright != nil && (!p.bright[e.From] || !p.bright[e.To])
 }
 
 // kind is how an edge is drawn; what calls for a look comes first.
@@ -251,35 +277,60 @@ func (p *picture) kind(e *topology.Edge) (class, head string) {
 	return class, head
 }
 
-// curve is the path of an edge, and where there is room for words: the middle of its first bend.
-func (p *picture) curve(i int) (d string, x, y float64) {
+// bend is one bow of an edge, from left to right: a cubic with level ends.
+type bend struct{ x0, y0, x1, y1 float64 }
+
+// at is the point of a bend at t, 0 to 1.
+func (b bend) at(t float64) (x, y float64) {
+	u := 1 - t
+	near, far := u*u*u+3*u*u*t, t*t*t+3*u*t*t
+	middle := (b.x0 + b.x1) / 2
+	return u*u*u*b.x0 + 3*u*t*middle + t*t*t*b.x1, near*b.y0 + far*b.y1
+}
+
+// curve is the path of an edge, and its bends, on which there is room for words.
+func (p *picture) curve(i int) (string, []bend) {
 	way := p.ways[i]
 	first, last := way[0], way[len(way)-1]
-	var b strings.Builder
 	x0, y0 := p.left(p.at[first].layer)+boxWidth, p.ports[port{i, first, true}]
-	fmt.Fprintf(&b, "M%.1f %.1f", x0, y0)
 	if p.at[first].layer == p.at[last].layer {
 		y1 := p.ports[port{i, last, true}]
-		fmt.Fprintf(&b, "C%.1f %.1f %.1f %.1f %.1f %.1f", x0+60, y0, x0+60, y1, x0, y1)
-		return b.String(), x0 + 45, (y0 + y1) / 2
+		return fmt.Sprintf("M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", x0, y0, x0+60, y0, x0+60, y1, x0, y1), []bend{{x0 + 20, y0, x0 + 70, y1}}
 	}
-	for n, s := range way[1:] {
+	var b strings.Builder
+	var bends []bend
+	fmt.Fprintf(&b, "M%.1f %.1f", x0, y0)
+	for _, s := range way[1:] {
 		x1, y1 := p.left(p.at[s].layer), p.at[s].y
 		if s == last {
 			y1 = p.ports[port{i, last, false}]
 		}
 		middle := (x0 + x1) / 2
 		fmt.Fprintf(&b, "C%.1f %.1f %.1f %.1f %.1f %.1f", middle, y0, middle, y1, x1, y1)
-		if n == 0 {
-			x, y = middle, (y0+y1)/2
-		}
+		bends = append(bends, bend{x0, y0, x1, y1})
 		if s != last {
 			x1 += boxWidth
 			fmt.Fprintf(&b, "L%.1f %.1f", x1, y1)
 		}
 		x0, y0 = x1, y1
 	}
-	return b.String(), x, y
+	return b.String(), bends
+}
+
+// room finds a place for words on an edge where no others stand yet: the first of a few, or the middle.
+func (p *picture) room(bends []bend, words string) (x, y float64) {
+	half := 3.1 * float64(len([]rune(words)))
+	for _, t := range []float64{0.5, 0.36, 0.64, 0.26, 0.74} {
+		for _, b := range bends {
+			x, y = b.at(t)
+			free := !slices.ContainsFunc(p.worded, func(o [3]float64) bool { return math.Abs(o[0]-x) < o[2]+half && math.Abs(o[1]-y) < 13 })
+			if free {
+				p.worded = append(p.worded, [3]float64{x, y, half})
+				return x, y
+			}
+		}
+	}
+	return bends[0].at(0.5)
 }
 
 // legend explains what the picture uses.

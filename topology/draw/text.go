@@ -3,6 +3,7 @@ package draw
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -19,7 +20,7 @@ func Text(w io.Writer, m *topology.Map, a *topology.Analysis) error {
 	}
 	p.line("")
 	p.table(edgeRows(m))
-	p.findings(m, a)
+	p.findings(a)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
@@ -64,31 +65,10 @@ func edgeRows(m *topology.Map) [][]string {
 	return rows
 }
 
-func (p *page) findings(m *topology.Map, a *topology.Analysis) {
-	p.list("Single points of failure", len(a.SinglePoints), func(i int) string {
-		s := a.SinglePoints[i]
-		var how []string
-		if len(s.CutsOff) > 0 {
-			how = append(how, "without it the gateway does not reach "+names(s.CutsOff))
-		}
-		if s.Splits > 0 {
-			how = append(how, fmt.Sprintf("the fleet falls into %d parts", s.Splits+1))
-		}
-		if len(s.Needed) > 0 {
-			how = append(how, "needed by "+names(s.Needed))
-		}
-		return s.Service + ": " + strings.Join(how, "; ")
-	})
-	p.list("Circles", len(a.Cycles), func(i int) string { return names(a.Cycles[i]) })
-	p.list("Not encrypted", len(a.Plain), func(i int) string { return link(a.Plain[i]) })
-	p.list("Seen, and not declared", len(a.Undeclared), func(i int) string {
-		l := a.Undeclared[i]
-		return fmt.Sprintf("%s: %d let pass, %d refused", link(l), l.Passed, l.Tried)
-	})
-	p.list("Declared, and not seen in use", len(a.Unused), func(i int) string { return link(a.Unused[i]) })
-	p.list("More rights than use", len(a.Privileges), func(i int) string { return privilege(&a.Privileges[i]) })
-	p.list("Services that no way from the gateway reaches", len(a.Unreached), func(i int) string { return a.Unreached[i] })
-	p.line("\nDepth: %s", chain(a.Deepest))
+func (p *page) findings(a *topology.Analysis) {
+	for _, f := range findings(a) {
+		p.list(f.Title, f.Items)
+	}
 	if len(a.Radius) > 0 {
 		p.line("\nReach of a taken service (palisade map blast SERVICE tells more)")
 		rows := [][]string{{"  SERVICE", "DIRECTLY", "IN ALL", "OF THE FLEET"}}
@@ -97,30 +77,73 @@ func (p *page) findings(m *topology.Map, a *topology.Analysis) {
 		}
 		p.table(rows)
 	}
-	p.list("Cuts that shrink it most, all services taken together", len(a.Cuts), func(i int) string { return cut(&a.Cuts[i]) })
-	p.list("Recovery order", len(a.Recovery), func(i int) string { return fmt.Sprintf("%d. %s", i+1, names(a.Recovery[i])) })
 }
 
-func (p *page) list(title string, n int, item func(int) string) {
-	if n == 0 {
+// findings are what follows from a map, in words; none without an item.
+func findings(a *topology.Analysis) []finding {
+	var deepest []string
+	if len(a.Deepest) > 0 {
+		deepest = []string{fmt.Sprintf("%d: %s", len(a.Deepest), strings.Join(a.Deepest, " → "))}
+	}
+	waves := each(a.Recovery, names)
+	for i := range waves {
+		waves[i] = fmt.Sprintf("%d. %s", i+1, waves[i])
+	}
+	all := []finding{
+		{"Single points of failure", each(a.SinglePoints, single)},
+		{"Circles", each(a.Cycles, names)},
+		{"Not encrypted", each(a.Plain, link)},
+		{"Seen, and not declared", each(a.Undeclared, func(l topology.Link) string {
+			return fmt.Sprintf("%s: %d let pass, %d refused", link(l), l.Passed, l.Tried)
+		})},
+		{"Declared, and not seen in use", each(a.Unused, link)},
+		{"More rights than use", each(a.Privileges, privilege)},
+		{"Services that no way from the gateway reaches", a.Unreached},
+		{"Longest chain of calls", deepest},
+		{"Cuts that shrink the reach of taken services most", each(a.Cuts, cut)},
+		{"Recovery order", waves},
+	}
+	return slices.DeleteFunc(all, func(f finding) bool { return len(f.Items) == 0 })
+}
+
+func each[T any](list []T, words func(T) string) []string {
+	var out []string
+	for _, x := range list {
+		out = append(out, words(x))
+	}
+	return out
+}
+
+func single(s topology.SinglePoint) string {
+	var how []string
+	if len(s.CutsOff) > 0 {
+		how = append(how, "without it the gateway does not reach "+names(s.CutsOff))
+	}
+	if s.Splits > 0 {
+		how = append(how, fmt.Sprintf("the fleet falls into %d parts", s.Splits+1))
+	}
+	if len(s.Needed) > 0 {
+		how = append(how, "needed by "+names(s.Needed))
+	}
+	if s.Places > 1 {
+		how = append(how, fmt.Sprintf("it runs in %d places", s.Places))
+	}
+	return s.Service + ": " + strings.Join(how, "; ")
+}
+
+func (p *page) list(title string, items []string) {
+	if len(items) == 0 {
 		return
 	}
 	p.line("\n%s", title)
-	for i := range n {
-		p.line("  %s", plain(item(i)))
+	for _, item := range items {
+		p.line("  %s", plain(item))
 	}
-}
-
-func chain(path []string) string {
-	if len(path) == 0 {
-		return "0"
-	}
-	return fmt.Sprintf("%d: %s", len(path), plain(strings.Join(path, " → ")))
 }
 
 func link(l topology.Link) string { return fmt.Sprintf("%s → %s (%s)", l.From, l.To, l.Kind) }
 
-func privilege(p *topology.Privilege) string {
+func privilege(p topology.Privilege) string {
 	var how []string
 	if len(p.Edges) > 0 {
 		var to []string
@@ -135,7 +158,7 @@ func privilege(p *topology.Privilege) string {
 	return p.Service + " " + strings.Join(how, "; ")
 }
 
-func cut(c *topology.Cut) string {
+func cut(c topology.Cut) string {
 	s := fmt.Sprintf("%s → %s (%s): −%s", c.From, c.To, c.Kind, figure(c.Shrinks))
 	if len(c.Loses) > 0 {
 		s += ", out of reach: " + names(c.Loses)
@@ -173,7 +196,7 @@ func BlastText(w io.Writer, b *topology.Blast) error {
 	if b.Observed != nil {
 		p.reach("In reach by what was seen in use", b.Observed)
 	}
-	p.list("Cuts that shrink it most", len(b.Cuts), func(i int) string { return cut(&b.Cuts[i]) })
+	p.list("Cuts that shrink it most", each(b.Cuts, cut))
 	_, err := io.WriteString(w, p.String())
 	return err
 }
@@ -216,14 +239,13 @@ func DiffText(w io.Writer, d *topology.Diff) error {
 		title string
 		list  []topology.Change
 	}{{"Services and hosts", d.Nodes}, {"Edges", d.Edges}, {"Reach of taken services", d.Radius}} {
-		p.list(part.title, len(part.list), func(i int) string {
-			c := part.list[i]
+		p.list(part.title, each(part.list, func(c topology.Change) string {
 			s := map[topology.ChangeKind]string{topology.Added: "+", topology.Removed: "-", topology.Changed: "~"}[c.Kind] + " " + c.What
 			if len(c.How) > 0 {
 				s += ": " + strings.Join(c.How, "; ")
 			}
 			return s
-		})
+		}))
 	}
 	_, err := io.WriteString(w, p.String())
 	return err
