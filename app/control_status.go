@@ -53,7 +53,7 @@ func (o *Options) showStatus(s *admin.Status) error {
 	for i := range s.Proxies {
 		p := &s.Proxies[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", nameOf(s, p), orDash(p.Instance), orDash(short(p.Version)), lag(p), ends(p, s.Time),
-			p.Connections, orDash(strings.Join(p.Addresses, " ")), observe.Printable(strings.Join(problems(p), "; ")))
+			p.Connections, orDash(observe.Printable(strings.Join(p.Addresses, " "))), observe.Printable(strings.Join(problems(p), "; ")))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -1,9 +1,11 @@
 package bus_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,5 +73,53 @@ func TestTakenWatcher(t *testing.T) {
 	other := r.as(t, "spiffe://example/service/other", bus.MayRequest("$KV.fleet.>"))
 	if _, err := other.Bucket("fleet").Put(ctx, "edge.a", nil); !errors.Is(err, bus.ErrNotPermitted) {
 		t.Errorf("one who is not control writes: %v", err)
+	}
+}
+
+// TestServeFair holds that who floods a service with requests makes nobody else wait for more than a part of them.
+func TestServeFair(t *testing.T) {
+	r := newRig(t)
+	server := r.role(t, bus.Control)
+	const flooder, honest = "spiffe://example/service/flooder", "spiffe://example/service/honest"
+	var once sync.Once
+	hold, first, served := make(chan struct{}), make(chan struct{}), make(chan string, 1024)
+	background(t, func(ctx context.Context) error {
+		return server.Serve(ctx, bus.ServeOptions{Subject: "test.ask.*", From: 3, Workers: 1, Waiting: 64}, func(_ context.Context, a bus.Asked) ([]byte, error) {
+			served <- a.From
+			once.Do(func() { close(first) })
+			<-hold
+			return nil, nil
+		})
+	})
+	must(t, server.Await(soon(t)))
+	send := func(id string, times int) {
+		t.Helper()
+		subject := "test.ask." + bus.SubjectToken(id)
+		p := bus.MayRequest(subject)
+		r.rules.set(id, &p)
+		nc, err := raw(t, r, r.ca.client(r.ca.issue(t, id, time.Hour)), nats.CustomInboxPrefix(bus.Inbox(id)))
+		must(t, err)
+		busy, err := nc.SubscribeSync(nc.NewInbox())
+		must(t, err)
+		for range times {
+			must(t, nc.PublishRequest(subject, busy.Subject, nil))
+		}
+		must(t, nc.FlushTimeout(10*time.Second))
+		if times > 1 { // it has been told to be back later: all that it may have waits
+			_, err := busy.NextMsg(20 * time.Second)
+			must(t, err)
+		}
+	}
+	send(flooder, 1000)
+	<-first
+	send(honest, 1)
+	close(hold)
+	for n := 0; ; n++ {
+		if <-served == honest {
+			return
+		}
+		if n > 64/8+1 {
+			t.Fatal("the honest one waits behind all of the flood")
+		}
 	}
 }

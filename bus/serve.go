@@ -55,7 +55,7 @@ func (c *Client) Serve(ctx context.Context, o ServeOptions, handle func(context.
 		return fmt.Errorf("serving: %w", err)
 	}
 	o.defaults()
-	s := &service{client: c, options: o, handle: handle, work: make(chan *nats.Msg, o.Waiting)}
+	s := &service{client: c, options: o, handle: handle, work: make(chan *nats.Msg, o.Waiting), waits: map[string]int{}}
 	sub, err := c.nc.QueueSubscribe(o.Subject, o.Queue, s.accept)
 	if err != nil {
 		return fmt.Errorf("serving %q: %w", o.Subject, err)
@@ -85,16 +85,22 @@ type service struct {
 
 	mu      sync.Mutex
 	work    chan *nats.Msg
+	waits   map[string]int // subject to how many of its requests wait
 	stopped bool
 }
+
+// oneIn is the part of the queue that the requests of one subject may take: who floods it makes only itself wait.
+const oneIn = 8
 
 // accept queues a request, or tells the asker to come back.
 func (s *service) accept(m *nats.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.stopped {
+	fair := s.options.From == 0 || s.waits[m.Subject] < max(s.options.Waiting/oneIn, 1)
+	if !s.stopped && fair {
 		select {
 		case s.work <- m:
+			s.waits[m.Subject]++
 			return
 		default:
 		}
@@ -115,12 +121,22 @@ func (s *service) stop() {
 func (s *service) run(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx) // what was accepted is answered
 	for m := range s.work {
+		s.begun(m.Subject)
 		asked, err := s.asked(m)
 		if err != nil {
 			s.client.log.Warn("bus request dropped", "subject", m.Subject, "error", err)
 			continue
 		}
 		s.answer(m, s.one(ctx, m, asked))
+	}
+}
+
+// begun notes that a request waits no longer.
+func (s *service) begun(subject string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waits[subject]--; s.waits[subject] == 0 {
+		delete(s.waits, subject)
 	}
 }
 

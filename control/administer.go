@@ -69,7 +69,7 @@ func (c *Control) administrators(mux *http.ServeMux, authenticate func(*http.Req
 			if err != nil {
 				if errors.Is(err, errUnknown) { // anybody can come and be nobody: that fills no table
 					c.stranger(r.Context(), Event{Kind: r.Method + " " + r.URL.Path, Who: who.name, Outcome: outcomeDenied, Text: err.Error()})
-				} else {
+				} else if _, ok := c.denials.may(time.Now()); ok {
 					c.act(r.Context(), who, r.Method+" "+r.URL.Path, "", err, nil)
 				}
 				c.answer(r.Context(), w, nil, err)

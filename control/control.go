@@ -44,6 +44,7 @@ type Control struct {
 	federated *federation.Poller // nil: with nobody
 	questions questions
 	strangers strangers
+	denials   strangers // administrators without the role; their attempts are rows of the truth
 
 	fleet   atomic.Pointer[fleet] // in force; nil: no model yet
 	leading atomic.Pointer[leader]

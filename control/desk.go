@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ type entry struct {
 	Report wire.Report   `json:"report"`
 	Seen   time.Time     `json:"seen"`          // by the clock of the control that heard it
 	Lag    time.Duration `json:"lag,omitempty"` // from the making of the slice in force to its confirmation
+	Noted  uint64        `json:"noted"`         // its notes up to this number are recorded
 }
 
 // away tells whether it has not been heard of for too long.
@@ -53,12 +55,13 @@ type desk struct {
 	mu    sync.Mutex
 	all   map[string]map[string]*entry // by identity and instance
 	dirty map[string]*entry            // by deskKey
+	notes map[string]*budget           // by identity
 	gone  []*entry                     // whose rows are to go
 	trim  time.Time
 }
 
 func newDesk(store *table.Store) *desk {
-	return &desk{store: store, all: map[string]map[string]*entry{}, dirty: map[string]*entry{}}
+	return &desk{store: store, all: map[string]map[string]*entry{}, dirty: map[string]*entry{}, notes: map[string]*budget{}}
 }
 
 func deskKey(id, instance string) string { return id + " " + instance }
@@ -88,7 +91,8 @@ func checkReport(r *wire.Report) error {
 		return errors.New("stale is stop, serve or nothing")
 	}
 	for _, a := range r.Addresses {
-		if host, _, err := net.SplitHostPort(a); err != nil || host == "" || len(a) > maxName {
+		host, port, err := net.SplitHostPort(a)
+		if _, number := strconv.ParseUint(port, 10, 16); err != nil || number != nil || host == "" || !plain(a) {
 			return errors.New("an address is not host:port")
 		}
 	}
@@ -100,27 +104,33 @@ func checkReport(r *wire.Report) error {
 	return nil
 }
 
-// receive takes a report of a proven identity. It returns the notes that are new.
-func (d *desk) receive(id string, r wire.Report, now time.Time) ([]wire.Note, error) {
+// receive takes a report of a proven identity. It returns the notes that are new, as far as they may be recorded now; noted is the number
+// of the last one that is. The others come again with the next report.
+func (d *desk) receive(id string, r wire.Report, now time.Time) (fresh []wire.Note, noted uint64, err error) {
 	if err := checkReport(&r); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.all[id][r.Instance]
 	e := &entry{ID: id, Report: r, Seen: now}
-	var noted uint64
 	if old != nil && old.Report.Started.Equal(r.Started) {
 		if r.Number < old.Report.Number {
-			return nil, nil
+			return nil, old.Noted, nil
 		}
-		e.Lag = old.Lag
-		for _, n := range old.Report.Notes {
-			noted = max(noted, n.Number)
-		}
+		e.Lag, e.Noted = old.Lag, old.Noted
 	}
 	if !r.Made.IsZero() && (old == nil || !old.Report.Made.Equal(r.Made)) {
 		e.Lag = max(now.Sub(r.Made), 0)
+	}
+	for _, n := range r.Notes {
+		if n.Number <= e.Noted {
+			continue
+		}
+		if !d.budget(id).take(now, notesMost) {
+			break
+		}
+		fresh, e.Noted = append(fresh, n), n.Number
 	}
 	if old == nil {
 		d.makeRoom(id)
@@ -131,8 +141,24 @@ func (d *desk) receive(id string, r wire.Report, now time.Time) ([]wire.Note, er
 	if old == nil || e.moved(old) {
 		d.moved.wake()
 	}
-	fresh := slices.DeleteFunc(slices.Clone(r.Notes), func(n wire.Note) bool { return n.Number <= noted })
-	return fresh, nil
+	return fresh, e.Noted, nil
+}
+
+const notesMost = 300 // of one identity in a span: a taken proxy must not fill the record, nor keep control's disk busy
+
+// budget returns that of an identity. The lock is held.
+func (d *desk) budget(id string) *budget {
+	if d.notes[id] == nil {
+		d.notes[id] = new(budget)
+	}
+	return d.notes[id]
+}
+
+// may tells whether another event about an identity may be made, beside its notes.
+func (d *desk) may(id string, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.budget(id).take(now, notesMost)
 }
 
 // put keeps an entry. The lock is held.

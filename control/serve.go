@@ -73,7 +73,9 @@ func (c *Control) jwt(ctx context.Context, id string, audience []string) (string
 func (c *Control) refusal(ctx context.Context, asker string, err error) error {
 	switch {
 	case errors.Is(err, errDenied):
-		c.record(ctx, Event{Kind: "identity-denied", Who: asker, Object: asker, Outcome: outcomeDenied, Text: err.Error()})
+		if c.desk.may(asker, time.Now()) {
+			c.record(ctx, Event{Kind: "identity-denied", Who: asker, Object: asker, Outcome: outcomeDenied, Text: err.Error()})
+		}
 		return &bus.Refusal{Code: bus.Denied}
 	case errors.Is(err, authority.ErrNoIssuer):
 		return &bus.Refusal{Code: bus.Busy, Text: "no issuer"}
@@ -162,16 +164,12 @@ func (c *Control) hear(ctx context.Context, id string, r wire.Report) (wire.Repo
 	if f := c.fleet.Load(); f == nil || !f.has(id) {
 		return wire.ReportAnswer{}, fmt.Errorf("%w: the model in force does not know %q", errDenied, id)
 	}
-	fresh, err := c.desk.receive(id, r, time.Now())
+	fresh, noted, err := c.desk.receive(id, r, time.Now())
 	if err != nil {
 		return wire.ReportAnswer{}, &bus.Refusal{Code: bus.Wrong, Text: err.Error()}
 	}
 	for _, n := range fresh {
 		c.record(ctx, Event{At: n.At, Kind: "proxy-" + n.Kind, Who: id, Object: r.Instance, Outcome: outcomeDone, Text: n.Text})
 	}
-	var answer wire.ReportAnswer
-	for _, n := range r.Notes {
-		answer.Noted = max(answer.Noted, n.Number)
-	}
-	return answer, nil
+	return wire.ReportAnswer{Noted: noted}, nil
 }

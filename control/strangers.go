@@ -7,31 +7,44 @@ import (
 	"time"
 )
 
+// span is that of budgets.
+const span = time.Minute
+
+// budget bounds how often something happens in a span. The zero value is full. It is not safe for concurrent use.
+type budget struct {
+	begun time.Time // of the span
+	taken int       // in it
+}
+
+// take tells whether it may happen once more.
+func (b *budget) take(now time.Time, most int) bool {
+	if now.Sub(b.begun) >= span {
+		b.begun, b.taken = now, 0
+	}
+	if b.taken >= most {
+		return false
+	}
+	b.taken++
+	return true
+}
+
 // strangers bounds the events that whoever has proven nothing can make: nobody fills journals from outside.
 type strangers struct {
 	mu      sync.Mutex
-	begun   time.Time // of the span
-	made    int       // in it
-	omitted int       // since one was last made
+	budget  budget
+	omitted int // since one was last made
 }
 
-const (
-	strangersSpan = time.Minute
-	strangersMost = 300 // events in a span; more are counted
-)
+const strangersMost = 300 // events in a span; more are counted
 
 // may tells whether another event may be made, and how many were not since the last.
 func (s *strangers) may(now time.Time) (omitted int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.Sub(s.begun) >= strangersSpan {
-		s.begun, s.made = now, 0
-	}
-	if s.made >= strangersMost {
+	if !s.budget.take(now, strangersMost) {
 		s.omitted++
 		return 0, false
 	}
-	s.made++
 	omitted, s.omitted = s.omitted, 0
 	return omitted, true
 }
