@@ -24,8 +24,9 @@ const (
 // questions are challenges that wait for their answer. They live in the control that asked: who comes to another one
 // begins anew.
 type questions struct {
-	mu  sync.Mutex
-	all map[string]question
+	mu    sync.Mutex
+	all   map[string]question
+	order []string // their names, the oldest first, and names of those that are answered
 }
 
 type question struct {
@@ -35,26 +36,26 @@ type question struct {
 
 var errBusy = errors.New("too many ask at once")
 
-// ask makes a challenge. Whoever floods us with them makes others wait, and no more.
-func (q *questions) ask(now time.Time) (wire.Challenge, error) {
+// ask makes a challenge. If there are too many the oldest is forgotten: whoever floods us would have to do so in the moment that
+// others need for their answer.
+func (q *questions) ask(now time.Time) wire.Challenge {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.all == nil {
 		q.all = map[string]question{}
 	}
-	if len(q.all) >= maxQuestions {
-		for name, old := range q.all {
-			if now.After(old.expires) {
-				delete(q.all, name)
-			}
+	for len(q.order) > 0 {
+		oldest, waits := q.all[q.order[0]]
+		if waits && len(q.all) < maxQuestions && !now.After(oldest.expires) {
+			break
 		}
-	}
-	if len(q.all) >= maxQuestions {
-		return wire.Challenge{}, errBusy
+		delete(q.all, q.order[0])
+		q.order = q.order[1:]
 	}
 	name, c := rand.Text(), attest.NewChallenge()
 	q.all[name] = question{c, now.Add(questionLife)}
-	return wire.Challenge{Name: name, Bytes: c.Bytes()}, nil
+	q.order = append(q.order, name)
+	return wire.Challenge{Name: name, Bytes: c.Bytes()}
 }
 
 // take returns a challenge, once.

@@ -21,6 +21,7 @@ import (
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/peer"
 	"github.com/palisade-security/palisade/internal/local"
+	"github.com/palisade-security/palisade/proxy/listen"
 )
 
 // The bounds of the HTTPS interface.
@@ -30,7 +31,6 @@ const (
 	idleTime  = 2 * time.Minute
 	headBytes = 32 << 10
 	maxModel  = 64 << 20 // bytes of a model as JSON
-	atOnce    = 256      // requests of proxies; more are told to come back
 	drainTime = 5 * time.Second
 )
 
@@ -61,7 +61,7 @@ func (c *Control) listen(ctx context.Context, g *errgroup.Group) error {
 	mux := http.NewServeMux()
 	c.proxies(mux)
 	c.administrators(mux, c.byToken)
-	c.serve(ctx, g, tls.NewListener(ln, config), mux, nil)
+	c.serve(ctx, g, tls.NewListener(listen.Bounded(ln, mostConnections, mostConnections/ofOneAddress), config), mux, nil)
 	if c.o.Socket == "" {
 		return nil
 	}
@@ -105,16 +105,21 @@ func (c *Control) serve(ctx context.Context, g *errgroup.Group, ln net.Listener,
 
 // proxies mounts what proxies ask.
 func (c *Control) proxies(mux *http.ServeMux) {
-	slots := make(chan struct{}, atOnce)
+	under := new(slots)
 	mount := func(pattern string, h func(w http.ResponseWriter, r *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-			default:
+			from := sourceOf(r)
+			if !under.take(from) {
 				c.answer(r.Context(), w, nil, errBusy)
 				return
 			}
+			defer under.give(from)
+			done, err := hurry(w)
+			if err != nil {
+				c.answer(r.Context(), w, nil, err)
+				return
+			}
+			defer done()
 			out, err := h(w, r)
 			c.answer(r.Context(), w, out, err)
 		})
@@ -123,7 +128,7 @@ func (c *Control) proxies(mux *http.ServeMux) {
 		data, err := c.authority.Bundle().Marshal()
 		return json.RawMessage(data), err
 	})
-	mount("POST "+wire.ChallengePath, func(http.ResponseWriter, *http.Request) (any, error) { return c.questions.ask(time.Now()) })
+	mount("POST "+wire.ChallengePath, func(http.ResponseWriter, *http.Request) (any, error) { return c.questions.ask(time.Now()), nil })
 	mount("POST "+wire.EnrolPath, func(w http.ResponseWriter, r *http.Request) (any, error) {
 		q, err := read[wire.EnrolRequest](w, r, wire.MaxRequest)
 		if err != nil {

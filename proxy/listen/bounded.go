@@ -27,6 +27,9 @@ type source struct {
 	client engine.Client
 }
 
+// Bounded closes connections of ln past a total and past a number per client address at once, for servers elsewhere.
+func Bounded(ln net.Listener, total, each int) net.Listener { return newBounded(ln, total, each) }
+
 func newBounded(ln net.Listener, total, each int) *bounded {
 	return &bounded{Listener: ln, total: total, each: each, per: make(map[netip.Addr]*source)}
 }
