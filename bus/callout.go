@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +19,21 @@ import (
 // Identity is a proven one.
 type Identity struct {
 	ID      string    // SPIFFE ID
+	Mark    string    // what else the Operator is to know of who has it, without spaces; may be empty
 	Expires time.Time // of what proves it; zero: it holds for as long as the connection
+}
+
+// name is what servers call the holder of an identity; parseName reads it.
+func (i Identity) name() string {
+	if i.Mark == "" {
+		return i.ID
+	}
+	return i.ID + " " + i.Mark
+}
+
+func parseName(name string) (id, mark string) {
+	id, mark, _ = strings.Cut(name, " ")
+	return id, mark
 }
 
 // Decision is what a callout decided about one connection.
@@ -34,8 +49,8 @@ type Decision struct {
 type CalloutOptions struct {
 	Keys *Keys
 	// Certificate verifies a chain, leaf first, against the trust bundles of this moment. The leaf's SPIFFE ID
-	// must be what it returns. Nil: certificates prove nothing.
-	Certificate func(chain []*x509.Certificate) (id string, err error)
+	// must be what it returns, with a mark (Identity.Mark). Nil: certificates prove nothing.
+	Certificate func(chain []*x509.Certificate) (id, mark string, err error)
 	// Token verifies a JWT-SVID that was given as NATS token. Nil: tokens prove nothing.
 	Token func(ctx context.Context, token string) (Identity, error)
 	// Permit tells what an identity may do; false: it may not connect. A revoked identity may not.
@@ -185,7 +200,7 @@ func (a *Authorizer) decide(ctx context.Context, r *jwt.AuthorizationRequestClai
 		d.Denied = err
 		return d, nil
 	}
-	user.Name, user.Audience = who.ID, fleetAccount
+	user.Name, user.Audience = who.name(), fleetAccount
 	user.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeInProcess}
 	expires := a.expires(who, now)
 	if expires.IsZero() {

@@ -226,7 +226,10 @@ func TestRevocation(t *testing.T) {
 	must(t, operator.CheckSync(t.Context()))
 	client := r.as(t, web, bus.MayRequest("x"))
 	bystander := r.as(t, "spiffe://example/service/other", bus.Permissions{})
-	barred := func(id string) bool { _, ok := r.rules.permit(id); return !ok && strings.HasPrefix(id, "spiffe:") }
+	barred := func(c bus.Connection) bool {
+		_, ok := r.rules.permit(c.ID)
+		return !ok && strings.HasPrefix(c.ID, "spiffe:") && c.Mark != ""
+	}
 	background(t, func(ctx context.Context) error { return operator.Guard(ctx, barred) })
 	r.rules.set(web, nil)
 	start := time.Now()

@@ -260,7 +260,7 @@ func TestExternalServer(t *testing.T) {
 		r.rules.set(id, &bus.Permissions{})
 		clients = append(clients, c.as(id))
 	}
-	barred := func(id string) bool { return id == "spiffe://example/service/1" }
+	barred := func(c bus.Connection) bool { return c.ID == "spiffe://example/service/1" }
 	r.rules.set("spiffe://example/service/1", nil)
 	start := time.Now()
 	n, err := operator.Cut(soon(t), barred)

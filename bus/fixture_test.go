@@ -86,12 +86,11 @@ func (a *authority) client(cert tls.Certificate) *tls.Config {
 }
 
 // verify is what a Callout asks about chains.
-func (a *authority) verify(chain []*x509.Certificate) (string, error) {
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: a.pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	if err != nil {
-		return "", err
+func (a *authority) verify(chain []*x509.Certificate) (id, mark string, err error) {
+	if _, err = chain[0].Verify(x509.VerifyOptions{Roots: a.pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		return "", "", err
 	}
-	return chain[0].URIs[0].String(), nil
+	return chain[0].URIs[0].String(), chain[0].SerialNumber.Text(16), nil
 }
 
 // files writes what a nats-server needs to disk.

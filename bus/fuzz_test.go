@@ -35,7 +35,7 @@ func FuzzCallout(f *testing.F) {
 	}
 	a, err := NewAuthorizer(CalloutOptions{
 		Keys: keys, Log: slog.New(slog.DiscardHandler),
-		Certificate: func([]*x509.Certificate) (string, error) { return "spiffe://example/a", nil },
+		Certificate: func([]*x509.Certificate) (string, string, error) { return "spiffe://example/a", "", nil },
 		Permit:      func(string) (Permissions, bool) { return Permissions{}, true },
 	})
 	if err != nil {

@@ -84,14 +84,14 @@ func (a *Authorizer) certificate(chain []*x509.Certificate, now time.Time) (Iden
 	case now.Before(leaf.NotBefore) || now.After(leaf.NotAfter):
 		return Identity{}, errors.New("its certificate is not valid now")
 	}
-	id, err := a.options.Certificate(chain)
+	id, mark, err := a.options.Certificate(chain)
 	if err != nil {
 		return Identity{}, fmt.Errorf("its certificate is not trusted: %w", err)
 	}
 	if id != leaf.URIs[0].String() {
 		return Identity{}, errors.New("its certificate was verified as another's")
 	}
-	return Identity{ID: id, Expires: leaf.NotAfter}, nil
+	return Identity{ID: id, Mark: mark, Expires: leaf.NotAfter}, nil
 }
 
 func (a *Authorizer) token(ctx context.Context, token string) (Identity, error) {

@@ -18,7 +18,7 @@ type Connection struct {
 	Server string // its id
 	Number uint64 // the server's number for it
 	ID     string // the identity that the callout gave it
-	Since  time.Time
+	Mark   string // what the callout knew of it besides
 }
 
 // Operator sees all servers of a cluster and ends connections, embedded or external. Its client has the
@@ -102,9 +102,8 @@ func askServer[T any](ctx context.Context, o *Operator, server, what string, que
 
 type connections struct {
 	Connections []struct {
-		Number uint64    `json:"cid"`
-		ID     string    `json:"authorized_user"`
-		Since  time.Time `json:"start"`
+		Number uint64 `json:"cid"`
+		Name   string `json:"authorized_user"`
 	} `json:"connections"`
 	Total int `json:"total"`
 }
@@ -123,7 +122,8 @@ func (o *Operator) Connections(ctx context.Context) ([]Connection, error) {
 				break
 			}
 			for _, c := range page.Connections {
-				out = append(out, Connection{Server: server, Number: c.Number, ID: c.ID, Since: c.Since})
+				id, mark := parseName(c.Name)
+				out = append(out, Connection{Server: server, Number: c.Number, ID: id, Mark: mark})
 			}
 			if len(page.Connections) < pageSize {
 				break
@@ -133,16 +133,16 @@ func (o *Operator) Connections(ctx context.Context) ([]Connection, error) {
 	return out, err
 }
 
-// Cut ends all connections whose identity the func names, and returns how many. It looks again until it finds none.
+// Cut ends all connections of identities that the func names, and returns how many. It looks again until it finds none.
 // The error tells if a server did not answer; then call it again when it is back.
 // The callout must refuse the identity already, or it comes back at once. Guard ends what was let in meanwhile.
-func (o *Operator) Cut(ctx context.Context, barred func(id string) bool) (int, error) {
+func (o *Operator) Cut(ctx context.Context, barred func(Connection) bool) (int, error) {
 	cut := 0
 	for {
 		all, err := o.Connections(ctx)
 		found := 0
 		for _, c := range all {
-			if c.ID == "" || !barred(c.ID) {
+			if c.ID == "" || !barred(c) {
 				continue
 			}
 			found++
@@ -172,7 +172,7 @@ func (o *Operator) kick(ctx context.Context, server string, number uint64) error
 
 // Guard ends connections of barred identities as they come, until the context ends; it returns why. It closes
 // the gap between a callout's yes and a revocation a moment later.
-func (o *Operator) Guard(ctx context.Context, barred func(id string) bool) error {
+func (o *Operator) Guard(ctx context.Context, barred func(Connection) bool) error {
 	work := make(chan *nats.Msg, calloutWaiting)
 	sub, err := o.client.nc.ChanSubscribe("$SYS.ACCOUNT."+fleetAccount+".CONNECT", work)
 	if err != nil {
@@ -188,14 +188,18 @@ func (o *Operator) Guard(ctx context.Context, barred func(id string) bool) error
 				} `json:"server"`
 				Client struct {
 					Number uint64 `json:"id"`
-					ID     string `json:"user"`
+					Name   string `json:"user"`
 				} `json:"client"`
 			}
-			if err := json.Unmarshal(m.Data, &came); err != nil || came.Client.ID == "" || !barred(came.Client.ID) {
+			if err := json.Unmarshal(m.Data, &came); err != nil {
 				continue
 			}
-			if err := o.kick(ctx, came.Server.ID, came.Client.Number); err != nil {
-				o.client.log.Warn("bus connection of a barred identity not ended", "id", came.Client.ID, "error", err)
+			conn := Connection{Server: came.Server.ID, Number: came.Client.Number}
+			if conn.ID, conn.Mark = parseName(came.Client.Name); conn.ID == "" || !barred(conn) {
+				continue
+			}
+			if err := o.kick(ctx, conn.Server, conn.Number); err != nil {
+				o.client.log.Warn("bus connection of a barred identity not ended", "id", conn.ID, "error", err)
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)

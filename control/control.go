@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,7 @@ import (
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/federation"
 	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/identity/revocation"
 	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/model"
 )
@@ -209,7 +212,7 @@ func (c *Control) openBus(ctx context.Context, g *errgroup.Group) error {
 			return err
 		}
 	}
-	g.Go(func() error { return bus.NewOperator(c.system).Guard(ctx, c.barred) })
+	g.Go(func() error { return bus.NewOperator(c.system).Guard(ctx, c.refused) })
 	if c.busURLs = c.o.Bus.Advertise; len(c.busURLs) == 0 {
 		if c.busURLs = c.o.Bus.URLs; c.server != nil {
 			c.busURLs = []string{c.server.URL()}
@@ -223,9 +226,9 @@ func (c *Control) openBus(ctx context.Context, g *errgroup.Group) error {
 func (c *Control) callout(ctx context.Context, g *errgroup.Group, keys *bus.Keys, client *bus.Client) error {
 	a, err := bus.NewAuthorizer(bus.CalloutOptions{
 		Keys: keys, Log: c.log, Permit: c.permit,
-		Certificate: func(chain []*x509.Certificate) (string, error) {
+		Certificate: func(chain []*x509.Certificate) (id, mark string, err error) {
 			p, err := c.verifier.Verify(chain, peer.AsClient, time.Now())
-			return p.ID.String(), err
+			return p.ID.String(), markOf(p), err
 		},
 	})
 	if err != nil {
@@ -275,6 +278,25 @@ func (c *Control) barred(id string) bool {
 	}
 	_, barred := c.authority.Revoked().Bars(parsed, "")
 	return barred
+}
+
+// markOf is what connections to the bus bear of the SVID that they were made with: what a proxy reports of itself may be a lie.
+func markOf(p peer.Peer) string { return fmt.Sprintf("%s/%d/%s", p.Serial, p.Begins.Unix(), p.Node) }
+
+// refused tells whether a connection to the bus was made by what is revoked.
+func (c *Control) refused(conn bus.Connection) bool {
+	id, err := workload.ParseID(conn.ID)
+	if err != nil {
+		return false // a role of control
+	}
+	serial, rest, _ := strings.Cut(conn.Mark, "/")
+	begins, node, _ := strings.Cut(rest, "/")
+	seconds, err := strconv.ParseInt(begins, 10, 64)
+	if err != nil {
+		return true // none of ours
+	}
+	_, refused := c.authority.Revoked().Refuses(revocation.Subject{ID: id, Serial: serial, Node: node, Begins: time.Unix(seconds, 0)})
+	return refused
 }
 
 // trust takes over the authority's bundle and what it has revoked.

@@ -39,12 +39,11 @@ func (l *leader) revoke(ctx context.Context, who caller, q admin.RevokeRequest) 
 	if err := l.publishList(ctx, &out); err != nil {
 		return out, err
 	}
-	gone := l.affected()
-	out.Bus, err = l.cutBus(ctx, gone)
+	out.Bus, err = l.cutBus(ctx)
 	if err != nil {
 		c.log.WarnContext(ctx, "bus connections of what is revoked not all ended", "error", err)
 	}
-	l.await(ctx, &out, begun, gone)
+	l.await(ctx, &out, begun, l.affected())
 	return out, nil
 }
 
@@ -72,36 +71,11 @@ func (l *leader) restore(ctx context.Context, q admin.RevokeRequest) (admin.Revo
 	return out, nil
 }
 
-// cutBus ends connections to the bus. It knows them by identity alone: of an identity of which some proxies may stay, all
-// are ended once, and those come back.
-func (l *leader) cutBus(ctx context.Context, gone map[string]bool) (int, error) {
+// cutBus ends the connections to the bus of what is revoked.
+func (l *leader) cutBus(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, cutTime)
 	defer cancel()
-	operator := bus.NewOperator(l.c.system)
-	partly := map[string]int{}
-	for _, e := range l.c.desk.entries() {
-		if gone[deskKey(e.ID, e.Report.Instance)] && !l.c.barred(e.ID) {
-			partly[e.ID] = 0
-		}
-	}
-	if len(partly) > 0 {
-		all, err := operator.Connections(ctx)
-		if err != nil {
-			return 0, err
-		}
-		for _, conn := range all {
-			if _, some := partly[conn.ID]; some {
-				partly[conn.ID]++
-			}
-		}
-	}
-	return operator.Cut(ctx, func(id string) bool {
-		if partly[id] > 0 {
-			partly[id]--
-			return true
-		}
-		return l.c.barred(id)
-	})
+	return bus.NewOperator(l.c.system).Cut(ctx, l.c.refused)
 }
 
 // publishList pushes the list in force at once.
