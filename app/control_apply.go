@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -201,6 +202,14 @@ func History(ctx context.Context, o *Options, acts bool) error {
 	return w.Flush()
 }
 
+// shortened is an object as people are shown it: of a snapshot, the beginning of its version.
+func shortened(object string) string {
+	if len(object) == 2*sha256.Size && !strings.Contains(object, "/") {
+		return short(object)
+	}
+	return object
+}
+
 func (o *Options) acts(ctx context.Context, c *admin.Client) error {
 	all := []admin.Act{}
 	for after := int64(0); ; {
@@ -219,7 +228,7 @@ func (o *Options) acts(ctx context.Context, c *admin.Client) error {
 	w := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NUMBER\tAT\tBY\tROLE\tVERB\tOBJECT\tOUTCOME")
 	for _, a := range all {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", a.Number, a.At.Local().Format(time.DateTime), observe.Printable(a.Who), a.Role, a.Verb, observe.Printable(a.Object), a.Outcome)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", a.Number, a.At.Local().Format(time.DateTime), observe.Printable(a.Who), a.Role, a.Verb, observe.Printable(shortened(a.Object)), a.Outcome)
 	}
 	return w.Flush()
 }

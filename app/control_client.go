@@ -49,7 +49,7 @@ func (o *Options) administer() (*admin.Client, error) {
 // remote is a control on another host, which proves that it is one by its SVID.
 func (o *Options) remote() (*admin.Client, error) {
 	if o.Reach.Bundle == "" {
-		return nil, errors.New("--control needs --bundle, by which control is known; palisade bundle prints it where control runs")
+		return nil, errors.New("--control or PALISADE_CONTROL needs --bundle, by which control is known: palisade bundle prints it where control runs; there leave both out, and give --state")
 	}
 	data, err := os.ReadFile(o.Reach.Bundle)
 	if err != nil {
@@ -151,7 +151,7 @@ func (o *Options) asked(err error) error {
 			return stateErr
 		}
 		if nobodyThere(err) {
-			return fmt.Errorf("nobody answers on %s: start palisade control or palisade up there, or name a control on another host with --control", state)
+			return fmt.Errorf("nobody answers on %s: start palisade control or palisade up there; name the state directory of the one that runs with --state, or a control on another host with --control", state)
 		}
 		where = state
 	}

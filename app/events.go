@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +75,19 @@ func (q *EventQuery) check() error {
 	return nil
 }
 
+// elsewhereRecorded names state directories below the one of a record: each sidecar of a host has one of its own.
+func elsewhereRecorded(dir string) string {
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "*", filepath.Base(dir)))
+	if err != nil || len(found) == 0 {
+		return "; name another with --state"
+	}
+	var names []string
+	for _, one := range found[:min(len(found), 20)] {
+		names = append(names, filepath.Base(filepath.Dir(one)))
+	}
+	return "; there are records of " + strings.Join(names, ", ") + ": name one, such as --state " + filepath.Dir(found[0])
+}
+
 // Events prints recorded events, oldest first, and new ones as they come if asked to follow.
 func Events(ctx context.Context, o *Options, q *EventQuery) error {
 	if err := q.check(); err != nil {
@@ -89,7 +103,7 @@ func Events(ctx context.Context, o *Options, q *EventQuery) error {
 	}
 	dir := recordsDir(state, snap)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no record in %s yet; palisade up or palisade edge begins one", dir)
+		return fmt.Errorf("no record in %s; palisade up, control, and each edge and sidecar begin one in their state directories%s", dir, elsewhereRecorded(dir))
 	}
 	var window [][]byte
 	next := uint64(0)

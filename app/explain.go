@@ -61,7 +61,7 @@ func find(dir, id string) (*event.Event, error) {
 		return nil, fmt.Errorf("%d records have ids that begin with %q; give more of the id, such as %s", len(ids), id, found.ID)
 	}
 	if found == nil {
-		return nil, fmt.Errorf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up", id, dir)
+		return nil, fmt.Errorf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up%s", id, dir, elsewhereRecorded(dir))
 	}
 	return found, nil
 }

@@ -90,7 +90,11 @@ func (j *Joining) token() (string, error) {
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxTokenFile))
-	return strings.TrimSpace(string(b)), err
+	text := strings.TrimSpace(string(b))
+	if err == nil && text == "" {
+		slog.Warn("the file with the join token is empty; what was kept must do", "file", j.TokenFile)
+	}
+	return text, err
 }
 
 // openRing opens the sealed state of a proxy.
@@ -129,7 +133,7 @@ func joined(ctx context.Context, c *client.Client) error {
 		_, changed, err := c.Source().X509SVID(ctx, c.ID())
 		switch {
 		case errors.Is(err, workload.ErrDenied):
-			return fmt.Errorf("joining the mesh as %s: %w", c.ID(), err)
+			return fmt.Errorf("joining the mesh as %s: %w; why, says palisade events --kind enrolment where control runs. A join token works once, for its name, until it expires", c.ID(), err)
 		case err == nil || changed == nil: // it has one, or none will come
 			return nil
 		}

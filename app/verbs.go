@@ -153,7 +153,7 @@ func LocalCA(o *Options, path bool) error {
 	}
 	dir := filepath.Join(state, "ca")
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("no local authority in %s yet; palisade up makes one: %w", state, err)
+		return fmt.Errorf("no local authority in %s; palisade up makes one, or palisade edge for a listener with tls: {local: true}; name its state directory with --state: %w", state, err)
 	}
 	ca, err := keyring.OpenCA(dir)
 	if err != nil {

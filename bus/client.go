@@ -100,7 +100,11 @@ func (c *Client) options(o *Options) (*nats.Options, error) {
 		nats.ReconnectBufSize(-1), // what cannot be sent now is an error now, and tried again by whoever knows its age
 		nats.CustomReconnectDelay(func(n int) time.Duration { return backoff(n, 2*backoffMax) }),
 		nats.ReconnectHandler(func(*nats.Conn) { c.returned() }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.log.Info("bus connection lost", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: it was closed
+				c.log.Info("bus connection lost", "error", err)
+			}
+		}),
 		nats.ErrorHandler(c.failed),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
 	}

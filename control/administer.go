@@ -358,7 +358,7 @@ func (c *Control) Token(ctx context.Context, q admin.TokenRequest) (admin.TokenR
 		ttl = defaultTokenTTL
 	}
 	if f := c.fleet.Load(); f == nil || !f.has(id) {
-		return admin.TokenResult{}, fmt.Errorf("%w: the model in force has no %q", errWrong, q.Name)
+		return admin.TokenResult{}, fmt.Errorf("%w: the model in force has no %q; expected service/NAME of one of its services, or edge/%s", errWrong, q.Name, model.EdgeName)
 	}
 	if ttl < 0 || ttl > c.o.Join {
 		return admin.TokenResult{}, fmt.Errorf("%w: a join token lives for at most %s", errWrong, c.o.Join)

@@ -143,12 +143,14 @@ func (c *Control) proveJoin(ctx context.Context, id string, p wire.Proof) error 
 	if err != nil {
 		return err
 	}
+	other := ""
 	for _, s := range selectors {
 		if named, err := c.identity(s.Value); err == nil && s.Kind == attest.JoinName && named == id {
 			return nil
 		}
+		other = s.Value
 	}
-	return fmt.Errorf("%w: the join token is for another", errDenied)
+	return fmt.Errorf("%w: the join token was for %s, and is used up now", errDenied, other)
 }
 
 func (c *Control) proveCertificate(q wire.EnrolRequest) error {

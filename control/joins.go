@@ -48,7 +48,7 @@ func (j joins) Take(ctx context.Context, hash [sha256.Size]byte) (attest.JoinRec
 		return t.AddJoinToken(ctx, trace)
 	})
 	if errors.Is(err, table.ErrNotFound) {
-		return attest.JoinRecord{}, attest.ErrJoinToken
+		return attest.JoinRecord{}, fmt.Errorf("%w: it was used already, has expired, or was never made", attest.ErrJoinToken)
 	}
 	return attest.JoinRecord{Hash: hash, Name: taken.Name, Expires: taken.Expires}, err
 }

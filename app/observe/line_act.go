@@ -43,6 +43,8 @@ func Actor(e *event.Event) string {
 	who := e.Act.Who
 	if _, name, ok := strings.Cut(who, "/service/"); ok {
 		who = name
+	} else if strings.HasPrefix(who, "spiffe://") && strings.HasSuffix(who, "/edge/edge") {
+		who = "edge"
 	}
 	switch {
 	case who == "":

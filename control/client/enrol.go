@@ -200,6 +200,9 @@ func (c *Client) meetControl(ctx context.Context) error {
 	if len(roots) == 0 {
 		return errors.New("the control that answers is not the one that the join token names")
 	}
+	if in := roots[0].URIs; len(in) == 1 && in[0].Host != c.o.Domain { // the root is genuine, and so is what it says
+		return fmt.Errorf("%w: the join token is of the trust domain %q, and not of %q", workload.ErrDenied, in[0].Host, c.o.Domain)
+	}
 	b.SetX509Authorities(roots)
 	t, err := peer.NewTrust(b)
 	if err != nil {
@@ -262,6 +265,9 @@ func (c *Client) once(ctx context.Context, config *tls.Config, method, url strin
 	}
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
 	answer, err := transport.RoundTrip(r)
+	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
+		return errors.New("what answers there does not speak TLS as control does; is it the address and port of mesh.control.address?")
+	}
 	if err != nil {
 		return err
 	}

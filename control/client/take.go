@@ -116,10 +116,13 @@ func (c *Client) acceptSlice(ctx context.Context, st *wire.Statement, kept bool)
 	c.mu.Unlock()
 	c.beLenient(mode)
 	if !same && !kept {
-		c.note(ctx, "accepted", "serves "+st.Version)
+		c.note(ctx, "accepted", "serves "+st.Version[:min(len(st.Version), shortVersion)])
 	}
 	return nil
 }
+
+// shortVersion is how much of a version people are shown.
+const shortVersion = 12
 
 // reject notes that the newest slice is not in force, and why.
 func (c *Client) reject(ctx context.Context, st *wire.Statement, err error) {

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// ErrJoinToken refuses a join token: unknown, used, expired or malformed. Which one is not told.
+// ErrJoinToken refuses a join token: unknown, used, expired or malformed. The text says which one, for the record alone:
+// who presents it must not be told.
 var ErrJoinToken = errors.New("the join token is not valid")
 
 // joinPrefix makes a leaked token easy to find and to name.
@@ -62,8 +63,11 @@ func RedeemJoinToken(ctx context.Context, store JoinStore, token string) ([]Sele
 	if err != nil {
 		return nil, fmt.Errorf("redeeming a join token: %w", err)
 	}
-	if subtle.ConstantTimeCompare(hash[:], record.Hash[:]) != 1 || !time.Now().Before(record.Expires) || record.Name == "" {
+	if subtle.ConstantTimeCompare(hash[:], record.Hash[:]) != 1 || record.Name == "" {
 		return nil, ErrJoinToken
+	}
+	if !time.Now().Before(record.Expires) {
+		return nil, fmt.Errorf("%w: it has expired", ErrJoinToken)
 	}
 	return []Selector{{Kind: JoinName, Value: record.Name}}, nil
 }
@@ -72,12 +76,12 @@ func RedeemJoinToken(ctx context.Context, store JoinStore, token string) ([]Sele
 func parseJoinToken(token string) (secret [32]byte, err error) {
 	text, ok := strings.CutPrefix(token, joinPrefix)
 	if !ok || len(text) != base64.RawURLEncoding.EncodedLen(len(secret)) {
-		return secret, ErrJoinToken
+		return secret, fmt.Errorf("%w: it is malformed", ErrJoinToken)
 	}
 	// The decoder skips line breaks, which would make a shorter secret of the same length.
 	n, err := base64.RawURLEncoding.Strict().Decode(secret[:], []byte(text))
 	if err != nil || n != len(secret) {
-		return [32]byte{}, ErrJoinToken
+		return [32]byte{}, fmt.Errorf("%w: it is malformed", ErrJoinToken)
 	}
 	return secret, nil
 }
