@@ -1,0 +1,112 @@
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/palisade-security/palisade/store/segment"
+)
+
+// manifest says which segments are the store, and up to where in the log events are in them. It is replaced as a whole, so
+// that sealing, merging and deleting happen at one moment or not at all.
+type manifest struct {
+	Sealed   uint64  `json:"sealed"` // position in the log
+	Next     uint64  `json:"next"`   // number of the next segment
+	Segments []entry `json:"segments"`
+}
+
+// entry is a segment of the store.
+type entry struct {
+	Class string `json:"class"`
+	segment.Info
+}
+
+const manifestName = "manifest.json"
+
+func readManifest(dir string) (*manifest, error) {
+	b, err := os.ReadFile(filepath.Join(dir, manifestName))
+	if errors.Is(err, os.ErrNotExist) {
+		return &manifest{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading manifest: %w", err)
+	}
+	m := &manifest{}
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("reading manifest %s: %w; restore it from a backup of the directory", filepath.Join(dir, manifestName), err)
+	}
+	return m, nil
+}
+
+// write replaces the manifest on disk.
+func (m *manifest) write(dir string) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("writing manifest: %w", err)
+	}
+	path := filepath.Join(dir, manifestName)
+	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("writing manifest: %w", err)
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		if err = os.Rename(path+".tmp", path); err == nil {
+			err = segment.SyncDir(dir)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("writing manifest: %w", err)
+	}
+	return nil
+}
+
+// removeOthers deletes what a process left behind that died while it wrote a segment or after it replaced some.
+func removeOthers(dir string, m *manifest) error {
+	wanted := map[string]bool{}
+	for i := range m.Segments {
+		wanted[m.Segments[i].Name] = true
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("listing segments: %w", err)
+	}
+	for _, f := range files {
+		if !wanted[f.Name()] && f.Type().IsRegular() {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				return fmt.Errorf("removing what no manifest names: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// sealed is a segment of the store that queries may be reading.
+type sealed struct {
+	entry
+	segment *segment.Segment // nil if it is damaged
+	err     error
+	users   atomic.Int64 // the store is one
+}
+
+func openSealed(dir string, e *entry) *sealed {
+	one := &sealed{entry: *e}
+	one.users.Store(1)
+	one.segment, one.err = segment.Open(dir, &one.Info)
+	return one
+}
+
+// drop says that one user less reads the segment; after the last it is closed.
+func (s *sealed) drop() error {
+	if s.users.Add(-1) == 0 && s.segment != nil {
+		return s.segment.Close()
+	}
+	return nil
+}

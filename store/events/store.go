@@ -1,0 +1,190 @@
+// Package events keeps the events of a fleet and answers queries about them: a log that makes them durable at once, the newest
+// in memory, the others sealed in Parquet segments that are merged by hour and deleted by age.
+//
+// An event that Append acknowledged survives the death of the process and of the machine's power, is found from then on, and
+// is there once, however often it is delivered. It is for one control with its own disk; several share a PostgreSQL.
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/palisade-security/palisade/store/journal"
+)
+
+// Options say where a store lives and when it seals. The zero value of everything but Dir is its default.
+type Options struct {
+	Dir       string        // created with mode 0700 if absent
+	SealRows  int           // events in memory at which they are sealed; 128 Ki
+	SealBytes int64         // bytes in memory at which they are sealed; 256 MiB
+	SealAge   time.Duration // age of the oldest event in memory at which they are sealed; a minute
+	MergeRows int64         // events of a segment beyond which it is not merged with others; 2 Mi
+
+	// Keep is how long events are kept, by class (segment.ClassRequest...); a class that is not named is kept for ever.
+	Keep map[string]time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.SealRows <= 0 {
+		o.SealRows = 128 << 10
+	}
+	if o.SealBytes <= 0 {
+		o.SealBytes = 256 << 20
+	}
+	if o.SealAge <= 0 {
+		o.SealAge = time.Minute
+	}
+	if o.MergeRows <= 0 {
+		o.MergeRows = 2 << 20
+	}
+	return o
+}
+
+// Store is a store of events. Its methods are safe for concurrent use.
+type Store struct {
+	opts Options
+	log  *journal.Journal
+	full chan struct{} // wakes Run: what is in memory is to be sealed
+
+	keeping sync.Mutex // one seals, merges or deletes at a time
+	names   uint64     // number of the next segment; owned by who holds keeping
+
+	mu       sync.RWMutex
+	tail     *generation // takes events
+	sealing  *generation // is being sealed; nil: none is
+	segments []*sealed
+	next     uint64            // log position of the next batch for the tail
+	waiting  map[uint64]*batch // batches that are durable before those in front of them
+	room     chan struct{}     // closed, and another one made, when what was in memory is sealed
+	held     atomic.Bool       // closed
+}
+
+// Recovery is what Open found.
+type Recovery struct {
+	Log      journal.Recovery
+	Replayed int     // events that were in the log and in no segment
+	Damaged  []error // segments (*segment.DamageError) and places in the log that cannot be read; queries that need them fail
+}
+
+// Open takes the store in o.Dir, brings what is in its log back into memory and finds damaged segments. The error wraps
+// journal.ErrLocked if another process holds it.
+func Open(ctx context.Context, o Options) (*Store, *Recovery, error) {
+	o = o.withDefaults()
+	if o.Dir == "" {
+		return nil, nil, errors.New("opening event store: no directory given")
+	}
+	if err := os.MkdirAll(o.segments(), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("opening event store: %w", err)
+	}
+	log, recovered, err := journal.Open(journal.Options{Dir: o.log(), KeepBytes: math.MaxInt64, MaxRecord: journal.MaxRecordLimit, PendingBytes: 4 * maxBatch})
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening event store: %w", err)
+	}
+	s := &Store{opts: o, log: log, full: make(chan struct{}, 1), tail: newGeneration(), waiting: map[uint64]*batch{}, room: make(chan struct{})}
+	r := &Recovery{Log: recovered}
+	if recovered.Damage != nil {
+		r.Damaged = append(r.Damaged, recovered.Damage)
+	}
+	if err := s.recover(ctx, r); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("opening event store: %w", err), s.Close())
+	}
+	s.next = recovered.Next
+	return s, r, nil
+}
+
+func (o *Options) log() string      { return filepath.Join(o.Dir, "log") }
+func (o *Options) segments() string { return filepath.Join(o.Dir, "segments") }
+
+// recover reads the manifest and the log behind what is sealed.
+func (s *Store) recover(ctx context.Context, r *Recovery) error {
+	m, err := readManifest(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	s.names = m.Next
+	if err := removeOthers(s.opts.segments(), m); err != nil {
+		return err
+	}
+	for i := range m.Segments {
+		one := openSealed(s.opts.segments(), &m.Segments[i])
+		if one.err != nil {
+			r.Damaged = append(r.Damaged, one.err)
+		}
+		s.segments = append(s.segments, one)
+	}
+	s.tail.upTo = m.Sealed
+	for rec, err := range journal.Read(s.opts.log(), m.Sealed+1) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			r.Damaged = append(r.Damaged, err)
+			continue
+		}
+		n, err := s.replay(rec)
+		if err != nil {
+			return err
+		}
+		r.Replayed += n
+		if s.tail.block.Rows() >= s.opts.SealRows {
+			if err := s.Seal(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Close stops taking events and frees the files. What is in memory is in the log and comes back.
+func (s *Store) Close() error {
+	s.held.Store(true)
+	err := s.log.Close()
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.segments {
+		err = errors.Join(err, one.drop())
+	}
+	s.segments = nil
+	return err
+}
+
+// Err returns why the store takes no more events, nil while it does.
+func (s *Store) Err() error { return s.log.Err() }
+
+// Run seals, merges and deletes until ctx ends. What fails is tried again a little later and handed to report.
+func (s *Store) Run(ctx context.Context, report func(error)) error {
+	tick := time.NewTicker(min(s.opts.SealAge, 10*time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.full:
+		case <-tick.C:
+		}
+		if err := s.keep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			report(err)
+		}
+	}
+}
+
+// keep does what is due.
+func (s *Store) keep(ctx context.Context, now time.Time) error {
+	var err error
+	s.mu.RLock()
+	due := s.sealing != nil || s.tail.due(&s.opts, now)
+	s.mu.RUnlock()
+	if due {
+		err = s.Seal(ctx)
+	}
+	return errors.Join(err, s.Compact(ctx, now), s.Retain(now))
+}
