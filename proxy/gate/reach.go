@@ -62,8 +62,8 @@ func (b *Builder) transport(s *model.ResolvedService, u *url.URL, o upstream.Opt
 	o.DialContext = reach.Dial
 	if p := reach.Peers; p != nil {
 		o.TLS, o.Trust = p.TLS, p.Trust
-		protocol := upstream.HTTP1
-		if u.Scheme == "h2c" {
+		protocol := upstream.Both
+		if u.Scheme == "h2c" { // what is gRPC must keep its trailers
 			protocol = upstream.HTTP2
 		}
 		addresses, changed := p.Addresses()

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,8 @@ const (
 	InitialWindow = 65535     // RFC 9113, section 6.9.2
 	MostWindow    = 1<<31 - 1
 
-	keepBytes = 64 << 10 // of a buffer that is kept for later
+	keepBytes   = 64 << 10 // of a buffer that is kept for later
+	gatherBytes = 8 << 10  // that are worth a write of their own
 )
 
 // Output is what waits to be written to a connection. Whoever has something to write while nobody writes does so, and goes
@@ -48,11 +50,12 @@ type Output struct {
 
 // OutputOptions are what an Output belongs to. Its functions are called with the lock held.
 type OutputOptions struct {
-	Conn   net.Conn
-	Lock   sync.Locker
-	Beside func(func()) // runs a function in a goroutine that is waited for
-	Room   func()       // there is room for those that wait
-	Failed func(error)  // writing failed
+	Conn    net.Conn
+	Lock    sync.Locker
+	Beside  func(func()) // runs a function in a goroutine that is waited for
+	Room    func()       // there is room for those that wait
+	Company func() bool  // reports whether other streams may have something to say soon
+	Failed  func(error)  // writing failed
 }
 
 // Init makes the output ready.
@@ -145,13 +148,19 @@ func (o *Output) EndFields(id uint32, flags http2.Flags) Mark {
 	}
 }
 
-// Flush writes what waits, unless somebody is writing already. The lock is held before and after, not meanwhile.
+// Flush writes what waits, unless somebody is writing already. The lock is held before and after, not meanwhile. Where other
+// streams are at work, those that can go on do so first: what they have to say then goes out in the same write.
 func (o *Output) Flush() {
 	if o.writing {
 		return
 	}
 	o.writing = true
 	for len(o.out) > 0 && !o.broken {
+		if len(o.out) < gatherBytes && o.o.Company() {
+			o.o.Lock.Unlock()
+			runtime.Gosched()
+			o.o.Lock.Lock()
+		}
 		b := o.out
 		o.out, o.spare = o.spare[:0], nil
 		o.taken++

@@ -36,10 +36,16 @@ type address struct {
 func (b *Balancer) newAddress(name string) *address {
 	o := b.options
 	o.Address = name
-	if b.protocol == HTTP2 {
-		return &address{name: name, member: NewStreams(o, o.TLS == nil)}
+	a := &address{name: name}
+	switch b.protocol {
+	case HTTP1:
+		a.member = NewPool(o)
+	case HTTP2:
+		a.member = NewStreams(o, o.TLS == nil)
+	case Both:
+		a.member = newShared(o)
 	}
-	return &address{name: name, member: NewPool(o)}
+	return a
 }
 
 // Replace makes addresses those of the service. Those that stay keep their connections and their record; those that

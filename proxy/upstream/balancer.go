@@ -16,6 +16,7 @@ type Protocol uint8
 const (
 	HTTP1 Protocol = iota // HTTP/1.1, with a Pool to each address
 	HTTP2                 // HTTP/2 over TLS, or with prior knowledge, with a Streams to each address
+	Both                  // over TLS, HTTP/2 for what can share a connection if the address speaks it, and HTTP/1.1 for the rest
 )
 
 // Balancer is a Transport to a service at several addresses. Of two addresses chosen by lot, the one with fewer
@@ -100,9 +101,14 @@ func (b *Balancer) send(ctx context.Context, r *Request) (*Response, error) {
 
 func errNoAddress() error { return fmt.Errorf("choosing an address: %w", ErrDial) }
 
+// upgrader is a member that can switch protocols.
+type upgrader interface {
+	Upgrade(ctx context.Context, r *Request) (*Response, io.ReadWriteCloser, error)
+}
+
 // Upgrade is that of Pool, at one of the addresses that can be reached. HTTP/2 cannot.
 func (b *Balancer) Upgrade(ctx context.Context, r *Request) (*Response, io.ReadWriteCloser, error) {
-	if b.protocol != HTTP1 {
+	if b.protocol == HTTP2 {
 		return nil, nil, unsendable("upgrade over HTTP/2")
 	}
 	probe, err := b.circuit.enter()
@@ -118,7 +124,7 @@ func (b *Balancer) upgrade(ctx context.Context, r *Request) (*Response, io.ReadW
 	var tried trail
 	for a := b.current().choose(); a != nil; {
 		a.requests.Add(1)
-		p, ok := a.member.(*Pool)
+		p, ok := a.member.(upgrader)
 		if !ok {
 			return nil, nil, unsendable("upgrade")
 		}

@@ -170,7 +170,7 @@ func (s *Streams) open(ctx context.Context) (*streamsConn, error) {
 	}
 	if p := t.ConnectionState().NegotiatedProtocol; p != "h2" {
 		_ = guarded.Close()
-		return nil, malformed("not HTTP/2")
+		return nil, errOneEach
 	}
 	return newStreamsConn(s, t, address, renewal), nil
 }

@@ -70,7 +70,7 @@ func newStreamsConn(s *Streams, nc net.Conn, address string, renewal uint64) *st
 		SetBy: func(t time.Time) { _ = nc.SetReadDeadline(t) }, // fails only on a closed connection, which the next read finds out
 		Empty: c.wake,
 	})
-	c.out.Init(h2io.OutputOptions{Conn: nc, Lock: &c.mu, Beside: c.beside.Go, Room: c.wakeAll, Failed: c.broke})
+	c.out.Init(h2io.OutputOptions{Conn: nc, Lock: &c.mu, Beside: c.beside.Go, Room: c.wakeAll, Company: c.company, Failed: c.broke})
 	c.out.Patience = s.options.Header
 	c.out.Preface()
 	c.out.Settings(http2.Setting{ID: http2.SettingEnablePush, Val: 0}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamsWindow},
@@ -123,6 +123,9 @@ func (c *streamsConn) broke(err error) {
 	}
 	_ = under.Close()
 }
+
+// company reports whether several exchanges run. The lock is held.
+func (c *streamsConn) company() bool { return len(c.streams) > 1 }
 
 func (c *streamsConn) wakeAll() {
 	for _, x := range c.streams {

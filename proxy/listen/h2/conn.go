@@ -202,6 +202,9 @@ func (c *conn) broke(err error) {
 	_ = under.Close()
 }
 
+// company reports whether other streams than the one that ends are served. The lock is held.
+func (c *conn) company() bool { return len(c.streams) > 0 }
+
 // wakeAll lets all streams look again.
 func (c *conn) wakeAll() {
 	for _, s := range c.streams {

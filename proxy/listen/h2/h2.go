@@ -56,7 +56,7 @@ func (s *Server) Take(ctx context.Context, nc net.Conn, facts *engine.Conn) {
 	c.in = h2io.NewInput(h2io.InputOptions{
 		Conn: nc, Fields: s.o.HeaderBytes, Rest: min(pingAfter, s.o.Idle), Frame: s.o.Header, Silent: c.silent, SetBy: c.readBy, Empty: c.begun,
 	})
-	c.out.Init(h2io.OutputOptions{Conn: nc, Lock: &c.mu, Beside: c.served.Go, Room: c.wakeAll, Failed: c.broke})
+	c.out.Init(h2io.OutputOptions{Conn: nc, Lock: &c.mu, Beside: c.served.Go, Room: c.wakeAll, Company: c.company, Failed: c.broke})
 	c.out.Patience = s.o.Header
 	c.window, c.peerWindow, c.toRead = h2io.InitialWindow, h2io.InitialWindow, connWindow
 	s.mu.Lock()
