@@ -55,6 +55,15 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// AtHand is that of upstream.Request: small bodies come together with their head.
+func (b *body) AtHand() int {
+	rest := b.rest.Load()
+	if b.err != nil || b.frame.part != inLength || int64(b.c.w-b.c.r) < rest {
+		return -1
+	}
+	return int(rest)
+}
+
 // step reads some content, or what stands around it. It returns false if it would have to wait and must not.
 func (b *body) step(p []byte, wait bool) (n int, ok bool) {
 	c := b.c

@@ -398,3 +398,45 @@ func TestPanic(t *testing.T) {
 		h.ends(t)
 	})
 }
+
+// TestAtHand tells how much of a body has come with its head, if that is all of it.
+func TestAtHand(t *testing.T) {
+	for name, c := range map[string]struct {
+		head, body string
+		late       bool
+		atHand     int
+	}{
+		"with the head":    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", "abc", false, 3},
+		"and the next":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", "abcGET", false, 3},
+		"in part":          {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", "bc", true, -1},
+		"later":            {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", "abc", true, -1},
+		"without a length": {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", false, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, func(ctx context.Context, c2 *engine.Call) bool {
+					b, can := c2.Body.(interface{ AtHand() int })
+					if n := b.AtHand(); !can || n != c.atHand {
+						t.Errorf("at hand: %d, expected %d", n, c.atHand)
+					}
+					if got, err := io.ReadAll(c2.Body); err != nil || string(got) != "abc" {
+						t.Errorf("%q, %v", got, err)
+					}
+					if n := b.AtHand(); n != -1 {
+						t.Errorf("at hand after the end: %d", n)
+					}
+					return ok(ctx, c2)
+				})
+				if c.late {
+					h.send(t, c.head)
+					synctest.Wait()
+					h.send(t, c.body)
+				} else {
+					h.send(t, c.head+c.body)
+				}
+				h.receive(t)
+				h.ends(t)
+			})
+		})
+	}
+}

@@ -27,8 +27,7 @@ type conn struct {
 	server *Server
 	nc     net.Conn
 	facts  *engine.Conn
-	ctx    context.Context //nolint:containedctx // the connection's scope, which its requests share
-	cancel context.CancelFunc
+	ctx    context.Context //nolint:containedctx // its values are those of the requests
 	work   chan *stream // to goroutines that have served one before
 	served sync.WaitGroup
 
@@ -193,8 +192,10 @@ func (c *conn) broke(err error) {
 		return
 	}
 	c.failed = err
-	c.cancel()
-	c.wakeAll()
+	for _, s := range c.streams {
+		s.scope.end()
+		s.wake.Broadcast()
+	}
 	under := c.nc
 	if secure, ok := under.(interface{ NetConn() net.Conn }); ok {
 		under = secure.NetConn() // a goodbye of TLS would wait for whoever writes

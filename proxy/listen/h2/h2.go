@@ -51,8 +51,7 @@ func New(o Options) *Server { return &Server{o: o, open: make(map[*conn]struct{}
 // Take serves nc, which is its own from now on, until either side ends it. The values of ctx are those of its
 // requests; the end of ctx is not looked at.
 func (s *Server) Take(ctx context.Context, nc net.Conn, facts *engine.Conn) {
-	c := &conn{server: s, nc: nc, facts: facts, streams: make(map[uint32]*stream), work: make(chan *stream)}
-	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c := &conn{server: s, nc: nc, facts: facts, ctx: context.WithoutCancel(ctx), streams: make(map[uint32]*stream), work: make(chan *stream)}
 	c.in = h2io.NewInput(h2io.InputOptions{
 		Conn: nc, Fields: s.o.HeaderBytes, Rest: min(pingAfter, s.o.Idle), Frame: s.o.Header, Silent: c.silent, SetBy: c.readBy, Empty: c.begun,
 	})

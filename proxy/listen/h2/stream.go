@@ -2,7 +2,6 @@ package h2
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,11 +29,10 @@ var (
 
 // stream is one request and its answer. It is the request's body, and the engine's Answer and Line.
 type stream struct {
-	c      *conn
-	id     uint32
-	call   engine.Call
-	ctx    context.Context //nolint:containedctx // the request's own scope
-	cancel context.CancelFunc
+	c     *conn
+	id    uint32
+	call  engine.Call
+	scope scope
 
 	// What follows is guarded by the connection's lock.
 	wake sync.Cond // signalled when anything of it changes that a read or write waits for
@@ -86,16 +84,16 @@ func (s *stream) serve() {
 	whole := false
 	defer func() {
 		if p := recover(); p != nil { // the values may quote the request, the stack does not
-			slog.ErrorContext(s.ctx, "serving a request failed", "kind", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			slog.ErrorContext(&s.scope, "serving a request failed", "kind", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 		}
 		s.finish(whole)
 	}()
-	whole = s.c.server.o.Handler.Serve(s.ctx, &s.call)
+	whole = s.c.server.o.Handler.Serve(&s.scope, &s.call)
 }
 
 // finish ends the answer, or resets the stream if it is not whole.
 func (s *stream) finish(whole bool) {
-	s.cancel()
+	s.scope.end()
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +124,7 @@ func (s *stream) finish(whole bool) {
 // cancelled notes that the client has given the stream up. The lock is held.
 func (s *stream) cancelled() {
 	s.gone, s.over = true, true
-	s.cancel()
+	s.scope.end()
 	s.wake.Broadcast()
 }
 
@@ -140,7 +138,7 @@ func (c *conn) reset(id uint32, code http2.ErrCode) {
 	}
 	if s := c.streams[id]; s != nil {
 		s.gone = true
-		s.cancel()
+		s.scope.end()
 		s.wake.Broadcast()
 	}
 	c.out.Reset(id, code)

@@ -1,8 +1,6 @@
 package h2
 
 import (
-	"context"
-
 	"golang.org/x/net/http2"
 
 	"github.com/palisade-security/palisade/proxy"
@@ -173,11 +171,10 @@ func (c *conn) request(f *http2.MetaHeadersFrame) error {
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
 	}
 	s := &stream{c: c, id: id, window: c.peerWindow, toRead: streamWindow, ended: f.StreamEnded(), left: -1}
-	s.wake.L = &c.mu
+	s.wake.L, s.scope.Context = &c.mu, c.ctx
 	if err := s.understand(f); err != nil {
 		return err
 	}
-	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	c.streams[id] = s
 	c.fresh = append(c.fresh, s)
 	return nil
