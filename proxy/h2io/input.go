@@ -63,7 +63,10 @@ func (i *Input) Next() (http2.Frame, error) {
 	goesOn := http2.FrameType(begin[3]) == http2.FrameHeaders && http2.Flags(begin[4])&http2.FlagHeadersEndHeaders == 0
 	if goesOn || i.r.Buffered() < head+length {
 		i.o.Empty()
-		i.setBy(time.Now().Add(i.o.Frame))
+		now := time.Now()
+		if left := i.by.Sub(now); left < i.o.Frame*7/8 || left > i.o.Frame {
+			i.setBy(now.Add(i.o.Frame))
+		}
 	}
 	return i.frames.ReadFrame()
 }
@@ -73,16 +76,21 @@ func (i *Input) setBy(t time.Time) {
 	i.o.SetBy(t)
 }
 
-// await waits until n bytes are there.
+// await waits until n bytes are there. A deadline that comes too soon, since it was a frame's, is moved when it is met: on a
+// connection that is not at rest that is never.
 func (i *Input) await(n int) error {
-	now := time.Now()
-	if left := i.by.Sub(now); left < i.o.Rest*7/8 || left > i.o.Rest {
-		i.setBy(now.Add(i.o.Rest))
+	rest := time.Now().Add(i.o.Rest)
+	if i.by.IsZero() {
+		i.setBy(rest)
 	}
 	for {
 		_, err := i.r.Peek(n)
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
+		}
+		if now := time.Now(); now.Before(rest) && !now.Before(i.by) {
+			i.setBy(rest)
+			continue
 		}
 		more, err := i.o.Silent()
 		if err != nil {
