@@ -27,7 +27,7 @@ const (
 	mostStreams  = 128       // that are served at once
 	mostIdle     = 16        // goroutines that wait for another stream
 	streamWindow = 256 << 10 // of a request's content that nobody has read
-	connWindow   = 1 << 20   // and of all requests of a connection
+	connWindow   = 2 << 20   // and of all requests of a connection: room for as many small ones as sidecars send over one
 
 	pingAfter = 30 * time.Second // of silence
 	pingWait  = 10 * time.Second
