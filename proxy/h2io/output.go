@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -127,9 +126,30 @@ func (o *Output) GoAway(last uint32, code http2.ErrCode) {
 // BeginFields begins a field section.
 func (o *Output) BeginFields() { o.block.Reset() }
 
-// Field adds a field. What changes each time is not remembered: it would only drive out what does not.
+// Field adds a field. What changes each time is not remembered: it would only drive out what does not. It is random most often,
+// and written as it is: Huffman's code would make it little shorter, at twice the cost of all other fields.
 func (o *Output) Field(name, value string, changes bool) {
-	_ = o.fields.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: changes}) // a buffer does not fail
+	if changes {
+		const neverIndexed = 0x10 // with a name of its own (RFC 7541, section 6.2.3)
+		o.block.WriteByte(neverIndexed)
+		o.text(name)
+		o.text(value)
+		return
+	}
+	_ = o.fields.WriteField(hpack.HeaderField{Name: name, Value: value}) // a buffer does not fail
+}
+
+// text adds a string literal (RFC 7541, section 5.2), which is not Huffman's.
+func (o *Output) text(s string) {
+	const most = 1<<7 - 1 // that the length's first byte can tell (section 5.1)
+	n := uint64(len(s))
+	if n < most {
+		o.block.WriteByte(byte(n))
+	} else {
+		o.block.WriteByte(most)
+		o.block.Write(binary.AppendUvarint(o.block.AvailableBuffer(), n-most)) // the same seven bits in each further byte
+	}
+	o.block.WriteString(s)
 }
 
 // EndFields adds the frames of the field section.
@@ -195,25 +215,4 @@ func (o *Output) FlushBeside() {
 		defer o.o.Lock.Unlock()
 		o.Flush()
 	})
-}
-
-// lowered holds the names that most messages have. It is never written after its making.
-var lowered = func() map[string]string {
-	m := map[string]string{}
-	for name := range strings.FieldsSeq(`Accept Accept-Encoding Accept-Language Accept-Ranges Age Allow Authorization Cache-Control Content-Disposition
-		Content-Encoding Content-Language Content-Length Content-Security-Policy Content-Type Cookie Date Etag Expires Forwarded Grpc-Accept-Encoding
-		Grpc-Encoding Grpc-Message Grpc-Status Grpc-Timeout Last-Modified Link Location Origin Referer Referrer-Policy Retry-After Server Set-Cookie
-		Strict-Transport-Security Te Traceparent Tracestate Trailer Txn-Token User-Agent Vary Www-Authenticate X-Content-Type-Options X-Forwarded-For
-		X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto X-Frame-Options X-Request-Id`) {
-		m[name] = strings.ToLower(name)
-	}
-	return m
-}()
-
-// Lower is a field's name as HTTP/2 writes it.
-func Lower(name string) string {
-	if l, ok := lowered[name]; ok {
-		return l
-	}
-	return strings.ToLower(name)
 }

@@ -465,12 +465,12 @@ func listOf(f *http2.MetaHeadersFrame, trailer bool) field.List {
 	regular := f.RegularFields()
 	list := make(field.List, 0, len(regular))
 	for _, h := range regular {
-		name, ok := fieldName(h.Name)
+		name := h2io.Canonical(h.Name)
 		switch name {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Te", "Upgrade":
 			continue
 		}
-		if ok && (!trailer || inTrailer(name)) {
+		if !trailer || inTrailer(name) {
 			list = append(list, field.Field{Name: name, Value: strings.Trim(h.Value, " \t")})
 		}
 	}

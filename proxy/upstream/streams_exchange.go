@@ -305,7 +305,8 @@ func (x *streamsExchange) leave() {
 	}
 	x.end(errBodyClosed)
 	delete(c.streams, x.id)
-	c.reserved--
-	c.since = time.Now()
+	if c.reserved--; c.reserved == 0 {
+		c.since = time.Now()
+	}
 	c.endIfIdle()
 }

@@ -28,7 +28,7 @@ type conn struct {
 	nc     net.Conn
 	facts  *engine.Conn
 	ctx    context.Context //nolint:containedctx // its values are those of the requests
-	work   chan *stream // to goroutines that have served one before
+	work   chan *stream    // to goroutines that have served one before
 	served sync.WaitGroup
 
 	// The reader's own.

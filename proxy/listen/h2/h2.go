@@ -25,7 +25,7 @@ type Options struct {
 // The bounds of a connection.
 const (
 	mostStreams  = 128       // that are served at once
-	mostIdle     = 16        // goroutines that wait for another stream
+	mostIdle     = 64        // goroutines that wait for another stream: a new one has to grow its stack first
 	streamWindow = 256 << 10 // of a request's content that nobody has read
 	connWindow   = 2 << 20   // and of all requests of a connection: room for as many small ones as sidecars send over one
 

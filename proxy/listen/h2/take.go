@@ -232,7 +232,7 @@ func (s *stream) understand(f *http2.MetaHeadersFrame) error {
 	k.Header = make(field.List, len(regular))
 	k.Length = -1
 	for i, h := range regular {
-		k.Header[i] = field.Field{Name: h.Name, Value: h.Value}
+		k.Header[i] = field.Field{Name: h2io.Canonical(h.Name), Value: h.Value}
 		switch h.Name {
 		case "host":
 			if k.Host == "" {
