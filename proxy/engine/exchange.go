@@ -163,8 +163,13 @@ func (x *exchange) step(s *Step) error {
 
 // settle writes what the running stage decided into the trail.
 func (x *exchange) settle(err error, began time.Time) {
-	st := &x.req.Trail[len(x.req.Trail)-1]
 	x.clock = time.Now()
+	x.settled(err, began)
+}
+
+// settled is settle of a stage that ended when the clock was read.
+func (x *exchange) settled(err error, began time.Time) {
+	st := &x.req.Trail[len(x.req.Trail)-1]
 	st.Took = x.clock.Sub(began)
 	if err == nil {
 		st.Outcome = event.OutcomePass

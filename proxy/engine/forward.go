@@ -39,15 +39,21 @@ func (x *exchange) forward() {
 		return
 	}
 	resp, err := svc.Transport.Do(x.ctx, out)
-	x.ev.UpstreamTook = time.Since(began)
+	x.reached(began)
 	if err != nil {
 		x.forwardFailed(began, x.upstreamDenial(err))
 		return
 	}
 	defer resp.Body.Close()
 	x.noteUpstream(resp)
-	x.settle(nil, began)
+	x.settled(nil, began)
 	x.relay(resp)
+}
+
+// reached notes how long the service took, whatever came of it.
+func (x *exchange) reached(began time.Time) {
+	x.clock = time.Now()
+	x.ev.UpstreamTook = x.clock.Sub(began)
 }
 
 // outbound is the request as the service gets it.

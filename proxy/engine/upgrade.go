@@ -52,13 +52,13 @@ func (x *exchange) tunnel(out *upstream.Request, began time.Time) {
 	out.Header.Set("Connection", "Upgrade")
 	out.Header.Set("Upgrade", x.out.Upgrade)
 	resp, service, err := up.Upgrade(x.ctx, out)
-	x.ev.UpstreamTook = time.Since(began)
+	x.reached(began)
 	if err != nil {
 		x.forwardFailed(began, x.upstreamDenial(err))
 		return
 	}
 	x.noteUpstream(resp)
-	x.settle(nil, began)
+	x.settled(nil, began)
 	if service == nil {
 		defer resp.Body.Close()
 		x.relay(resp)
