@@ -1,6 +1,7 @@
 package event
 
 import (
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -19,15 +20,16 @@ secret client_secret code code_verifier assertion client_assertion saml_response
 private_key signature otp totp pin cvv cvc session sessionid session_id jsessionid phpsessid sid jwt
 x-goog-signature x-amz-signature x-amz-credential`
 
-// Redactor takes secrets out of what is recorded. It is immutable and safe for concurrent use.
+// Redactor takes secrets out of what is recorded. It is safe for concurrent use.
 type Redactor struct {
-	names map[string]struct{} // folded
+	names  map[string]struct{} // folded; it does not change
+	common memo
 }
 
 // NewRedactor makes a redactor for the names of parameters, headers and JSON fields in names, and for the
 // names that always are redacted. Case, '-' and '_' make no difference in a name.
 func NewRedactor(names []string) *Redactor {
-	r := &Redactor{names: make(map[string]struct{})}
+	r := &Redactor{names: make(map[string]struct{}), common: memo{seed: maphash.MakeSeed()}}
 	for n := range strings.FieldsSeq(builtinNames) {
 		r.names[fold(n)] = struct{}{}
 	}
@@ -213,9 +215,10 @@ func (r *Redactor) URL(ref string) string {
 // Redact takes secrets out of everything in e that came from outside or may quote it. Slices and maps that
 // change are copied: reasons may be shared.
 func (e *Event) Redact(r *Redactor) {
-	for _, f := range []*string{&e.Method, &e.Host, &e.Path, &e.UserAgent, &e.TLSServer, &e.Route, &e.Template} {
+	for _, f := range []*string{&e.Method, &e.Host, &e.Path, &e.TLSServer, &e.Route, &e.Template} {
 		*f = r.encoded(*f)
 	}
+	e.UserAgent = r.common.encoded(r, e.UserAgent)
 	e.Query = r.Query(e.Query)
 	e.Referer = r.URL(e.Referer)
 	e.Headers = r.headers(e.Headers)
@@ -263,7 +266,7 @@ func (r *Redactor) reasons(reasons []Reason) ([]Reason, bool) {
 	copied := false
 	for i := range reasons {
 		clean := reasons[i]
-		clean.Text = r.encoded(clean.Text)
+		clean.Text = r.common.encoded(r, clean.Text)
 		data, changed := r.data(clean.Data)
 		clean.Data = data
 		if !changed && clean.Text == reasons[i].Text {
