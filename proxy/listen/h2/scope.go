@@ -8,7 +8,7 @@ import (
 // scope is the context of a request: it has the values of its connection's, and ends with the request. Hardly any request has
 // somebody who waits for its end, so that there is nothing to wait on before one asks, and the connection knows of no scope.
 type scope struct {
-	context.Context // of the connection, which ends the scopes of its streams when it ends itself
+	context.Context //nolint:containedctx // of the connection, which ends the scopes of its streams when it ends itself
 
 	mu    sync.Mutex
 	err   error
