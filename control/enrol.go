@@ -73,26 +73,25 @@ func (q *questions) take(name string, now time.Time) *attest.Challenge {
 // enrol gives a first SVID to whoever proves to be what it says. It signs before it uses a join token up, so that a token
 // is not lost to trouble of our own; nothing leaves before the proof holds.
 func (c *Control) enrol(ctx context.Context, q wire.EnrolRequest) (wire.EnrolAnswer, error) {
+	if len(q.Name) > maxNodeName || len(q.Node) > maxNodeName {
+		return wire.EnrolAnswer{}, fmt.Errorf("%w: the name, or that of the node, is too long", errWrong)
+	}
 	id, err := c.identity(q.Name)
 	if err != nil {
 		return wire.EnrolAnswer{}, fmt.Errorf("%w: %w", errWrong, err)
 	}
-	if len(q.Node) > maxNodeName {
-		return wire.EnrolAnswer{}, fmt.Errorf("%w: the node's name is too long", errWrong)
-	}
-	node := q.Node
-	if q.Proof.Kind == wire.ByLapsed { // a revoked node must not get away by calling itself another
-		node, err = c.proveLapsed(id, q)
-		if err != nil {
-			return wire.EnrolAnswer{}, err
-		}
+	node, err := c.prove(ctx, id, q)
+	if err != nil {
+		return wire.EnrolAnswer{}, err
 	}
 	chain, err := c.sign(ctx, id, node, q.CSR)
 	if err != nil {
 		return wire.EnrolAnswer{}, err
 	}
-	if err := c.prove(ctx, id, q); err != nil {
-		return wire.EnrolAnswer{}, err
+	if q.Proof.Kind == wire.ByJoinToken {
+		if err := c.proveJoin(ctx, id, q.Proof); err != nil {
+			return wire.EnrolAnswer{}, err
+		}
 	}
 	err = c.o.Store.Write(ctx, func(t *table.Tx) error {
 		return t.Enrol(ctx, table.Enrolment{ID: id, Kind: kindOf(c.fleet.Load(), id), Node: node, Attested: string(q.Proof.Kind), Since: time.Now()})
@@ -120,19 +119,20 @@ func (c *Control) welcome(chain [][]byte) (wire.EnrolAnswer, error) {
 	return wire.EnrolAnswer{Chain: chain, Bundle: bundle, Keys: c.keys, Bus: c.busURLs}, nil
 }
 
-// prove holds that an asker is what it wants to be.
-func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) error {
+// prove holds that an asker is what it wants to be, but for join tokens, and returns the node that it runs on: as the proof says,
+// since a revoked node must not get away by calling itself another. A join token says nothing of it, nor do older API servers.
+func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) (node string, err error) {
 	switch q.Proof.Kind {
 	case wire.ByLapsed:
-		return nil // done
+		return c.proveLapsed(id, q)
 	case wire.ByJoinToken:
-		return c.proveJoin(ctx, id, q.Proof)
+		return q.Node, nil // see enrol
 	case wire.ByCertificate:
 		return c.proveCertificate(q)
 	case wire.ByKubernetes:
-		return c.proveKubernetes(ctx, id, q.Proof.Token)
+		return c.proveKubernetes(ctx, id, q)
 	}
-	return fmt.Errorf("%w: %q is no kind of proof", errWrong, q.Proof.Kind)
+	return "", fmt.Errorf("%w: %q is no kind of proof", errWrong, q.Proof.Kind)
 }
 
 func (c *Control) proveJoin(ctx context.Context, id string, p wire.Proof) error {
@@ -153,46 +153,54 @@ func (c *Control) proveJoin(ctx context.Context, id string, p wire.Proof) error 
 	return fmt.Errorf("%w: the join token was for %s, and is used up now", errDenied, other)
 }
 
-func (c *Control) proveCertificate(q wire.EnrolRequest) error {
+func (c *Control) proveCertificate(q wire.EnrolRequest) (node string, err error) {
 	if c.o.Certificates == nil {
-		return fmt.Errorf("%w: node certificates prove nothing here", errDenied)
+		return "", fmt.Errorf("%w: node certificates prove nothing here", errDenied)
 	}
 	challenge := c.questions.take(q.Proof.Challenge, time.Now())
 	if challenge == nil {
-		return fmt.Errorf("%w: %w", errDenied, attest.ErrPossession)
+		return "", fmt.Errorf("%w: %w", errDenied, attest.ErrPossession)
 	}
 	selectors, err := challenge.Prove(c.o.Certificates.Roots, q.Proof.Chain, q.Proof.Response)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errDenied, err)
+		return "", fmt.Errorf("%w: %w", errDenied, err)
 	}
 	for _, s := range selectors {
 		if s.Kind == attest.X509DNS && slices.Contains(c.o.Certificates.Names[s.Value], q.Name) {
-			return nil
+			return s.Value, nil
 		}
 	}
-	return fmt.Errorf("%w: the certificate is none for %q", errDenied, q.Name)
+	return "", fmt.Errorf("%w: the certificate is none for %q", errDenied, q.Name)
 }
 
-func (c *Control) proveKubernetes(ctx context.Context, id, token string) error {
+func (c *Control) proveKubernetes(ctx context.Context, id string, q wire.EnrolRequest) (node string, err error) {
 	if c.o.Kubernetes == nil {
-		return fmt.Errorf("%w: service accounts prove nothing here", errDenied)
-	}
-	selectors, err := c.o.Kubernetes.Prove(ctx, token)
-	if errors.Is(err, attest.ErrServiceAccount) {
-		return fmt.Errorf("%w: %w", errDenied, err)
-	}
-	if err != nil {
-		return err
+		return "", fmt.Errorf("%w: service accounts prove nothing here", errDenied)
 	}
 	f := c.fleet.Load()
+	if f == nil || !f.has(id) {
+		return "", fmt.Errorf("%w: the model in force does not know %q", errDenied, id)
+	}
+	selectors, err := c.o.Kubernetes.Prove(ctx, q.Proof.Token)
+	if errors.Is(err, attest.ErrServiceAccount) {
+		return "", fmt.Errorf("%w: %w", errDenied, err)
+	}
+	if err != nil {
+		return "", err
+	}
 	name, err := f.matcher.Match(selectors)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errDenied, err)
+		return "", fmt.Errorf("%w: %w", errDenied, err)
 	}
 	if f.names[id] != name {
-		return fmt.Errorf("%w: the service account is that of %q", errDenied, name)
+		return "", fmt.Errorf("%w: the service account is that of %q", errDenied, name)
 	}
-	return nil
+	for _, s := range selectors {
+		if s.Kind == attest.KubernetesNode {
+			return s.Value, nil
+		}
+	}
+	return q.Node, nil
 }
 
 // proveLapsed takes an SVID that has ended, not too long ago, and whose key signs our challenge. It returns the node that

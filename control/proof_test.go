@@ -19,9 +19,11 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/control"
+	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/attest"
+	"github.com/palisade-security/palisade/identity/peer"
 )
 
 // certificate makes a certificate for a node, by an authority of its own.
@@ -66,10 +68,22 @@ func TestCertificate(t *testing.T) {
 	with := func(name string, cert *tls.Certificate) *proxy {
 		return newProxy(t, s, name, t.TempDir(), func(o *client.Options) { o.Certificate, o.Bundle = cert, bundle }).run()
 	}
-	with("service/orders", good).ready()
+	orders := with("service/orders", good)
+	orders.ready()
+	own, err := orders.Certificate()
+	must(t, err)
+	if node := peer.NodeOf(own.Leaf); node != "host-1.shop.example" { // whatever it calls itself: "host"
+		t.Errorf("the SVID names the node %q", node)
+	}
 	for name, p := range map[string]*proxy{"another name": with("service/web", good), "another authority": with("service/orders", foreign)} {
 		eventually(t, name+" is refused", func() bool { return len(p.noted("not-enrolled")) > 0 })
 	}
+	orders.stop()
+	if _, err := s.admin().Revoke(soon(t), admin.RevokeRequest{Kind: "node", Value: "host-1.shop.example"}); err != nil {
+		t.Fatal(err)
+	}
+	again := newProxy(t, s, "service/orders", t.TempDir(), func(o *client.Options) { o.Certificate, o.Bundle, o.Node = good, bundle, "innocent" }).run()
+	eventually(t, "the revoked node does not come back by another name", func() bool { return len(again.noted("not-enrolled")) > 0 })
 }
 
 func fetchBundle(t *testing.T, s *site) []byte {
@@ -97,7 +111,7 @@ func TestKubernetes(t *testing.T) {
 		account, ok := strings.CutPrefix(q.Spec.Token, "token of ")
 		_ = json.NewEncoder(w).Encode(map[string]any{"kind": "TokenReview", "status": map[string]any{
 			"authenticated": ok, "audiences": []string{domain},
-			"user": map[string]any{"username": "system:serviceaccount:shop:" + account, "groups": []string{"system:serviceaccounts:shop"}},
+			"user": map[string]any{"username": "system:serviceaccount:shop:" + account, "groups": []string{"system:serviceaccounts:shop"}, "extra": map[string]any{"authentication.kubernetes.io/node-name": []string{"node-7"}}},
 		}})
 	}))
 	defer api.Close()
@@ -111,7 +125,13 @@ func TestKubernetes(t *testing.T) {
 		must(t, os.WriteFile(path, []byte(token+"\n"), 0o600))
 		return newProxy(t, s, name, t.TempDir(), func(o *client.Options) { o.Kubernetes, o.Bundle = path, bundle }).run()
 	}
-	with("service/payments", "token of payments").ready()
+	payments := with("service/payments", "token of payments")
+	payments.ready()
+	own, err := payments.Certificate()
+	must(t, err)
+	if node := peer.NodeOf(own.Leaf); node != "node-7" {
+		t.Errorf("the SVID names the node %q", node)
+	}
 	for what, p := range map[string]*proxy{
 		"another account": with("service/payments", "token of web"), "another service": with("service/orders", "token of payments"),
 		"no token": with("service/payments", "nonsense"),

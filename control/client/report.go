@@ -1,12 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/peer"
 )
 
 const maxNotes = 128 // that wait for control; the oldest are dropped, and counted
@@ -112,6 +114,7 @@ func (c *Client) compose(leaving bool) *wire.Report {
 	}
 	if svid := c.own.Load(); svid != nil {
 		leaf := svid.Chain[0]
+		r.Node = cmp.Or(peer.NodeOf(leaf), r.Node)
 		r.Begins, r.Expires, r.Serial = leaf.NotBefore, leaf.NotAfter, leaf.SerialNumber.Text(16)
 	}
 	return r

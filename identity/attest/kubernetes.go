@@ -54,12 +54,16 @@ type tokenReviewStatus struct {
 	Authenticated bool     `json:"authenticated"`
 	Audiences     []string `json:"audiences"`
 	User          struct {
-		Username string   `json:"username"`
-		Groups   []string `json:"groups"`
+		Username string              `json:"username"`
+		Groups   []string            `json:"groups"`
+		Extra    map[string][]string `json:"extra"`
 	} `json:"user"`
 }
 
-// Prove returns the namespace and the service account that a token belongs to.
+// nodeExtra is where an API server says which node the token's pod runs on (Kubernetes 1.30 and later).
+const nodeExtra = "authentication.kubernetes.io/node-name"
+
+// Prove returns the namespace and the service account that a token belongs to, and the node of its pod if that is known.
 func (k *Kubernetes) Prove(ctx context.Context, token string) ([]Selector, error) {
 	if k.Audience == "" {
 		return nil, errors.New("reviewing a service account token: no audience is declared")
@@ -79,10 +83,14 @@ func (k *Kubernetes) Prove(ctx context.Context, token string) ([]Selector, error
 	if err != nil || !slices.Contains(status.User.Groups, "system:serviceaccounts:"+namespace) {
 		return nil, ErrServiceAccount
 	}
-	return []Selector{
+	out := []Selector{
 		{Kind: KubernetesNamespace, Value: namespace},
 		{Kind: KubernetesServiceAccount, Value: account},
-	}, nil
+	}
+	if nodes := status.User.Extra[nodeExtra]; len(nodes) == 1 {
+		out = append(out, Selector{Kind: KubernetesNode, Value: nodes[0]})
+	}
+	return out, nil
 }
 
 // parseServiceAccount reads "system:serviceaccount:NAMESPACE:NAME".

@@ -25,6 +25,7 @@ const (
 	ContainerLabel           Kind = "container:label"            // Key = Value
 	KubernetesNamespace      Kind = "kubernetes:namespace"       // of the service account
 	KubernetesServiceAccount Kind = "kubernetes:service_account" // name without namespace
+	KubernetesNode           Kind = "kubernetes:node"            // the pod runs on, where the API server says it
 	JoinName                 Kind = "join:name"                  // the name a one-time token was made for
 	X509Fingerprint          Kind = "x509:sha256"                // of the certificate's DER, lower-case hex
 	X509DNS                  Kind = "x509:dns"                   // a DNS name of the certificate

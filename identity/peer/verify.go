@@ -116,13 +116,17 @@ func revoked(p Peer, entry revocation.Entry) *Refusal {
 
 // read returns what a verified leaf says.
 func read(leaf *x509.Certificate, id spiffeid.ID) Peer {
-	p := Peer{ID: id, Serial: leaf.SerialNumber.Text(16), Begins: leaf.NotBefore, Ends: leaf.NotAfter}
+	return Peer{ID: id, Serial: leaf.SerialNumber.Text(16), Node: NodeOf(leaf), Begins: leaf.NotBefore, Ends: leaf.NotAfter}
+}
+
+// NodeOf returns the node that an SVID was issued for; "" if its issuer does not say.
+func NodeOf(leaf *x509.Certificate) (out string) {
 	for _, unit := range leaf.Subject.OrganizationalUnit {
 		if node, ok := strings.CutPrefix(unit, nodePrefix); ok {
-			p.Node = node
+			out = node
 		}
 	}
-	return p
+	return out
 }
 
 // checkLeaf holds what the leaf itself must be (X509-SVID, sections 4.1 to 4.3).
