@@ -66,8 +66,9 @@ func (c *Client) MakeBucket(ctx context.Context, o BucketOptions) (*Bucket, erro
 		MaxMsgsPerSubject: 1, MaxBytes: o.MaxBytes, Replicas: max(o.Replicas, 1),
 		Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, Duplicates: sameWindow,
 		DenyDelete: true, AllowRollup: false, AllowAtomicPublish: true,
-		MaxConsumers: maxWatches, // a server's own default is a thousand: that many watches, five hundred proxies
-		AllowDirect:  false,      // a replica may answer with what was; the leader answers with what is
+		MaxConsumers:   maxWatches, // a server's own default is a thousand: that many watches, five hundred proxies
+		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: watchesForgot},
+		AllowDirect:    false, // a replica may answer with what was; the leader answers with what is
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the bucket %q: %w", o.Name, err)

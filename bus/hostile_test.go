@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"testing"
@@ -121,5 +122,44 @@ func TestServeFair(t *testing.T) {
 		if n > 64/8+1 {
 			t.Fatal("the honest one waits behind all of the flood")
 		}
+	}
+}
+
+// TestHoard holds that who makes watches without end is cut off, that the server forgets them, and that who is beside it stays.
+func TestHoard(t *testing.T) {
+	r := newRig(t)
+	_, err := r.control.MakeBucket(soon(t), bus.BucketOptions{Name: "fleet"})
+	must(t, err)
+	background(t, func(ctx context.Context) error { return bus.NewOperator(r.system).GuardWatches(ctx, r.control, "fleet") })
+	must(t, r.control.Await(soon(t)))
+	other := r.as(t, "spiffe://example/service/other", bus.MayWatch("fleet", "edge.b"))
+	seen := watching(t, other.Bucket("fleet"), "edge.b")
+	eventually(t, "another watches", func() bool { return seen.is(map[string]string{}) })
+	nc := taken(t, r)
+	for i := 0; nc.IsConnected(); i++ {
+		if i > 10_000 {
+			t.Fatal("it makes watches without end")
+		}
+		q, err := json.Marshal(map[string]any{"stream_name": "KV_fleet", "config": map[string]any{
+			"name": fmt.Sprint("d", i), "durable_name": fmt.Sprint("d", i), "filter_subject": "$KV.fleet.edge.a", "ack_policy": "none", "deliver_subject": bus.Inbox(web) + ".x",
+		}})
+		must(t, err)
+		answer, err := nc.Request(fmt.Sprint("$JS.API.CONSUMER.CREATE.KV_fleet.d", i, ".$KV.fleet.edge.a"), q, 20*time.Second)
+		if err != nil {
+			break
+		}
+		var made struct {
+			Config struct {
+				Inactive time.Duration `json:"inactive_threshold"`
+			} `json:"config"`
+		}
+		must(t, json.Unmarshal(answer.Data, &made))
+		if made.Config.Inactive == 0 || made.Config.Inactive > time.Minute {
+			t.Fatalf("a watch that nobody listens to stays for %v", made.Config.Inactive)
+		}
+	}
+	eventually(t, "it is cut off", func() bool { return !nc.IsConnected() })
+	if !other.Connected() {
+		t.Error("another is cut off")
 	}
 }

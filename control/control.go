@@ -218,8 +218,11 @@ func (c *Control) openBus(ctx context.Context, g *errgroup.Group) error {
 			c.busURLs = []string{c.server.URL()}
 		}
 	}
-	_, err = c.bus.MakeBucket(ctx, bus.BucketOptions{Name: wire.Bucket, Replicas: c.o.Bus.Replicas})
-	return err
+	if _, err = c.bus.MakeBucket(ctx, bus.BucketOptions{Name: wire.Bucket, Replicas: c.o.Bus.Replicas}); err != nil {
+		return err
+	}
+	g.Go(func() error { return bus.NewOperator(c.system).GuardWatches(ctx, c.bus, wire.Bucket) })
+	return nil
 }
 
 // callout answers who may connect to the bus.
