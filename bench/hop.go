@@ -48,7 +48,7 @@ func makeHopPeers() []peer {
 // hops are measured by scripts/bench-hop.sh.
 var hops = []group{
 	hopGroup(http1, "HTTP/1.1", shape{method: "GET", target: "/items/42"}),
-	hopGroup(http2, "HTTP/2 from the client, HTTP/1.1 between the proxies", shape{method: "GET", target: "/items/42"}),
+	hopGroup(http2, "HTTP/2 from the client, HTTP/1.1 to the service", shape{method: "GET", target: "/items/42"}),
 	hopGroup(grpc, "gRPC, a unary call; HTTP/2 throughout", shape{method: "POST", target: "/bench.Items/Get", body: call}),
 }
 
