@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,12 +57,17 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the bus: %w", err), lock.Close())
 	}
-	s.SetLoggerV2(serverLog{o.Log}, false, false, false)
+	var fatal atomic.Pointer[string]
+	s.SetLoggerV2(serverLog{o.Log, &fatal}, false, false, false)
 	started := &Server{server: s, keys: o.Keys, lock: lock}
 	s.Start() // returns when it listens
 	ready := startTime
 	if deadline, ok := ctx.Deadline(); ok {
 		ready = min(ready, time.Until(deadline))
+	}
+	if why := fatal.Load(); why != nil {
+		started.Close()
+		return nil, fmt.Errorf("starting the bus: %s", *why)
 	}
 	if !s.ReadyForConnections(ready) || !s.JetStreamEnabled() {
 		started.Close()

@@ -94,21 +94,25 @@ func (c *Control) Run(ctx context.Context) error {
 	if c.federated != nil {
 		g.Go(func() error { return c.federated.Run(ctx) })
 	}
-	if err := c.own.wait(ctx); err != nil {
+	failed := func(err error) error {
 		stop()
-		return errors.Join(err, g.Wait())
+		if late := g.Wait(); !errors.Is(late, context.Canceled) { // that is our stop, and must not hide why
+			err = errors.Join(err, late)
+		}
+		return fmt.Errorf("starting control: %w", err)
+	}
+	if err := c.own.wait(ctx); err != nil {
+		return failed(err)
 	}
 	if err := c.openBus(ctx, g); err != nil {
-		stop()
-		return errors.Join(fmt.Errorf("starting control: %w", err), g.Wait())
+		return failed(err)
 	}
 	g.Go(func() error { return c.serveSign(ctx) })
 	g.Go(func() error { return c.serveReports(ctx) })
 	g.Go(func() error { return c.desk.run(ctx, c.several()) })
 	g.Go(func() error { return c.followNews(ctx) })
 	if err := c.listen(ctx, g); err != nil {
-		stop()
-		return errors.Join(fmt.Errorf("starting control: %w", err), g.Wait())
+		return failed(err)
 	}
 	g.Go(func() error { return c.contend(ctx) }) // its name says where it listens
 	if c.o.Ready != nil {

@@ -55,7 +55,7 @@ func (c *Control) listen(ctx context.Context, g *errgroup.Group) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", c.o.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; stop what listens there, or choose another place with mesh.control.listen or --listen", err)
 	}
 	c.listening = ln.Addr().String()
 	mux := http.NewServeMux()

@@ -53,6 +53,7 @@ func TestControlWrong(t *testing.T) {
 		{[]string{"status", "--control=" + d.at, "--bundle=" + d.Path("bundle.json"), "--token-file=" + d.Path("palisade.yaml")}, 2, "holds what no token does"},
 		{append([]string{"status", "--token-file=" + d.Path("bundle.json")}, away...), 2, "does not answer: dial tcp"},
 		{[]string{"control", d.Dir}, 2, "does one run on"},
+		{[]string{"control", d.Dir, "--state=" + d.Path("other")}, 2, "address already in use"},
 		{[]string{"bus-server", "nats-1", "--out=" + d.Path("nats"), d.Dir}, 2, "names no servers"},
 	} {
 		r := verb(t, nil, c.args...)
