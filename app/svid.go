@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,7 +29,11 @@ func WriteSVID(ctx context.Context, o *Options, s *SVIDOptions) error {
 		return fmt.Errorf("no Workload API: name its socket by --socket, or SPIFFE_ENDPOINT_SOCKET")
 	}
 	if !strings.Contains(s.Socket, ":") {
-		s.Socket = "unix://" + s.Socket
+		path, err := filepath.Abs(s.Socket)
+		if err != nil {
+			return fmt.Errorf("--socket: %w", err)
+		}
+		s.Socket = "unix://" + path
 	}
 	to := svidfile.Options{Address: s.Socket, Folder: s.Folder, ID: s.ID, Log: slog.Default()}
 	say := func(w svidfile.Written) {

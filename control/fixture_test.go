@@ -165,20 +165,7 @@ func (s *site) start() *control.Control {
 func (s *site) begin() *control.Control {
 	s.t.Helper()
 	ready := make(chan string, 1)
-	o := control.Options{
-		Domain: domain, Store: s.store, Ring: s.ring, Log: testLog(s.t), Model: s.first, Name: "test",
-		Listen: s.listen, Socket: s.socket(), Bus: control.BusOptions{Dir: filepath.Join(s.dir, "bus"), Listen: s.busAt},
-		Record: func(_ context.Context, e control.Event) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.events = append(s.events, e)
-		},
-		Ready: func(at string) { ready <- at }, Lease: 2 * time.Second,
-	}
-	if s.change != nil {
-		s.change(&o)
-	}
-	c, err := control.New(o)
+	c, err := control.New(s.options(ready))
 	must(s.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	r := &running{control: c, stop: cancel, done: make(chan error, 1)}
@@ -193,6 +180,24 @@ func (s *site) begin() *control.Control {
 	s.running = r
 	s.t.Cleanup(func() { s.stop() })
 	return c
+}
+
+// options are those of a control that tells where it listens.
+func (s *site) options(ready chan<- string) control.Options {
+	o := control.Options{
+		Domain: domain, Store: s.store, Ring: s.ring, Log: testLog(s.t), Model: s.first, Name: "test",
+		Listen: s.listen, Socket: s.socket(), Bus: control.BusOptions{Dir: filepath.Join(s.dir, "bus"), Listen: s.busAt},
+		Record: func(_ context.Context, e control.Event) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.events = append(s.events, e)
+		},
+		Ready: func(at string) { ready <- at }, Lease: 2 * time.Second,
+	}
+	if s.change != nil {
+		s.change(&o)
+	}
+	return o
 }
 
 func (s *site) stop() {
