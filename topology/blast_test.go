@@ -82,7 +82,7 @@ func taken(m *Map, service string, without Cut) map[string]bool {
 
 func TestBlastIsWhatIsTaken(t *testing.T) {
 	for seed := range uint64(500) {
-		m := randomMap(rand.New(rand.NewPCG(seed, 2))) //nolint:gosec // graphs, not secrets
+		m := randomMap(rand.New(rand.NewPCG(seed, 2)))
 		for _, service := range m.services() {
 			b, err := m.Blast(service)
 			if err != nil {
@@ -106,7 +106,7 @@ func TestBlastIsWhatIsTaken(t *testing.T) {
 // TestCutsAreRight takes away each edge, each secret and the tokens, one at a time, and looks what is lost.
 func TestCutsAreRight(t *testing.T) {
 	for seed := range uint64(40) {
-		m := randomMap(rand.New(rand.NewPCG(seed, 3))) //nolint:gosec // graphs, not secrets
+		m := randomMap(rand.New(rand.NewPCG(seed, 3)))
 		for _, service := range m.services() {
 			b, err := m.Blast(service)
 			if err != nil {
@@ -151,7 +151,7 @@ func checkCut(t *testing.T, m *Map, service string, c Cut) {
 
 func TestFleetCutsAreTheSum(t *testing.T) {
 	for seed := range uint64(40) {
-		m := randomMap(rand.New(rand.NewPCG(seed, 4))) //nolint:gosec // graphs, not secrets
+		m := randomMap(rand.New(rand.NewPCG(seed, 4)))
 		s := m.takeable()
 		for _, c := range s.fleetCuts() {
 			sum := 0.0

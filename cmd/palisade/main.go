@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -76,7 +77,7 @@ type drawing interface{ formats() []string }
 func (c *cli) AfterApply(parsed *kong.Context) error {
 	formats := []string{"text", "json"}
 	if verb := parsed.Selected(); verb != nil && verb.Target.CanAddr() {
-		if d, ok := verb.Target.Addr().Interface().(drawing); ok {
+		if d, ok := reflect.TypeAssert[drawing](verb.Target.Addr()); ok {
 			formats = d.formats()
 		}
 	}

@@ -101,7 +101,7 @@ func TestPictureOfTheDocs(t *testing.T) {
 	}
 	const path = "../../docs/map-shop.svg"
 	if *update {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil { //nolint:gosec // a picture for all
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

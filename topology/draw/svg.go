@@ -35,7 +35,7 @@ func SVG(w io.Writer, m *topology.Map, a *topology.Analysis, b *topology.Blast) 
 		p.node(i)
 	}
 	p.legend()
-	p.WriteString("</svg>\n")
+	fmt.Fprint(p, "</svg>\n")
 	_, err := w.Write(p.Bytes())
 	return err
 }
@@ -140,7 +140,7 @@ func (p *picture) head() {
 	for _, kind := range []string{"", "-used", "-message", "-egress", "-failing", "-bad"} {
 		fmt.Fprintf(p, `<marker id="head%s" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path class="head%s" d="M0 0.5 8 4 0 7.5z"/></marker>`+"\n", kind, kind)
 	}
-	p.WriteString("</defs>\n")
+	fmt.Fprint(p, "</defs>\n")
 	fmt.Fprintf(p, `<rect class="paper" width="%.0f" height="%.0f"/>`+"\n", width, height)
 	fmt.Fprintf(p, `<text class="title" x="%.0f" y="28">%s</text>`+"\n", margin, text(p.m.Fleet))
 	fmt.Fprintf(p, `<text class="soft" x="%.0f" y="46">%s</text>`+"\n", margin, text(stand(p.m)))
@@ -152,11 +152,12 @@ func (p *picture) node(i int) {
 	x, y := p.left(p.at[i].layer), p.at[i].y-boxHeight/2
 	class, words := "node", []string{n.Name}
 	name, below := n.Name, n.Owner
-	switch {
-	case n.Kind == topology.KindEdge:
+	switch n.Kind {
+	case topology.KindEdge:
 		class, name, below = "node gateway", "edge", "from outside"
-	case n.Kind == topology.KindOutside:
+	case topology.KindOutside:
 		class, below = "node outside", "outside the fleet"
+	case topology.KindService:
 	}
 	if s := p.single[n.Name]; s != nil {
 		class += " single"
@@ -191,7 +192,7 @@ func (p *picture) node(i int) {
 	if share := p.share[n.Name]; share > 0 {
 		fmt.Fprintf(p, `<rect class="bar" x="%.1f" y="%.1f" width="%.1f" height="3" rx="1.5"/>`, x+6, y+boxHeight-4, (boxWidth-12)*share)
 	}
-	p.WriteString("</g>\n")
+	fmt.Fprint(p, "</g>\n")
 }
 
 // palette colours classes of data. No red, which alarms, and no amber, which is how far a service reaches.
@@ -222,7 +223,7 @@ func (p *picture) edge(i int) {
 	}
 	fmt.Fprintf(p, `<g class="%s" data-from="%s" data-to="%s"><title>%s</title><path d="%s" marker-%s="url(#%s)"%s/>`,
 		class, text(e.From), text(e.To), text(strings.Join(words(p.m, e), "\n")), d, end, head, width)
-	p.WriteString("</g>\n")
+	fmt.Fprint(p, "</g>\n")
 }
 
 // label writes beside an edge what was seen of it. Labels are drawn after all edges, which would cross them out.

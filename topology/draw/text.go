@@ -207,6 +207,7 @@ func tokens(t topology.Tokens) string {
 		return "access tokens: it can be each of them at the gateway"
 	case topology.Transactions:
 		return "transaction tokens: it can call on behalf of each of them"
+	case topology.NoTokens:
 	}
 	return ""
 }
