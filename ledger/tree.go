@@ -1,0 +1,192 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api"
+	"github.com/transparency-dev/tessera/api/layout"
+	"github.com/transparency-dev/tessera/client"
+)
+
+// Tree is the files of a ledger, as they were written or copied: untrusted.
+type Tree struct{ fs fs.FS }
+
+// Files is the tree in a folder.
+func Files(dir fs.FS) Tree { return Tree{dir} }
+
+// most bounds a tile: 256 hashes.
+const mostTile = layout.TileWidth * len(Hash{})
+
+// tile is that of client.TileFetcherFunc. A partial tile is as good in a larger version of it.
+func (t Tree) tile(_ context.Context, level, index uint64, partial uint8) ([]byte, error) {
+	text, err := fs.ReadFile(t.fs, layout.TilePath(level, index, partial))
+	if errors.Is(err, fs.ErrNotExist) && partial > 0 {
+		text, err = fs.ReadFile(t.fs, layout.TilePath(level, index, 0))
+	}
+	if err == nil && len(text) > mostTile {
+		err = fmt.Errorf("tile %s is too long", layout.TilePath(level, index, partial))
+	}
+	return text, err
+}
+
+// nodes are the hashes in a tile of a tree of that size.
+func (t Tree) nodes(ctx context.Context, level, index, size uint64) ([][]byte, error) {
+	partial := layout.PartialTileSize(level, index, size)
+	text, err := t.tile(ctx, level, index, partial)
+	if err != nil {
+		return nil, err
+	}
+	var tile api.HashTile
+	if err := tile.UnmarshalText(text); err != nil {
+		return nil, fmt.Errorf("reading tile %s: %w", layout.TilePath(level, index, partial), err)
+	}
+	want := int(partial)
+	if want == 0 {
+		want = layout.TileWidth
+	}
+	if len(tile.Nodes) < want {
+		return nil, fmt.Errorf("tile %s has %d hashes, of %d", layout.TilePath(level, index, partial), len(tile.Nodes), want)
+	}
+	return tile.Nodes[:want], nil
+}
+
+// tiles is how many nodes a level of tiles has, of a tree of that size.
+func nodesAt(level, size uint64) uint64 {
+	if level*layout.TileHeight >= 64 {
+		return 0
+	}
+	return size >> (level * layout.TileHeight)
+}
+
+func ranges() *compact.RangeFactory {
+	return &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
+}
+
+// leaf is the hash of a record as a leaf of the tree.
+func leaf(h Hash) []byte { return rfc6962.DefaultHasher.HashLeaf(h[:]) }
+
+// rootOf is the root of a full tile.
+func rootOf(nodes [][]byte) ([]byte, error) {
+	r := ranges().NewEmptyRange(0)
+	for _, n := range nodes {
+		if err := r.Append(n, nil); err != nil {
+			return nil, err
+		}
+	}
+	return r.GetRootHash(nil)
+}
+
+// damagedTile says which tile is not what the checkpoint commits to.
+type damagedTile struct{ text string }
+
+func (d *damagedTile) Error() string { return d.text }
+
+// authenticate holds every tile of a tree against its root, from the top down: first the right edge of every level, which
+// makes the root, then each full tile against its hash in the level above. It returns the hashes of all leaves.
+func (t Tree) authenticate(ctx context.Context, size uint64, root []byte) ([][]byte, error) {
+	if size == 0 {
+		if !bytes.Equal(root, rfc6962.DefaultHasher.EmptyRoot()) {
+			return nil, &damagedTile{"an empty ledger has another root"}
+		}
+		return nil, nil
+	}
+	edges, err := t.edges(ctx, size, root)
+	if err != nil {
+		return nil, err
+	}
+	var above [][]byte
+	for level := len(edges) - 1; level >= 0; level-- {
+		here := make([][]byte, 0, nodesAt(uint64(level), size)) //nolint:gosec // bounded by 8
+		for index, want := range above {
+			nodes, err := t.nodes(ctx, uint64(level), uint64(index), size) //nolint:gosec // both count up
+			if err != nil {
+				return nil, &damagedTile{fmt.Sprintf("tile %d of level %d is gone or damaged: %v", index, level, err)}
+			}
+			got, err := rootOf(nodes)
+			if err != nil || !bytes.Equal(got, want) {
+				return nil, &damagedTile{fmt.Sprintf("tile %d of level %d (records from %d on) was altered", index, level, uint64(index)<<(8*(uint(level)+1)))} //nolint:gosec // both count up
+			}
+			here = append(here, nodes...)
+		}
+		above = append(here, edges[level]...)
+	}
+	return above, nil
+}
+
+// edges are the nodes of the last, partial tile of each level. Together they make the root.
+func (t Tree) edges(ctx context.Context, size uint64, root []byte) ([][][]byte, error) {
+	var edges [][][]byte
+	for level := uint64(0); nodesAt(level, size) > 0; level++ {
+		n := nodesAt(level, size)
+		var nodes [][]byte
+		if n%layout.TileWidth > 0 {
+			var err error
+			if nodes, err = t.nodes(ctx, level, n/layout.TileWidth, size); err != nil {
+				return nil, &damagedTile{fmt.Sprintf("the last tile of level %d is gone or damaged: %v", level, err)}
+			}
+		}
+		edges = append(edges, nodes)
+	}
+	var hashes [][]byte // of the perfect subtrees, from left to right
+	for level := len(edges) - 1; level >= 0; level-- {
+		r := ranges().NewEmptyRange(0)
+		for _, n := range edges[level] {
+			if err := r.Append(n, nil); err != nil {
+				return nil, err
+			}
+		}
+		hashes = append(hashes, r.Hashes()...)
+	}
+	r, err := ranges().NewRange(0, size, hashes)
+	if err != nil {
+		return nil, &damagedTile{fmt.Sprintf("the right edge of the tree does not make a tree of %d: %v", size, err)}
+	}
+	if got, err := r.GetRootHash(nil); err != nil || !bytes.Equal(got, root) {
+		return nil, &damagedTile{"the last tiles and the checkpoint do not belong together: one of them was altered or cut short"}
+	}
+	return edges, nil
+}
+
+// consistent proves that the larger tree begins with the smaller one.
+func (t Tree) consistent(ctx context.Context, smaller, larger uint64, from, to []byte) error {
+	if smaller == 0 {
+		return nil
+	}
+	b, err := client.NewProofBuilder(ctx, larger, t.tile)
+	if err != nil {
+		return err
+	}
+	p, err := b.ConsistencyProof(ctx, smaller, larger)
+	if err != nil {
+		return err
+	}
+	return proof.VerifyConsistency(rfc6962.DefaultHasher, smaller, larger, p, from, to)
+}
+
+// Prove returns the hashes that, with a record's own, make the root of a tree of that size (RFC 6962, section 2.1.1).
+func (t Tree) Prove(ctx context.Context, position, size uint64) ([][]byte, error) {
+	b, err := client.NewProofBuilder(ctx, size, t.tile)
+	if err != nil {
+		return nil, fmt.Errorf("proving record %d: %w", position, err)
+	}
+	p, err := b.InclusionProof(ctx, position)
+	if err != nil {
+		return nil, fmt.Errorf("proving record %d: %w", position, err)
+	}
+	return p, nil
+}
+
+// Included tells, by its error, whether a proof shows that a record stands at its position in the tree of a checkpoint.
+func (c *Checkpoint) Included(position uint64, record Hash, hashes [][]byte) error {
+	if err := proof.VerifyInclusion(rfc6962.DefaultHasher, position, c.Size, leaf(record), hashes, c.Root); err != nil {
+		return fmt.Errorf("record %d is not proved: %w", position, err)
+	}
+	return nil
+}

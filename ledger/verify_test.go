@@ -1,0 +1,255 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// few fill three tiles and begin a fourth; many fill one of the second level, too.
+const (
+	few  = 3*256 + 41
+	many = 256*256 + few
+)
+
+// TestVerifyDeep is for the tiles above others.
+func TestVerifyDeep(t *testing.T) {
+	k, dir, all := key(t, origin), t.TempDir(), records(many)
+	e := &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: written(t, k, dir, 0, all), Records: each(all)}
+	if r, err := Verify(t.Context(), e); err != nil || !r.Sound() || r.Verified != many {
+		t.Errorf("%+v, %v", r, err)
+	}
+	all[66000] = []byte("x")
+	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || r.Findings[0].Position != 66000 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	tile := filepath.Join(dir, "tile/0/017")
+	text, err := os.ReadFile(tile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[0] ^= 1
+	if err := os.WriteFile(tile, text, 0o600); err != nil { // the tree's own, which the test may change
+		t.Fatal(err)
+	}
+	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text, "tile 17 of level 0 (records from 4352 on) was altered") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestVerifyNamesTheFirst(t *testing.T) {
+	k, dir, all := key(t, origin), t.TempDir(), records(few)
+	text := written(t, k, dir, 0, all)
+	for name, c := range map[string]struct {
+		change func([][]byte) [][]byte
+		first  uint64
+		want   Finding
+		beyond uint64
+	}{
+		"nothing":     {func(r [][]byte) [][]byte { return r }, 0, Finding{}, 0},
+		"later ones":  {func(r [][]byte) [][]byte { return append(r, []byte("new"), []byte("newer")) }, 0, Finding{}, 2},
+		"the rest":    {func(r [][]byte) [][]byte { return r[500:] }, 500, Finding{}, 0},
+		"altered":     {func(r [][]byte) [][]byte { r[471] = []byte("x"); return r }, 0, Finding{Kind: Altered, Position: 471}, 0},
+		"two altered": {func(r [][]byte) [][]byte { r[9], r[700] = []byte("x"), []byte("y"); return r }, 0, Finding{Kind: Altered, Position: 9}, 0},
+		"first":       {func(r [][]byte) [][]byte { r[0] = nil; return r }, 0, Finding{Kind: Altered, Position: 0}, 0},
+		"last":        {func(r [][]byte) [][]byte { r[few-1] = []byte("x"); return r }, 0, Finding{Kind: Altered, Position: few - 1}, 0},
+		"of the rest": {func(r [][]byte) [][]byte { r[600] = []byte("x"); return r[500:] }, 500, Finding{Kind: Altered, Position: 600}, 0},
+		"deleted":     {func(r [][]byte) [][]byte { return slices.Delete(r, 300, 301) }, 0, Finding{Kind: Missing, Position: 300, Count: 1}, 0},
+		"seven gone":  {func(r [][]byte) [][]byte { return slices.Delete(r, 300, 307) }, 0, Finding{Kind: Missing, Position: 300, Count: 7}, 0},
+		"head gone":   {func(r [][]byte) [][]byte { return r[5:] }, 0, Finding{Kind: Missing, Position: 0, Count: 5}, 0},
+		"inserted":    {func(r [][]byte) [][]byte { return slices.Insert(r, 500, []byte("x"), []byte("y")) }, 0, Finding{Kind: Inserted, Position: 500, Count: 2}, 0},
+		"twice":       {func(r [][]byte) [][]byte { return slices.Insert(r, 8, r[7]) }, 0, Finding{Kind: Inserted, Position: 8, Count: 1}, 0},
+		"swapped":     {func(r [][]byte) [][]byte { r[50], r[60] = r[60], r[50]; return r }, 0, Finding{Kind: Reordered, Position: 50}, 0},
+		"truncated":   {func(r [][]byte) [][]byte { return r[:few-20] }, 0, Finding{Kind: Truncated, Position: few - 20, Count: 20}, 0},
+		"emptied":     {func([][]byte) [][]byte { return nil }, 0, Finding{Kind: Truncated, Position: 0, Count: few}, 0},
+	} {
+		r, err := Verify(t.Context(), &Evidence{
+			Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: text, First: c.first, Records: each(c.change(slices.Clone(all))),
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c.want.Kind == "" {
+			if !r.Sound() || r.Verified != few-c.first || r.Beyond != c.beyond {
+				t.Errorf("%s: %+v", name, r)
+			}
+			continue
+		}
+		if len(r.Findings) != 1 || r.Verified != c.want.Position-c.first {
+			t.Errorf("%s: %+v", name, r)
+			continue
+		}
+		got := r.Findings[0]
+		if got.Text = ""; got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// copied copies a ledger's files, without the writer's own state.
+func copied(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// TestVerifyDamagedTiles alters, cuts and removes every tile, one at a time: each is found, and sound records stay sound.
+func TestVerifyDamagedTiles(t *testing.T) {
+	const n = few
+	k, dir, all := key(t, origin), t.TempDir(), records(n)
+	text := written(t, k, dir, 0, all)
+	var tiles []string
+	err := fs.WalkDir(os.DirFS(dir), "tile", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasPrefix(path, "tile/entries") {
+			tiles = append(tiles, path)
+		}
+		return err
+	})
+	if err != nil || len(tiles) < 5 {
+		t.Fatal(tiles, err)
+	}
+	damages := map[string]func(path string) error{
+		"altered": func(path string) error {
+			text, err := os.ReadFile(path)
+			if err == nil {
+				text[len(text)-5] ^= 1
+				err = os.WriteFile(path, text, 0o600)
+			}
+			return err
+		},
+		"cut":   func(path string) error { return os.Truncate(path, 40) },
+		"grown": func(path string) error { return os.WriteFile(path, make([]byte, 1<<20), 0o600) },
+		"gone":  os.Remove,
+	}
+	found := 0
+	for _, tile := range tiles {
+		for name, damage := range damages {
+			at := copied(t, dir)
+			if err := damage(filepath.Join(at, tile)); err != nil {
+				t.Fatal(err)
+			}
+			e := &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(at)), Checkpoint: text, Records: each(all)}
+			r, err := Verify(t.Context(), e)
+			if err != nil {
+				t.Errorf("%s %s: %v", tile, name, err)
+				continue
+			}
+			if r.Sound() {
+				continue // a partial tile of before, which nothing needs
+			}
+			found++
+			if len(r.Findings) != 1 || r.Findings[0].Kind != Tiles || r.Verified != n || !strings.HasSuffix(r.Findings[0].Text, "the records are sound") {
+				t.Errorf("%s %s: %+v", tile, name, r)
+			}
+			worse := slices.Clone(all)
+			worse[100] = []byte("x")
+			e.Records = each(worse)
+			if r, err := Verify(t.Context(), e); err != nil || r.Sound() || r.Verified != 0 {
+				t.Errorf("%s %s, and a record: %+v, %v", tile, name, r, err)
+			}
+		}
+	}
+	if found < 5*len(damages) { // three full tiles, and two right edges
+		t.Errorf("only %d of the damages mattered", found)
+	}
+}
+
+func TestVerifyCheckpoints(t *testing.T) {
+	k, dir, all := key(t, origin), t.TempDir(), records(900)
+	before := written(t, k, dir, 0, all[:400])
+	old := copied(t, dir)
+	now := written(t, k, dir, 400, all[400:])
+	other := slices.Clone(all)
+	other[3] = []byte("nothing happened")
+	rewritten := t.TempDir()
+	forged := written(t, k, rewritten, 0, other)
+	second := witnessKey(t, "auditor.example")
+	for name, c := range map[string]struct {
+		dir         string
+		now, before []byte
+		records     [][]byte
+		keys        Keys
+		want        Kind
+		err         string
+	}{
+		"grown":          {dir, now, before, all, Keys{Ledger: k.verifier}, "", ""},
+		"same":           {dir, now, now, all, Keys{Ledger: k.verifier}, "", ""},
+		"rolled back":    {old, before, now, all[:400], Keys{Ledger: k.verifier}, RolledBack, ""},
+		"rewritten":      {rewritten, forged, before, other, Keys{Ledger: k.verifier}, Forked, ""}, // sound by itself, and signed
+		"rewritten same": {rewritten, forged, now, other, Keys{Ledger: k.verifier}, Forked, ""},
+		"another key":    {dir, now, nil, all, Keys{Ledger: key(t, origin).verifier}, "", "unsigned"},
+		"another ledger": {dir, now, nil, all, Keys{Ledger: key(t, "other.example").verifier}, "", "origin"},
+		"no witness":     {dir, now, nil, all, Keys{Ledger: k.verifier, Witnesses: []note.Verifier{second.verifier}, Quorum: 1}, "", "0 of 1 witnesses"},
+		"no checkpoint":  {dir, []byte("x"), nil, all, Keys{Ledger: k.verifier}, "", "malformed"},
+		"altered":        {dir, []byte(strings.Replace(string(now), "\n900\n", "\n901\n", 1)), nil, all, Keys{Ledger: k.verifier}, "", "signature"},
+	} {
+		r, err := Verify(t.Context(), &Evidence{Keys: c.keys, Tree: Files(os.DirFS(c.dir)), Checkpoint: c.now, Earlier: c.before, Records: each(c.records)})
+		switch {
+		case c.err != "":
+			if err == nil {
+				t.Errorf("%s: %+v, want the error %s", name, r, c.err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.want == "" && (!r.Sound() || c.before != nil && r.Earlier == 0):
+			t.Errorf("%s: %+v", name, r)
+		case c.want != "" && (len(r.Findings) != 1 || r.Findings[0].Kind != c.want):
+			t.Errorf("%s: %+v, want %s", name, r, c.want)
+		}
+	}
+}
+
+func TestVerifyUnreadable(t *testing.T) {
+	k, dir, all := key(t, origin), t.TempDir(), records(30)
+	text := written(t, k, dir, 0, all)
+	broken := errors.New("broken")
+	_, err := Verify(t.Context(), &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: text, Records: func(yield func([]byte, error) bool) {
+		_ = yield(all[0], nil) && yield(nil, broken)
+	}})
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "record 1") {
+		t.Error(err)
+	}
+}
+
+// FuzzVerify gives tiles and checkpoints that no ledger wrote: no panic, and never sound.
+func FuzzVerify(f *testing.F) {
+	k := key(f, origin)
+	dir := f.TempDir()
+	all := records(300)
+	text := written(f, k, dir, 0, all)
+	tile, err := os.ReadFile(filepath.Join(dir, "tile/0/000"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text, tile, []byte("x"))
+	f.Add([]byte(origin+"\n300\nAAAA\n\n— x AAAA\n"), tile[:64], all[0])
+	f.Fuzz(func(t *testing.T, checkpoint, tile, record []byte) {
+		at := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(at, "tile/0"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(at, "tile/0/000"), tile, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e := &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(at)), Checkpoint: checkpoint, Records: each([][]byte{record})}
+		if r, err := Verify(t.Context(), e); err == nil && r.Sound() {
+			t.Errorf("sound: %+v", r)
+		}
+		e.Checkpoint = text
+		if r, err := Verify(t.Context(), e); err != nil || r.Sound() {
+			t.Errorf("%+v, %v", r, err)
+		}
+		_ = fmt.Sprint(e.Tree.Prove(t.Context(), 7, 300))
+	})
+}
