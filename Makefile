@@ -24,6 +24,8 @@ deps: ## install what tests need (Debian packages)
 FLEETS := ./app ./app/mesh ./bench ./bus ./cmd/palisade ./control
 REST = $(shell $(GO) list ./... | grep -vE '/(app|app/mesh|app/reliability|bench|bus|cmd/palisade|control)$$')
 
+# The race detector lets a process sleep for a second at its end, and tests start thousands.
+test: export GORACE := atexit_sleep_ms=0
 test: deps ## all tests, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m $(REST)
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m -p 1 $(FLEETS)

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	var err, err2 error
 	programs.shop, err = fleettest.NewPrograms("../examples/shop", "./web", "./catalog", "./orders", "./payments")
 	programs.hotel, err2 = fleettest.NewPrograms("../examples/hotel", "./front", "./search", "./geo", "./rates", "./profiles", "./reservations")
-	if err = errors.Join(err, err2); err != nil {
+	if err = errors.Join(err, err2, fleettest.EndAtOnce()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

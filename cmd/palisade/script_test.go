@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,11 +11,16 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/palisade-security/palisade/app/isolate"
+	"github.com/palisade-security/palisade/internal/fleettest"
 )
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == isolate.Verb {
 		main() // the inside of a service's network
+	}
+	if err := fleettest.EndAtOnce(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	testscript.Main(m, map[string]func(){
 		"palisade":     main,
@@ -31,6 +37,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "")
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return copyFleet(filepath.Join(e.WorkDir, "shop"), "../../examples/shop")
 		},
 	})
