@@ -24,6 +24,8 @@ const isolationOff = "off"
 
 const unisolated = "this system gives services no network of their own: whoever is on this machine reaches their ports past their sidecars, and can speak as any of them through the sockets of theirs; names of other services do not resolve, and hosts outside are not checked"
 
+const unseparated = "this system gives services no processes of their own: they can see and signal each other's, and ours"
+
 // openMesh prepares the identities and sidecars of a fleet that declares a mesh.
 func (e *edge) openMesh(ctx context.Context, snap *model.Snapshot) ([]gate.Option, error) {
 	if snap.Mesh == nil {
@@ -110,12 +112,17 @@ func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
 	if len(specs) == 0 {
 		return nil
 	}
-	enclose := e.enclose
-	if e.gate.Snapshot.Mesh.Isolation == isolationOff {
-		enclose = e.encloseOpenly
-	} else if err := isolate.Check(ctx, e.state); err != nil {
-		slog.WarnContext(ctx, unisolated, "error", err, "mend", "allow unprivileged user namespaces, or run as root")
-		enclose = e.encloseOpenly
+	enclose, processes := e.encloseOpenly, false
+	if e.gate.Snapshot.Mesh.Isolation != isolationOff {
+		var err error
+		if processes, err = isolate.Check(ctx, e.state); err == nil {
+			enclose = e.enclose
+			if !processes {
+				slog.WarnContext(ctx, unseparated, "mend", "run where /proc can be mounted in a PID namespace, which containers often forbid")
+			}
+		} else {
+			slog.WarnContext(ctx, unisolated, "error", err, "mend", "allow unprivileged user namespaces, or run as root")
+		}
 	}
 	for i := range specs {
 		if api := e.apis[specs[i].Name]; api != nil {
@@ -123,6 +130,9 @@ func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
 		}
 		if err := enclose(ctx, &specs[i]); err != nil {
 			return err
+		}
+		if specs[i].Isolate != nil {
+			specs[i].Isolate.Processes = processes
 		}
 	}
 	return nil

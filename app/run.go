@@ -148,8 +148,10 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 		spec.Env = append(spec.Env, r.api.variable())
 	}
 	open := slice.Mesh.Isolation == isolationOff
+	processes := false
 	if !open {
-		if err := isolate.Check(ctx, r.state); err != nil {
+		var err error
+		if processes, err = isolate.Check(ctx, r.state); err != nil {
 			slog.WarnContext(ctx, unisolated, "error", err, "mend", "allow unprivileged user namespaces, or run as root")
 			open = true
 		}
@@ -164,7 +166,7 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names, which the service's user reads
 		return nil, fmt.Errorf("making the folder of a service's names: %w", err)
 	}
-	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(slice.Doors(own.Name)), Folder: folder, Hide: r.state, Keep: []string{"bin", "run"}}
+	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(slice.Doors(own.Name)), Folder: folder, Hide: r.state, Keep: []string{"bin", "run"}, Processes: processes}
 	if r.ro.Capture {
 		spec.Isolate.Capture = own.Name
 	}

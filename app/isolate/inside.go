@@ -21,6 +21,8 @@ const (
 	lineFD      = 3 // the file that Command hands over
 	dialTimeout = 10 * time.Second
 	exitBroken  = 125 // the namespace failed, not the service
+
+	signalTime = 200 * time.Millisecond // in which a signal that ended the service has come to us too
 )
 
 // inside is the process that holds a namespace open and is the parent of its service.
@@ -56,14 +58,37 @@ func Inside(ctx context.Context, command []string, stderr io.Writer) int {
 		defer close(gone)
 		in.serve(ctx)
 	}()
+	var children chan os.Signal
+	if isInit() {
+		children = make(chan os.Signal, 1)
+		signal.Notify(children, syscall.SIGCHLD)
+	}
+	var asked bool // to end
+	var code int
+	var drained chan struct{}
+	var enough <-chan time.Time
 	for {
 		select {
-		case <-signals: // for the whole group, so that the service has it too
+		case s := <-signals: // for the whole group, so that the service has it too
 			if !in.running() {
 				return exitBroken
 			}
-		case code := <-in.ended:
+			asked = asked || ends(s)
+		case <-children:
+			in.reap()
+		case code = <-in.ended:
+			if !isInit() {
+				return code
+			}
+			drained = make(chan struct{})
+			go func() { drain(); close(drained) }() // it ends with us at the latest
+			enough = time.After(signalTime)
+		case <-drained:
 			return code
+		case <-enough:
+			if !asked { // what it has left behind was not told to end, and does not by itself
+				return code
+			}
 		case <-gone:
 			in.kill()
 			return exitBroken
@@ -75,6 +100,9 @@ func Inside(ctx context.Context, command []string, stderr io.Writer) int {
 func Handed() []os.Signal {
 	return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH}
 }
+
+// ends reports whether a signal asks a program to end, and is followed by a SIGKILL if it does not.
+func ends(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT }
 
 // running reports whether the service has begun.
 func (in *inside) running() bool {

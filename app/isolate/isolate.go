@@ -1,5 +1,6 @@
 // Package isolate runs a service in a network namespace of its own, in which nothing exists but loopback: nobody
-// reaches the service, and the service reaches nobody, except through sockets that are handed over to us. It needs no
+// reaches the service, and the service reaches nobody, except through sockets that are handed over to us. In a PID namespace
+// of its own it sees no processes but those that it has started. It needs no
 // root: a user namespace gives the rights over the network namespace and over nothing else. It is for services
 // that this program starts itself; hosts whose services have other parents use packet filters instead.
 package isolate
@@ -32,6 +33,9 @@ type Spec struct {
 	Hide   string                // a folder the service must not see; empty: none
 	Keep   []string              // folders within Hide that it sees nevertheless, as far as there are such
 
+	// Processes gives the service a PID namespace too: it sees, and can signal, no process but its own.
+	Processes bool
+
 	// Capture is the name of a service whose connections beyond loopback are brought to the default capture port, for which
 	// Listen has sockets, and whatever else it sends dropped; see Pod.Dropped. Empty: nothing but loopback exists.
 	Capture string
@@ -59,8 +63,9 @@ type answer struct {
 
 // Command prepares to run a service isolated. Start the command, then call Open; the service itself starts with
 // Pod.Release. The command's process stays the service's parent and ends with its exit code, as a shell would. Both are
-// in one process group: who signals the service signals the group.
-func Command(command []string) (*exec.Cmd, *net.UnixConn, error) {
+// in one process group: who signals the service signals the group. With processes, which Spec.Processes must repeat, the
+// command's process is the init of the service's, and whatever they started ends with it.
+func Command(command []string, processes bool) (*exec.Cmd, *net.UnixConn, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, fmt.Errorf("isolating a service: %w", err)
@@ -79,6 +84,9 @@ func Command(command []string) (*exec.Cmd, *net.UnixConn, error) {
 	cmd := exec.Command(self, append([]string{Verb}, command...)...) //nolint:gosec,noctx // running what the model declares is the purpose; its owner ends it
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = namespaces()
+	if processes {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
+	}
 	uc, _ := conn.(*net.UnixConn)
 	return cmd, uc, nil
 }
@@ -103,7 +111,7 @@ func Open(ctx context.Context, conn *net.UnixConn, s *Spec) (*Pod, error) {
 	if err := p.SetHosts(s.Hosts); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	setup := request{Op: opSetup, Hosts: p.hosts, Hide: s.Hide, Keep: s.Keep, Capture: s.Capture}
+	setup := request{Op: opSetup, Hosts: p.hosts, Hide: s.Hide, Keep: s.Keep, Capture: s.Capture, Processes: s.Processes}
 	if _, err := p.ask(ctx, &setup); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting a namespace up: %w", err), p.Close())
 	}

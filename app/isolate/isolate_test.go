@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,6 +63,18 @@ func service(outside string) int {
 		}
 		fmt.Fprint(w, err)
 	})
+	mux.HandleFunc("/processes", func(w http.ResponseWriter, _ *http.Request) {
+		all, err := filepath.Glob("/proc/[0-9]*")
+		fmt.Fprint(w, len(all), " ", os.Getppid(), err)
+	})
+	mux.HandleFunc("/signal", func(w http.ResponseWriter, r *http.Request) {
+		pid, _ := strconv.Atoi(r.FormValue("pid"))
+		n, _ := strconv.Atoi(r.FormValue("signal"))
+		fmt.Fprint(w, syscall.Kill(pid, syscall.Signal(n)))
+	})
+	mux.HandleFunc("/orphan", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, exec.Command("sh", "-c", "(sleep 0.05; exit 3) & exit 0").Run())
+	})
 	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
 	fmt.Println(http.ListenAndServe("127.0.0.1:18080", mux))
 	return 1
@@ -73,7 +87,7 @@ func start(t *testing.T, outside, captured string, listen ...string) (*Pod, *exe
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd, line, err := Command([]string{self, "service", outside})
+	cmd, line, err := Command([]string{self, "service", outside}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +103,7 @@ func start(t *testing.T, outside, captured string, listen ...string) (*Pod, *exe
 		t.Fatal(err)
 	}
 	t.Setenv("HIDDEN", folder)
-	spec := &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: folder, Hide: folder, Keep: []string{"bin", "absent"}, Capture: captured}
+	spec := &Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: folder, Hide: folder, Keep: []string{"bin", "absent"}, Capture: captured, Processes: true}
 	for _, l := range listen {
 		spec.Listen = append(spec.Listen, netip.MustParseAddrPort(l))
 	}
@@ -180,6 +194,36 @@ func TestPod(t *testing.T) {
 	}
 }
 
+// TestProcesses holds that a service sees and reaches no process but its own, that its init cannot be ended by it and takes up what
+// was orphaned, and that nothing outlives it.
+func TestProcesses(t *testing.T) {
+	p, cmd := start(t, "", "")
+	const alone = "2 1 <nil>" // it and its init
+	if got := ask(t, p, "/processes"); got != alone {
+		t.Errorf("it sees %s processes", got)
+	}
+	if got := ask(t, p, fmt.Sprint("/signal?pid=", os.Getpid())); !strings.Contains(got, "no such process") {
+		t.Errorf("it reaches us: %s", got)
+	}
+	for _, n := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGUSR1, syscall.SIGINT} {
+		_ = ask(t, p, fmt.Sprintf("/signal?pid=1&signal=%d", n))
+	}
+	if got := ask(t, p, "/orphan"); got != "<nil>" {
+		t.Errorf("got %s", got)
+	}
+	for got := ""; got != alone; got = ask(t, p, "/processes") { // a zombie would be one more
+		if t.Context().Err() != nil {
+			t.Fatalf("it sees %s processes", got)
+		}
+	}
+	_ = ask(t, p, "/signal?pid=-1&signal=15") // all that it reaches, which is itself and its init
+	_ = ask(t, p, "/exit")
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 128+15 && exit.ExitCode() != 7 {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestCapture holds that a service in a namespace reaches the capture port whatever address it takes, and that what it
 // sends otherwise is told.
 func TestCapture(t *testing.T) {
@@ -231,10 +275,10 @@ func TestCapture(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	if err := Check(t.Context(), t.TempDir()); err != nil {
-		t.Error(err)
+	if processes, err := Check(t.Context(), t.TempDir()); err != nil || !processes {
+		t.Error(processes, err)
 	}
-	if err := Check(t.Context(), "/nowhere"); err == nil {
+	if _, err := Check(t.Context(), "/nowhere"); err == nil {
 		t.Error("names were written nowhere")
 	}
 }

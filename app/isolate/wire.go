@@ -31,6 +31,8 @@ type request struct {
 	Hide    string   `json:"hide,omitempty"`    // folder
 	Keep    []string `json:"keep,omitempty"`    // folders within it
 	Capture string   `json:"capture,omitempty"` // service whose connections are captured; empty: none
+
+	Processes bool `json:"processes,omitempty"` // we are the init of a PID namespace
 }
 
 type reply struct {

@@ -39,7 +39,7 @@ func TestIsolated(t *testing.T) {
 	g := New([]Spec{{
 		Name: "one", Dir: dir, Env: os.Environ(), Build: []string{"sh", "-c", "echo built > built"}, Address: at.String(),
 		Command: []string{"sh", "-c", "trap 'echo drained; exit 0' TERM; cat built; grep catalog /etc/hosts; while :; do sleep 0.05; done"},
-		Isolate: &isolate.Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: dir},
+		Isolate: &isolate.Spec{Hosts: map[string]netip.Addr{"catalog": at.Addr()}, Listen: []netip.AddrPort{at}, Folder: dir, Processes: true},
 	}}, Events{
 		Output: func(_, line string) { lines <- line },
 		Ready:  func(string, time.Duration) {},
@@ -67,6 +67,40 @@ func TestIsolated(t *testing.T) {
 	}
 	if last != "drained" || pods != 1 {
 		t.Errorf("the last line is %q; %d listeners", last, pods)
+	}
+}
+
+// TestDrains holds that what a wrapper has started may finish its work although the wrapper ends at once, and that whatever does not
+// end in time, or has left the group, ends with it all the same.
+func TestDrains(t *testing.T) {
+	lines := make(chan string, 10)
+	g := New([]Spec{{
+		Name: "one", Dir: t.TempDir(), Env: os.Environ(), Free: true,
+		Command: []string{"sh", "-c", "(trap 'sleep 0.3; echo finished; exit 0' TERM; echo begun; while :; do sleep 0.05; done) & wait"},
+		Isolate: &isolate.Spec{Folder: t.TempDir(), Processes: true},
+	}}, Events{
+		Output:   func(_, line string) { lines <- line },
+		Ready:    func(string, time.Duration) {},
+		Isolated: func(string, *isolate.Pod) error { return nil },
+	})
+	if err := g.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-lines; got != "begun" {
+		t.Errorf("got %s", got)
+	}
+	g.Stop()
+	var ended *Ended
+	if err := <-g.Exited(); !errors.As(err, &ended) || ended.Code != 128+15 {
+		t.Errorf("got %v", err)
+	}
+	close(lines)
+	finished := false
+	for line := range lines {
+		finished = finished || line == "finished" // the shell may have more to say
+	}
+	if !finished {
+		t.Error("the work was not finished")
 	}
 }
 

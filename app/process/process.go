@@ -172,7 +172,7 @@ func (g *Group) launch(s Spec) (*proc, error) {
 	var line *net.UnixConn
 	if s.Isolate != nil {
 		var err error
-		if cmd, line, err = isolate.Command(s.Command); err != nil {
+		if cmd, line, err = isolate.Command(s.Command, s.Isolate.Processes); err != nil {
 			return nil, err
 		}
 		defer cmd.ExtraFiles[0].Close() // the process has its own copy
