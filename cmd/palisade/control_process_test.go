@@ -227,6 +227,7 @@ func (d *daemon) known(p *proxy) bool {
 // TestControl holds a life of control: a proxy joins, models are planned, applied and taken back to, a service is revoked
 // and restored, all is written down, and what was so is so after a restart.
 func TestControl(t *testing.T) {
+	t.Parallel()
 	d := newControl(t, "")
 	d.startControl()
 	if info, err := os.Stat(d.Path(".palisade/control.sock")); err != nil || info.Mode().Perm() != 0o600 {
@@ -305,8 +306,10 @@ func TestControl(t *testing.T) {
 // TestRestoredCopy holds that proxies obey a control that was brought back from a copy of its truth: what it says is newer
 // than what they know, with its bus and without; and what was revoked since stays refused there.
 func TestRestoredCopy(t *testing.T) {
+	t.Parallel()
 	for name, lost := range map[string][]string{"the bus is there": nil, "the bus is lost": {".palisade/control/bus"}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := newControl(t, "")
 			d.startControl()
 			orders := d.join("service/orders", d.must("join", "service/orders"))

@@ -13,6 +13,7 @@ import (
 
 // TestControlWrong holds that wrong words get a clear answer and the right exit code.
 func TestControlWrong(t *testing.T) {
+	t.Parallel()
 	d := newControl(t, "")
 	d.startControl()
 	bundle := d.must("bundle")
@@ -96,6 +97,7 @@ func fleetFreePort(t *testing.T) string {
 // TestAdministrators holds that over HTTPS control knows its administrators by tokens for it alone, and that each verb
 // needs its role.
 func TestAdministrators(t *testing.T) {
+	t.Parallel()
 	d := newControl(t, "")
 	d.startControl()
 	d.Write("bundle.json", d.must("bundle"))
@@ -144,6 +146,7 @@ func TestAdministrators(t *testing.T) {
 
 // TestUpAnswersAdministrators holds that a fleet under "palisade up" is administered with the same words.
 func TestUpAnswersAdministrators(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "", "")
 	u.Edit("palisade.yaml", "fleet: processes", "fleet: processes\nmesh: {isolation: \"off\"}")
 	u.startReady()

@@ -11,6 +11,7 @@ import (
 
 // TestPlanAsksTheGateway compares with what is served, not with what lies in the gateway's files.
 func TestPlanAsksTheGateway(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "", "")
 	u.startReady()
 	if out, code := u.palisade("plan"); code != exitOK || !strings.Contains(out, "nothing changes") {

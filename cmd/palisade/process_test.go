@@ -163,8 +163,10 @@ func (u *up) ready() bool {
 
 // TestInterrupt: Ctrl-C ends everything in order and leaves nothing.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
 			u := newUp(t, "", "")
 			u.startReady()
 			front, back := u.pid("front"), u.pid("back")
@@ -189,6 +191,7 @@ func TestInterrupt(t *testing.T) {
 
 // TestDeafService: what does not end when asked is killed.
 func TestDeafService(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "deaf", "")
 	u.startReady()
 	front, back := u.pid("front"), u.pid("back")
@@ -201,6 +204,7 @@ func TestDeafService(t *testing.T) {
 
 // TestServiceFailsAtStart: what has begun is stopped, and the message says whose fault it is.
 func TestServiceFailsAtStart(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "exit", "")
 	u.start()
 	if code := u.ends(); code != exitError {
@@ -213,8 +217,10 @@ func TestServiceFailsAtStart(t *testing.T) {
 
 // TestPortTaken: neither a service's port nor the edge's own may belong to someone else.
 func TestPortTaken(t *testing.T) {
+	t.Parallel()
 	for i, want := range []string{"edge.listeners.public.address", "edge.admin", `service "front" cannot start: something else listens on`, `service "back" cannot start`} {
 		t.Run(want, func(t *testing.T) {
+			t.Parallel()
 			u := newUp(t, "", "")
 			var lc net.ListenConfig
 			ln, err := lc.Listen(t.Context(), "tcp", u.addrs[i])
@@ -243,6 +249,7 @@ func TestPortTaken(t *testing.T) {
 
 // TestServiceDies: half a fleet is not served on; up ends and says why.
 func TestServiceDies(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "", "")
 	u.startReady()
 	front, back := u.pid("front"), u.pid("back")
@@ -258,6 +265,7 @@ func TestServiceDies(t *testing.T) {
 
 // TestKilled: after kill -9 no service goes on, and the next up begins where the record ended.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "", "")
 	u.startReady()
 	front, back := u.pid("front"), u.pid("back")
@@ -295,6 +303,7 @@ func TestKilled(t *testing.T) {
 
 // TestKilledWrapper: what a wrapper such as "go run" has started ends as well.
 func TestKilledWrapper(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "", "")
 	service, err := exec.LookPath("test-service")
 	if err != nil {
@@ -325,6 +334,7 @@ func (u *up) lastSegment() string {
 
 // TestHangup: SIGHUP and "palisade reload" read the model again.
 func TestHangup(t *testing.T) {
+	t.Parallel()
 	u := newUp(t, "", "")
 	u.startReady()
 	if out, code := u.palisade("reload"); code != exitOK || !strings.Contains(out, "serves") {
