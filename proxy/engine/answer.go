@@ -118,7 +118,7 @@ func (x *exchange) refuseGRPC(d *proxy.Denial) {
 	x.head.Add("Content-Type", "application/grpc")
 	x.head.Add("Grpc-Status", strconv.Itoa(grpcCode(d.Kind.Status)))
 	x.head.Add("Grpc-Message", d.Kind.Title+" ("+x.req.ID+")")
-	x.begin(http.StatusOK, -1)
+	x.begin(http.StatusOK, 0)
 }
 
 // grpcCode maps an HTTP status to the gRPC status that says the same
