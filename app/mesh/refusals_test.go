@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,8 +78,19 @@ func counted(all []*event.Event) (n int64) {
 // that this does not let anybody fill the record.
 func TestRefusalsAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var all []*event.Event
-		r := newRefusals("catalog", func(_ context.Context, e *event.Event) { all = append(all, e) })
+		var mu sync.Mutex
+		var told []*event.Event
+		r := newRefusals("catalog", func(_ context.Context, e *event.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, e)
+		})
+		recorded := func() []*event.Event {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(told)
+		}
 		ctx, end := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { r.run(ctx); close(ended) }()
@@ -89,7 +102,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		}
 		flood(100)
 		time.Sleep(3 * refusalsQuiet)
-		synctest.Wait()
+		all := recorded()
 		if len(all) != 2 || all[1].Act.Omitted != 98 || all[1].Act.Reason != "no_certificate" || all[1].Client != "10.0.0.7" || all[1].Act.Proxy != "catalog" {
 			t.Fatalf("%d events, the last %+v", len(all), all[len(all)-1])
 		}
@@ -98,13 +111,13 @@ func TestRefusalsAreTold(t *testing.T) {
 			flood(2)
 			time.Sleep(3 * refusalsQuiet)
 		}
-		if len(all) > 2+2*60+2 {
-			t.Errorf("%d events in an hour of one address", len(all))
+		if n := len(recorded()); n > 2+2*60+2 {
+			t.Errorf("%d events in an hour of one address", n)
 		}
 		flood(10)
 		end()
 		<-ended
-		if got, want := counted(all), int64(100+2*1200+10); got != want {
+		if got, want := counted(recorded()), int64(100+2*1200+10); got != want {
 			t.Errorf("counted %d of %d", got, want)
 		}
 	})
