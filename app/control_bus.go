@@ -44,11 +44,20 @@ func BusServer(ctx context.Context, o *Options, name, folder string) (err error)
 		return err
 	}
 	at := func(name string) string { return filepath.Join(folder, name) }
-	config := fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true, timeout: 5 }\n%s", at("cert.pem"), at("key.pem"), at("roots.pem"), out.Config)
+	config := func(cert, roots string) []byte {
+		return fmt.Appendf(nil, "tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true, timeout: 5 }\n%s", at(cert), at("key.pem"), at(roots), out.Config)
+	}
+	if out.Chain == nil { // another issuer gives them
+		if err := replaceFile(at("palisade.conf"), config("svid.pem", "bundle.pem")); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(o.Err, "%s for bus/%s; its SVID comes from the Workload API of its host: palisade svid --write %s --socket SOCKET --watch --reload 'nats-server --signal reload'\n", folder, name, folder)
+		return err
+	}
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{"key.pem", out.Key}, {"cert.pem", out.Chain}, {"roots.pem", out.Roots}, {"palisade.conf", []byte(config)}} {
+	}{{"key.pem", out.Key}, {"cert.pem", out.Chain}, {"roots.pem", out.Roots}, {"palisade.conf", config("cert.pem", "roots.pem")}} {
 		if err := replaceFile(at(f.name), f.data); err != nil {
 			return err
 		}

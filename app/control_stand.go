@@ -53,9 +53,6 @@ func (s *stand) open(ctx context.Context, place ControlPlace) (*control.Options,
 	if s.mesh == nil {
 		return nil, errors.New("mesh: this model has none, and control nothing to do; add mesh: {} to the fleet")
 	}
-	if s.mesh.WorkloadAPI != "" {
-		return nil, errors.New("mesh.issuer.workload_api: an external issuer signs the identities of this fleet, and control has no authority without its own; remove it, or let control's intermediate be signed: mesh.issuer.upstream")
-	}
 	folder := controlFolder(s.state)
 	if err := makeFolder(folder); err != nil {
 		return nil, err
@@ -74,7 +71,7 @@ func (s *stand) open(ctx context.Context, place ControlPlace) (*control.Options,
 		o.Reach = reachable(ctx, o.Listen, o.Bus.URLs)
 	}
 	for _, open := range []func(context.Context, *control.Options) error{
-		s.openKeys, s.openStore, s.openParent, s.openFederation, s.openReviews, s.openAdministrators,
+		s.openKeys, s.openStore, s.openParent, s.openIssuer, s.openFederation, s.openReviews, s.openAdministrators,
 	} {
 		if err := open(ctx, o); err != nil {
 			return nil, err
@@ -153,8 +150,22 @@ func (s *stand) openParent(_ context.Context, o *control.Options) error {
 	return nil
 }
 
+// openIssuer connects to the Workload API that issues the identities of the fleet in place of control.
+func (s *stand) openIssuer(ctx context.Context, o *control.Options) (err error) {
+	if s.mesh.WorkloadAPI == "" {
+		return nil
+	}
+	if o.Issuer, err = workload.NewExternal(ctx, s.mesh.WorkloadAPI); err != nil {
+		return fmt.Errorf("mesh.issuer.workload_api: %w", err)
+	}
+	return nil
+}
+
 // openFederation reads what the model says of other trust domains.
 func (s *stand) openFederation(_ context.Context, o *control.Options) error {
+	if s.mesh.WorkloadAPI != "" { // which hands out their bundles
+		return nil
+	}
 	for i := range s.mesh.Federation {
 		f := &s.mesh.Federation[i]
 		key := fmt.Sprintf("mesh.federation[%q]", f.TrustDomain)

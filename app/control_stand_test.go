@@ -172,7 +172,6 @@ func TestControlStandWrong(t *testing.T) {
 	_, other := parent(t)
 	for name, c := range map[string]struct{ text, want string }{
 		"no mesh":         {"", "mesh: this model has none"},
-		"external issuer": {"mesh: {issuer: {workload_api: unix:///run/spire/agent.sock}}", "mesh.issuer.workload_api"},
 		"store not set":   {"mesh: {control: {store: {from_env: NO_SUCH_STORE}}}", `mesh.control.store: environment variable "NO_SUCH_STORE"`},
 		"another store":   {"mesh: {control: {store: {from_env: STORE_OF_MYSQL}}}", "not a postgres:// URL"},
 		"store in clear":  {"mesh: {control: {store: {from_env: STORE_IN_CLEAR}}}", "sslmode=verify-full"},

@@ -42,6 +42,9 @@ func (o *Options) showStatus(s *admin.Status) error {
 	if r := s.Rollout; r != nil {
 		fmt.Fprintf(&b, "%s is being tried by %s since %s\n", short(r.Version), strings.Join(r.Trials, ", "), r.Since.Local().Format(time.TimeOnly))
 	}
+	if s.Authority.Issuer == admin.IssuerElsewhere {
+		b.WriteString("identities come from a Workload API on each host\n")
+	}
 	if a := s.Authority; !a.Ends.IsZero() {
 		fmt.Fprintf(&b, "identities can be issued until %s\n", a.Ends.Local().Format(time.DateTime))
 	}

@@ -68,7 +68,7 @@ func FedEdge(ctx context.Context, o *Options, j *Joining, reload <-chan struct{}
 
 // openFedEdge opens all that does not depend on control, and what was kept.
 func openFedEdge(ctx context.Context, o *Options, j *Joining) (f *fedEdge, err error) {
-	options, err := j.options()
+	options, err := j.options(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type Joining struct {
 	NodeCertificate string // PEM files
 	NodeKey         string
 	KubernetesToken string // file of a projected service account token
+	Issuer          string // Workload API of this host that gives the identity, in place of all that: unix:///PATH
 
 	Input io.Reader // standard input
 }
@@ -34,7 +35,7 @@ type Joining struct {
 const maxTokenFile = 4 << 10 // bytes
 
 // options reads what the files hold.
-func (j *Joining) options() (o client.Options, err error) {
+func (j *Joining) options(ctx context.Context) (o client.Options, err error) {
 	switch {
 	case len(j.Control) == 0:
 		return o, errors.New("nothing says where control is; give --control HOST:PORT, or PALISADE_CONTROL")
@@ -50,6 +51,9 @@ func (j *Joining) options() (o client.Options, err error) {
 		return o, fmt.Errorf("--trust-domain %q: %w; write it as the model does, such as shop.example", j.TrustDomain, err)
 	}
 	o = client.Options{Domain: j.TrustDomain, Node: j.Node, Control: j.Control, Kubernetes: j.KubernetesToken, Log: slog.Default()}
+	if j.Issuer != "" {
+		return o, j.issuer(ctx, &o)
+	}
 	if o.JoinToken, err = j.token(); err != nil {
 		return o, fmt.Errorf("--join-token-file: %w", err)
 	}
@@ -67,6 +71,20 @@ func (j *Joining) options() (o client.Options, err error) {
 	}
 	o.Certificate = &pair
 	return o, nil
+}
+
+// issuer connects to the Workload API that gives the identity. Nothing else proves what the proxy is then.
+func (j *Joining) issuer(ctx context.Context, o *client.Options) (err error) {
+	switch {
+	case j.TokenFile != "" || j.NodeCertificate != "" || j.KubernetesToken != "":
+		return errors.New("--issuer: the Workload API of this host says what the proxy is; give it without a join token, a node certificate and a service account")
+	case !strings.HasPrefix(j.Issuer, "unix:///"): // over TCP the kernel could not tell who asks
+		return fmt.Errorf("--issuer %q: expected unix:///PATH, such as unix:///run/spire/agent.sock", j.Issuer)
+	}
+	if o.Issuer, err = workload.NewExternal(ctx, j.Issuer); err != nil {
+		return fmt.Errorf("--issuer: %w", err)
+	}
+	return nil
 }
 
 // token reads the join token. A file that is gone is none: it is of no use after the first time.

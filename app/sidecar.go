@@ -78,7 +78,7 @@ func Sidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions) (e
 // openSidecar opens all that does not depend on control: what is taken already is known at once.
 func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions) (s *sidecar, err error) {
 	s = &sidecar{o: o, so: so}
-	client, err := j.options()
+	client, err := j.options(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -184,6 +184,9 @@ func (c *Control) Status() admin.Status {
 	out := admin.Status{TrustDomain: c.o.Domain, Time: now, Control: c.o.Name, Proxies: []admin.Proxy{}}
 	a, revoked := c.authority.Status(), c.authority.Revoked()
 	out.Authority = admin.Authority{Sequence: a.Sequence, Ends: a.Ends, RootEnds: a.RootEnds, List: revoked.Sequence()}
+	if c.o.Issuer != nil {
+		out.Authority = admin.Authority{Issuer: admin.IssuerElsewhere, List: revoked.Sequence()}
+	}
 	for _, e := range revoked.Entries() {
 		if e.Before.IsZero() { // not restored
 			q := admin.RevokeRequest{Kind: string(e.Kind), Value: strings.TrimPrefix(e.Value, c.domain.IDString()+"/")}
@@ -349,6 +352,9 @@ const defaultTokenTTL = time.Hour
 // Token makes a join token for one proxy of this host or another. It ends with the fingerprint of our root, so that its
 // bearer knows us.
 func (c *Control) Token(ctx context.Context, q admin.TokenRequest) (admin.TokenResult, error) {
+	if c.o.Issuer != nil {
+		return admin.TokenResult{}, errIssuedElsewhere
+	}
 	id, err := c.identity(q.Name)
 	if err != nil {
 		return admin.TokenResult{}, fmt.Errorf("%w: %w", errWrong, err)
@@ -367,6 +373,6 @@ func (c *Control) Token(ctx context.Context, q admin.TokenRequest) (admin.TokenR
 	if err != nil {
 		return admin.TokenResult{}, err
 	}
-	roots := c.authority.Bundle().X509Authorities()
+	roots := c.bundle().X509Authorities()
 	return admin.TokenResult{Token: admin.JoinToken(token, roots[len(roots)-1]), Expires: time.Now().Add(ttl)}, nil
 }

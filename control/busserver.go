@@ -17,7 +17,7 @@ import (
 // BusServer is what a server of an external bus needs to be one of the fleet's.
 type BusServer struct {
 	Config            string    // part of its configuration: who is asked about everybody who connects (bus.Keys)
-	Chain, Key, Roots []byte    // PEM: its SVID, and whom it trusts
+	Chain, Key, Roots []byte    // PEM: its SVID, and whom it trusts; nil with another issuer, whose Workload API gives them
 	Ends              time.Time // of the SVID
 }
 
@@ -41,15 +41,15 @@ func MakeBusServer(ctx context.Context, o Options, name, who string) (*BusServer
 }
 
 func (c *Control) makeBusServer(ctx context.Context, id workload.ID) (*BusServer, error) {
-	if err := c.openAuthority(ctx); err != nil {
-		return nil, err
-	}
 	keys, err := c.vault.busKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := new(BusServer)
-	if out.Config, err = keys.ServerConfig(); err != nil {
+	if out.Config, err = keys.ServerConfig(); err != nil || c.o.Issuer != nil {
+		return out, err
+	}
+	if err := c.openAuthority(ctx); err != nil {
 		return nil, err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

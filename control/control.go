@@ -39,7 +39,8 @@ type Control struct {
 	authority *authority.Authority
 	live      peer.Live
 	verifier  *peer.Verifier
-	own       own // our SVID
+	own       own                              // our SVID
+	issued    atomic.Pointer[workload.Bundles] // by another issuer
 	sealer    *wire.Sealer
 	keys      [][]byte // PKIX of the key that signs statements
 	opener    []keyOf
@@ -90,10 +91,6 @@ func (c *Control) Run(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.own.run(ctx) })
-	g.Go(func() error { return c.followAuthority(ctx) })
-	if c.federated != nil {
-		g.Go(func() error { return c.federated.Run(ctx) })
-	}
 	failed := func(err error) error {
 		stop()
 		if late := g.Wait(); !errors.Is(late, context.Canceled) { // that is our stop, and must not hide why
@@ -101,8 +98,16 @@ func (c *Control) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("starting control: %w", err)
 	}
-	if err := c.own.wait(ctx); err != nil {
+	err := c.own.wait(ctx, c.o.Issuer != nil)
+	if err == nil {
+		err = c.trust(ctx)
+	}
+	if err != nil {
 		return failed(err)
+	}
+	g.Go(func() error { return c.followAuthority(ctx) })
+	if c.federated != nil {
+		g.Go(func() error { return c.federated.Run(ctx) })
 	}
 	if err := c.openBus(ctx, g); err != nil {
 		return failed(err)
@@ -118,7 +123,7 @@ func (c *Control) Run(ctx context.Context) error {
 	if c.o.Ready != nil {
 		c.o.Ready(c.listening)
 	}
-	err := g.Wait()
+	err = g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -143,13 +148,14 @@ func (c *Control) open(ctx context.Context) error {
 	if err := c.openAuthority(ctx); err != nil {
 		return err
 	}
-	c.own = newOwn(workload.NewLocal(c.authority, ""), c.self)
-	if err := c.trust(); err != nil {
-		return err
+	if c.o.Issuer != nil {
+		c.own = newOwn(c.o.Issuer, c.self)
+	} else {
+		c.own = newOwn(workload.NewLocal(c.authority, ""), c.self)
 	}
 	if len(c.o.Federation) > 0 {
 		c.federated, err = federation.NewPoller(federation.Config{
-			Own: c.authority.Bundle, Relations: c.o.Federation, Keeper: c.o.Ring, Log: c.log,
+			Own: c.bundle, Relations: c.o.Federation, Keeper: c.o.Ring, Log: c.log,
 		})
 		if err != nil {
 			return err
@@ -304,34 +310,6 @@ func (c *Control) refused(conn bus.Connection) bool {
 	}
 	_, refused := c.authority.Revoked().Refuses(revocation.Subject{ID: id, Serial: serial, Node: node, Begins: time.Unix(seconds, 0)})
 	return refused
-}
-
-// trust takes over the authority's bundle and what it has revoked.
-func (c *Control) trust() error {
-	t, err := peer.NewTrust(c.authority.Bundle())
-	if err != nil {
-		return err
-	}
-	c.verifier.SetTrust(t)
-	if _, err := c.live.Deny(c.authority.Revoked()); err != nil && !errors.Is(err, peer.ErrOld) {
-		return err
-	}
-	return nil
-}
-
-// followAuthority keeps trust up to date.
-func (c *Control) followAuthority(ctx context.Context) error {
-	for {
-		changed := c.authority.Watch()
-		if err := c.trust(); err != nil {
-			c.log.ErrorContext(ctx, "trust goes on with what it has", "error", err)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 // nudge wakes all who wait, without saying why.

@@ -112,7 +112,7 @@ func kindOf(f *fleet, id string) string {
 
 // welcome is what a proxy needs beside its SVID.
 func (c *Control) welcome(chain [][]byte) (wire.EnrolAnswer, error) {
-	bundle, err := c.authority.Bundle().Marshal()
+	bundle, err := c.bundle().Marshal()
 	if err != nil {
 		return wire.EnrolAnswer{}, fmt.Errorf("writing the bundle: %w", err)
 	}

@@ -72,7 +72,7 @@ func (c *Control) listen(ctx context.Context, g *errgroup.Group) error {
 	mux = http.NewServeMux()
 	c.administrators(mux, bySocket)
 	mux.HandleFunc("GET "+wire.BundlePath, func(w http.ResponseWriter, r *http.Request) {
-		data, err := c.authority.Bundle().Marshal()
+		data, err := c.bundle().Marshal()
 		c.answer(r.Context(), w, json.RawMessage(data), err)
 	})
 	c.serve(ctx, g, socket, mux, local.WithPeer)
@@ -125,7 +125,7 @@ func (c *Control) proxies(mux *http.ServeMux) {
 		})
 	}
 	mount("GET "+wire.BundlePath, func(http.ResponseWriter, *http.Request) (any, error) {
-		data, err := c.authority.Bundle().Marshal()
+		data, err := c.bundle().Marshal()
 		return json.RawMessage(data), err
 	})
 	mount("POST "+wire.ChallengePath, func(http.ResponseWriter, *http.Request) (any, error) { return c.questions.ask(time.Now()), nil })
@@ -137,6 +137,21 @@ func (c *Control) proxies(mux *http.ServeMux) {
 		answer, err := c.enrol(r.Context(), q)
 		if err != nil {
 			c.stranger(r.Context(), Event{Kind: "enrolment-denied", Who: r.RemoteAddr, Object: q.Name, Outcome: outcomeDenied, Text: err.Error()})
+		}
+		return answer, err
+	})
+	mount("POST "+wire.MeetPath, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		p, err := c.client(r)
+		if err != nil {
+			return nil, err
+		}
+		q, err := read[wire.MeetRequest](w, r, wire.MaxRequest)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := c.meet(r.Context(), p, q)
+		if isDenied(err) {
+			c.stranger(r.Context(), Event{Kind: "enrolment-denied", Who: p.ID.String(), Object: q.Node, Outcome: outcomeDenied, Text: err.Error()})
 		}
 		return answer, err
 	})

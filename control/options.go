@@ -15,6 +15,7 @@ import (
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/federation"
+	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/table"
@@ -27,7 +28,9 @@ type Options struct {
 	Ring   *keyring.Ring     // seals what the store must not show; several controls have the same ring
 	Keys   authority.Keys    // that sign, such as a PKCS#11 token; nil: in the store, sealed by the ring
 	Parent *authority.Parent // an upstream authority; nil: an own root
-	Name   string            // of this control; default the host's
+	// Issuer is a Workload API of this host that issues the identities of the fleet, control's among them. Nil: control does.
+	Issuer *workload.External
+	Name   string // of this control; default the host's
 	Log    *slog.Logger
 
 	Listen string // host:port of the HTTPS interface for proxies and administrators

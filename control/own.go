@@ -4,23 +4,32 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/palisade-security/palisade/identity/workload"
 )
 
-// own is the SVID of control itself, renewed.
-type own struct {
-	source *workload.Local
-	id     workload.ID
-	cert   *atomic.Pointer[tls.Certificate]
-	ready  chan struct{} // closed once there is one
+// identities is where control has its SVID from: its authority, or another Workload API.
+type identities interface {
+	X509SVID(ctx context.Context, id workload.ID) (*workload.SVID, <-chan struct{}, error)
+	Run(ctx context.Context) error
 }
 
-func newOwn(source *workload.Local, id workload.ID) own {
-	return own{source: source, id: id, cert: new(atomic.Pointer[tls.Certificate]), ready: make(chan struct{})}
+// own is the SVID of control itself, renewed.
+type own struct {
+	source identities
+	id     workload.ID
+	cert   *atomic.Pointer[tls.Certificate]
+	why    *atomic.Pointer[error] // there is none
+	ready  chan struct{}          // closed once there is one
+}
+
+func newOwn(source identities, id workload.ID) own {
+	return own{source: source, id: id, cert: new(atomic.Pointer[tls.Certificate]), why: new(atomic.Pointer[error]), ready: make(chan struct{})}
 }
 
 var errNoIdentity = errors.New("no identity yet")
@@ -33,10 +42,24 @@ func (o *own) certificate() (*tls.Certificate, error) {
 	return nil, errNoIdentity
 }
 
-func (o *own) wait(ctx context.Context) error {
+// wait waits for the first one. Our own authority may be without an issuer for as long as its root is offline; another issuer must
+// answer soon, or somebody must be told.
+func (o *own) wait(ctx context.Context, elsewhere bool) error {
+	var late <-chan time.Time
+	if elsewhere {
+		timer := time.NewTimer(issuerTime)
+		defer timer.Stop()
+		late = timer.C
+	}
 	select {
 	case <-o.ready:
 		return nil
+	case <-late:
+		err := errors.New("nobody has answered")
+		if why := o.why.Load(); why != nil {
+			err = *why
+		}
+		return fmt.Errorf("mesh.issuer.workload_api: it gives control no SVID of %s; register it there: %w", o.id, err)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -57,6 +80,8 @@ func (o *own) run(ctx context.Context) error {
 				if o.cert.Swap(cert) == nil {
 					close(o.ready)
 				}
+			} else if changed != nil {
+				o.why.Store(&err)
 			}
 			select {
 			case <-changed:

@@ -28,6 +28,9 @@ func (l *leader) revoke(ctx context.Context, who caller, q admin.RevokeRequest) 
 	if f := c.fleet.Load(); err == nil && f != nil {
 		err = q.Check(f.snap)
 	}
+	if err == nil {
+		err = c.revocable(kind)
+	}
 	if err != nil {
 		return admin.RevokeResult{}, fmt.Errorf("%w: %w", errWrong, err)
 	}
@@ -81,7 +84,7 @@ func (l *leader) cutBus(ctx context.Context) (int, error) {
 // publishList pushes the list in force at once.
 func (l *leader) publishList(ctx context.Context, out *admin.RevokeResult) error {
 	out.List = l.c.authority.Revoked().Sequence()
-	if err := l.c.trust(); err != nil {
+	if err := l.c.trust(ctx); err != nil {
 		return err
 	}
 	l.c.tellNews(ctx)

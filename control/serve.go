@@ -27,6 +27,9 @@ var errDenied = errors.New("denied")
 
 // sign certifies a key for an identity of the fleet.
 func (c *Control) sign(ctx context.Context, id, node string, csr []byte) ([][]byte, error) {
+	if c.o.Issuer != nil {
+		return nil, errIssuedElsewhere
+	}
 	public, err := wire.CheckCSR(csr)
 	if err != nil {
 		return nil, err
@@ -51,6 +54,9 @@ func (c *Control) sign(ctx context.Context, id, node string, csr []byte) ([][]by
 
 // jwt issues a JWT-SVID for an identity of the fleet.
 func (c *Control) jwt(ctx context.Context, id string, audience []string) (string, error) {
+	if c.o.Issuer != nil {
+		return "", errIssuedElsewhere
+	}
 	f := c.fleet.Load()
 	if f == nil || !f.has(id) {
 		return "", fmt.Errorf("%w: the model in force does not know %q", errDenied, id)

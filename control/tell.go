@@ -14,13 +14,14 @@ import (
 
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/revocation"
+	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/token"
 )
 
 // tellTrust keeps every proxy's trust up to date.
 func (l *leader) tellTrust(ctx context.Context) error {
 	for {
-		authority, desk := l.c.authority.Watch(), l.c.desk.moved.wait()
+		authority, issuer, desk := l.c.authority.Watch(), l.c.replaced(ctx), l.c.desk.moved.wait()
 		var federated <-chan struct{}
 		if l.c.federated != nil {
 			federated = l.c.federated.Watch()
@@ -37,6 +38,8 @@ func (l *leader) tellTrust(ctx context.Context) error {
 		case <-authority:
 			continue // at once: it may be a revocation
 		case <-federated:
+			continue
+		case <-issuer:
 			continue
 		case <-desk:
 		}
@@ -64,19 +67,18 @@ func (l *leader) sayTrust(ctx context.Context) error {
 	l.trusting.Lock()
 	defer l.trusting.Unlock()
 	c := l.c
+	others := c.federatedWith(ctx)
 	body := wire.TrustBody{Bundles: map[string]json.RawMessage{}, Keys: c.keys, JWKS: c.desk.jwks(c.fleet.Load(), c.authority.Revoked())}
-	own, err := c.authority.Bundle().Marshal()
+	own, err := c.bundle().Marshal()
 	if err != nil {
 		return fmt.Errorf("writing the bundle: %w", err)
 	}
-	if c.federated != nil {
-		for _, b := range c.federated.Bundles() {
-			data, err := b.Marshal()
-			if err != nil {
-				return fmt.Errorf("writing the bundle of %s: %w", b.TrustDomain(), err)
-			}
-			body.Bundles[b.TrustDomain().Name()] = data
+	for _, b := range others {
+		data, err := b.Marshal()
+		if err != nil {
+			return fmt.Errorf("writing the bundle of %s: %w", b.TrustDomain(), err)
 		}
+		body.Bundles[b.TrustDomain().Name()] = data
 	}
 	body.Bundles[c.o.Domain] = own
 	if body.Revoked, err = c.authority.Revoked().Encode(); err != nil {
@@ -87,6 +89,18 @@ func (l *leader) sayTrust(ctx context.Context) error {
 		return err
 	}
 	return l.pub.say(ctx, *d)
+}
+
+// federatedWith returns the bundles of the other trust domains. Another issuer is looked at anew: what woke us may be its.
+func (c *Control) federatedWith(ctx context.Context) []*workload.SPIFFEBundle {
+	switch {
+	case c.o.Issuer != nil:
+		_ = c.trust(ctx) // followAuthority says what is wrong
+		return c.issued.Load().Federated()
+	case c.federated != nil:
+		return c.federated.Bundles()
+	}
+	return nil
 }
 
 // tellPlaces keeps every proxy's knowledge of its callees up to date.

@@ -34,7 +34,7 @@ func (e *external) trust(ctx context.Context) (*peer.Trust, error) {
 	if err != nil {
 		return nil, err
 	}
-	return peer.NewTrust(b.X509Bundle())
+	return peer.NewTrust(b.OwnBundle())
 }
 
 // has tells why an identity is not to be had. At the start somebody must be told; later it may come and go.

@@ -38,11 +38,12 @@ type hosts struct {
 	service                    *exec.Cmd // of orders, which nobody of us starts
 	flags                      []string
 	webAt, ordersAt            string // of their sidecars
+	issuer                     string // Workload API that issues identities; empty: control does
 }
 
-func newHosts(t *testing.T) *hosts {
+func newHosts(t *testing.T, issuer string) *hosts {
 	t.Helper()
-	h := &hosts{control: &daemon{Fleet: fleettest.New(t)}}
+	h := &hosts{control: &daemon{Fleet: fleettest.New(t)}, issuer: issuer}
 	at := fleettest.FreePorts(t, 8)
 	exe, err := os.Executable()
 	must(t, err)
@@ -50,6 +51,9 @@ func newHosts(t *testing.T) *hosts {
 	must(t, err)
 	h.control.at, h.webAt, h.ordersAt = at[0], at[6], at[7]
 	h.control.Write("palisade.yaml", fmt.Sprintf(hostsModel, at[0], at[1], at[2], at[3], at[4], at[5], exe))
+	if issuer != "" {
+		h.control.Edit("palisade.yaml", "mesh: {", fmt.Sprintf("mesh: {issuer: {workload_api: %q}, ", issuer))
+	}
 	h.control.startControl()
 	h.flags = []string{"--control=" + at[0], "--trust-domain=shop.example"}
 
@@ -60,9 +64,9 @@ func newHosts(t *testing.T) *hosts {
 
 	h.edge, h.web, h.orders = h.host("edge/edge"), h.host("service/web"), h.host("service/orders")
 	h.edge.Edge, h.edge.Host = at[1], "web.localhost"
-	h.edge.start(h.verb(h.edge, "edge", "-q", "--join-token-file="+h.edge.Path("token"))...)
-	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt, "--join-token-file="+h.orders.Path("token"))...)
-	h.startWeb("--join-token-file=" + h.web.Path("token"))
+	h.edge.start(h.verb(h.edge, "edge", "-q", h.proof(h.edge))...)
+	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt, h.proof(h.orders))...)
+	h.startWeb(h.proof(h.web))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("control:\n%s\nweb:\n%s\norders:\n%s", &h.control.Messages, &h.web.Messages, &h.orders.Messages)
@@ -75,8 +79,18 @@ func newHosts(t *testing.T) *hosts {
 // host is a folder with a join token.
 func (h *hosts) host(name string) *daemon {
 	d := &daemon{Fleet: fleettest.New(h.control.T)}
-	d.Write("token", h.control.must("join", name))
+	if h.issuer == "" {
+		d.Write("token", h.control.must("join", name))
+	}
 	return d
+}
+
+// proof is the flag by which a proxy proves at first what it is.
+func (h *hosts) proof(d *daemon) string {
+	if h.issuer != "" {
+		return "--issuer=" + h.issuer
+	}
+	return "--join-token-file=" + d.Path("token")
 }
 
 func (h *hosts) verb(d *daemon, verb string, args ...string) []string {
@@ -109,7 +123,7 @@ func (h *hosts) gets(path string, want int, text string) {
 
 // TestHosts is a fleet of processes of their own: control, edge, a sidecar beside a service and one that starts its own.
 func TestHosts(t *testing.T) {
-	h := newHosts(t)
+	h := newHosts(t, "")
 	h.gets("/call", http.StatusOK, "hello /x")
 
 	t.Run("identity", h.identity)

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"palisade":     main,
 		"test-service": service,
+		"test-issuer":  issue,
 	})
 }
 

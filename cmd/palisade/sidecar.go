@@ -19,12 +19,13 @@ type joinFlags struct {
 	NodeCertificate string   `help:"Certificate of this host, PEM." placeholder:"PATH" env:"PALISADE_NODE_CERTIFICATE"`
 	NodeKey         string   `help:"Its key, PEM." placeholder:"PATH" env:"PALISADE_NODE_KEY"`
 	KubernetesToken string   `help:"File with a projected service account token." placeholder:"PATH" env:"PALISADE_KUBERNETES_TOKEN"`
+	Issuer          string   `help:"Workload API of this host that issues identities in place of control (mesh.issuer.workload_api): unix:///PATH." placeholder:"ADDRESS" env:"PALISADE_ISSUER"`
 }
 
 func (f *joinFlags) join() *app.Joining {
 	return &app.Joining{
 		Control: f.Control, TrustDomain: f.TrustDomain, TokenFile: f.JoinTokenFile, Bundle: f.Bundle, Node: f.Node,
-		NodeCertificate: f.NodeCertificate, NodeKey: f.NodeKey, KubernetesToken: f.KubernetesToken, Input: os.Stdin,
+		NodeCertificate: f.NodeCertificate, NodeKey: f.NodeKey, KubernetesToken: f.KubernetesToken, Issuer: f.Issuer, Input: os.Stdin,
 	}
 }
 

@@ -68,12 +68,16 @@ type Rollout struct {
 
 // Authority says until when identities can be issued.
 type Authority struct {
-	Sequence uint64    `json:"sequence"` // of the trust bundle
-	Ends     time.Time `json:"ends"`     // of the last intermediate
-	RootEnds time.Time `json:"root_ends"`
+	Issuer   string    `json:"issuer,omitempty"` // IssuerElsewhere; empty: control itself
+	Sequence uint64    `json:"sequence"`         // of the trust bundle
+	Ends     time.Time `json:"ends,omitzero"`    // of the last intermediate
+	RootEnds time.Time `json:"root_ends,omitzero"`
 	Revoked  []string  `json:"revoked,omitempty"` // service/payments, node/host-1
 	List     uint64    `json:"list"`              // sequence number of the revocation list
 }
+
+// IssuerElsewhere says that a Workload API on each host issues identities.
+const IssuerElsewhere = "workload-api"
 
 // Proxy is one process of a proxy.
 type Proxy struct {

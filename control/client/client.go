@@ -34,7 +34,8 @@ type Client struct {
 	started    time.Time
 	live       peer.Live
 	verifier   *peer.Verifier
-	renewer    *workload.Renewer
+	source     Source
+	foreign    *foreign // source, if another issuer gives our identity; else nil
 	own        atomic.Pointer[workload.SVID]
 	contact    atomic.Int64 // when control was last heard of, in nanoseconds since 1970
 	link       atomic.Pointer[bus.Client]
@@ -94,7 +95,12 @@ func New(o Options) (*Client, error) {
 	}
 	c.in.mode = staleStop
 	c.verifier = peer.NewVerifier(&c.live)
-	c.renewer = workload.NewRenewer(signer{c})
+	if o.Issuer != nil {
+		c.foreign = newForeign(c, o.Issuer)
+		c.source = c.foreign
+	} else {
+		c.source = workload.NewRenewer(signer{c})
+	}
 	return c, nil
 }
 
@@ -120,7 +126,7 @@ func (c *Client) Live() *peer.Live { return &c.live }
 func (c *Client) Verifier() *peer.Verifier { return c.verifier }
 
 // Source gives the proxy's identity to it and, through a workload.Server, to its service.
-func (c *Client) Source() *workload.Renewer { return c.renewer }
+func (c *Client) Source() Source { return c.source }
 
 // Certificate is the identity that TLS shows (peer.Identity): also one that has expired, if the model says to serve on.
 func (c *Client) Certificate() (*tls.Certificate, error) {
@@ -131,11 +137,16 @@ func (c *Client) Certificate() (*tls.Certificate, error) {
 	if !time.Now().Before(svid.Chain[0].NotAfter) && c.mode() != staleServe {
 		return nil, errExpired
 	}
+	return shown(svid), nil
+}
+
+// shown is an SVID as TLS shows it.
+func shown(svid *workload.SVID) *tls.Certificate {
 	cert := &tls.Certificate{PrivateKey: svid.Key, Leaf: svid.Chain[0]}
 	for _, one := range svid.Chain {
 		cert.Certificate = append(cert.Certificate, one.Raw)
 	}
-	return cert, nil
+	return cert
 }
 
 var (
@@ -162,7 +173,7 @@ func (c *Client) Ready() error {
 // Run keeps identity, trust and slice up to date until ctx ends, and then says goodbye.
 func (c *Client) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.renewer.Run(ctx) })
+	g.Go(func() error { return c.source.Run(ctx) })
 	g.Go(func() error { return c.hold(ctx) })
 	g.Go(func() error { return c.follow(ctx) })
 	g.Go(func() error { return c.reports(ctx) })
@@ -178,7 +189,7 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) hold(ctx context.Context) error {
 	pauses, said := time.Second, ""
 	for {
-		_, changed, err := c.renewer.X509SVID(ctx, c.id)
+		_, changed, err := c.source.X509SVID(ctx, c.id)
 		if err == nil {
 			pauses, said = time.Second, ""
 			c.Report()
@@ -225,8 +236,11 @@ func (c *Client) unpoke(flag chan struct{}) {
 // heard notes that control has answered.
 func (c *Client) heard() { c.contact.Store(time.Now().UnixNano()) }
 
-// lastContact is when control was last heard of. Who was given an SVID has heard of it then.
+// lastContact is when the issuer was last heard of. Who was given an SVID has heard of it then.
 func (c *Client) lastContact() time.Time {
+	if c.foreign != nil {
+		return c.dueFrom()
+	}
 	at := time.Unix(0, c.contact.Load())
 	if svid := c.own.Load(); svid != nil {
 		if issued := svid.Chain[0].NotBefore.Add(authority.Backdate); issued.After(at) {
@@ -234,6 +248,29 @@ func (c *Client) lastContact() time.Time {
 		}
 	}
 	return at
+}
+
+// dueFrom is when another issuer should have renewed our SVID, at half of its life. Until then we have heard of it all the time.
+func (c *Client) dueFrom() time.Time {
+	svid := c.own.Load()
+	if svid == nil {
+		return time.Time{}
+	}
+	begins, ends := svid.Chain[0].NotBefore, svid.Chain[0].NotAfter
+	return begins.Add(ends.Sub(begins) / 2)
+}
+
+// introduced tells whether we know how control signs and where its bus is.
+func (c *Client) introduced() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.keys) > 0 && len(c.busURLs) > 0
+}
+
+// connected tells whether control is heard over the bus.
+func (c *Client) connected() bool {
+	link := c.link.Load()
+	return link != nil && link.Connected()
 }
 
 // follow holds a connection to the bus and takes what control says, until ctx ends.

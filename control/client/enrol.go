@@ -212,11 +212,16 @@ func (c *Client) meetControl(ctx context.Context) error {
 	return nil
 }
 
-// post asks a control over HTTPS, which must prove to be one. We show our SVID if it is valid.
+// post asks a control over HTTPS. We show our SVID if it is valid.
 func (c *Client) post(ctx context.Context, path string, q, a any) error {
-	own, err := c.Certificate()
-	if err != nil || !time.Now().Before(own.Leaf.NotAfter) {
-		own = &tls.Certificate{} // shows none
+	return c.postAs(ctx, c.own.Load(), path, q, a)
+}
+
+// postAs asks a control over HTTPS, which must prove to be one, and shows an SVID if it is valid.
+func (c *Client) postAs(ctx context.Context, svid *workload.SVID, path string, q, a any) error {
+	own := &tls.Certificate{} // shows none
+	if svid != nil && time.Now().Before(svid.Chain[0].NotAfter) {
+		own = shown(svid)
 	}
 	control, err := workload.ParseID(model.ControlID(c.o.Domain))
 	if err != nil {

@@ -76,6 +76,9 @@ func (c *Client) staleNow(now time.Time) string {
 
 func (c *Client) noteStale(ctx context.Context, stale string) {
 	away := "control was last heard of at " + c.lastContact().UTC().Format(time.RFC3339)
+	if c.foreign != nil {
+		away = "the Workload API of this host should have renewed it at " + c.lastContact().UTC().Format(time.RFC3339)
+	}
 	if stale == staleServe {
 		c.note(ctx, "stale-serve", "our SVID has ended, calls are served on with the last good state; "+away)
 	} else {

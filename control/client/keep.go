@@ -109,7 +109,7 @@ func (c *Client) remember(kept *identity) error {
 	c.mu.Lock()
 	c.keys, c.busURLs = keys, kept.Bus
 	c.mu.Unlock()
-	if kept.Key == nil {
+	if kept.Key == nil || c.foreign != nil { // another issuer gives it again
 		return nil
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(kept.Key)
@@ -132,18 +132,20 @@ func (c *Client) remember(kept *identity) error {
 		return errors.New("it has no SVID")
 	}
 	c.own.Store(svid)
-	c.renewer.Seed(svid)
+	if renewer, ok := c.source.(*workload.Renewer); ok {
+		renewer.Seed(svid)
+	}
 	return nil
 }
 
 // keepIdentity writes who we are and whom we know. Losing it costs a new enrolment, which may need a person; so a failure
-// is loud, but the SVID that was just given is used all the same.
+// is loud, but the SVID that was just given is used all the same. What another issuer gives is left to that one.
 func (c *Client) keepIdentity(ctx context.Context, svid *workload.SVID, bundle json.RawMessage, keys [][]byte) {
 	c.mu.Lock()
 	out := identity{Bundle: bundle, Keys: keys, Bus: c.busURLs}
 	c.mu.Unlock()
 	var err error
-	if svid != nil {
+	if svid != nil && c.foreign == nil {
 		out.Key, err = x509.MarshalPKCS8PrivateKey(svid.Key)
 		for _, cert := range svid.Chain {
 			out.Chain = append(out.Chain, cert.Raw)

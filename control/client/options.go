@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/model"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	JoinToken   string
 	Certificate *tls.Certificate // of the node
 	Kubernetes  string           // file of a projected service account token
+
+	// Issuer is a Workload API of this host that gives the proxy its identity, in place of all that. Nil: control does.
+	Issuer *workload.External
 
 	// Compile compiles a slice; apply puts it in force and cannot fail. An error rejects it: the one before stays.
 	Compile func(context.Context, *model.Snapshot) (apply func(), err error)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/identity/peer"
+	"github.com/palisade-security/palisade/identity/workload"
 )
 
 const maxNotes = 128 // that wait for control; the oldest are dropped, and counted
@@ -84,6 +85,9 @@ func (c *Client) tell(ctx context.Context, leaving bool) {
 	}
 	if err != nil {
 		c.log.DebugContext(ctx, "report not taken", "error", err)
+		if c.foreign != nil && errors.Is(err, workload.ErrDenied) {
+			c.source.Renew(c.id) // the bus may have been cut before it told us that we are revoked
+		}
 		return
 	}
 	c.mu.Lock()
@@ -100,7 +104,7 @@ func (c *Client) compose(leaving bool) *wire.Report {
 		stats = c.o.Stats()
 	}
 	failures := 0
-	for _, h := range c.renewer.Held() {
+	for _, h := range c.source.Held() {
 		failures += h.Failures
 	}
 	c.mu.Lock()

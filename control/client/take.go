@@ -186,7 +186,7 @@ func (c *Client) acceptTrust(ctx context.Context, st *wire.Statement) error {
 	if svid := c.own.Load(); svid != nil {
 		if c.revoked(svid) {
 			c.note(ctx, "revoked", fmt.Sprintf("our own identity is revoked by list %d", list.Sequence()))
-			c.renewer.Renew(c.id)
+			c.source.Renew(c.id)
 		}
 		c.keepIdentity(ctx, svid, body.Bundles[c.o.Domain], body.Keys)
 	}
@@ -199,8 +199,12 @@ func (c *Client) readBundles(all map[string]json.RawMessage) (*peer.Trust, *work
 	if err != nil {
 		return nil, nil, err
 	}
-	trust, err := peer.NewTrust(append(slices.Clone(others), own)...)
-	return trust, workload.BundlesOf(own, others...), err
+	bundles := workload.BundlesOf(own, others...)
+	if c.foreign != nil {
+		bundles = c.foreign.add(bundles)
+	}
+	trust, err := trustOf(bundles)
+	return trust, bundles, err
 }
 
 func (c *Client) acceptPlaces(st *wire.Statement) error {

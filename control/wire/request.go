@@ -17,6 +17,7 @@ const (
 	BundlePath    = "/v1/bundle"    // GET: the trust bundle, to whoever asks
 	ChallengePath = "/v1/challenge" // POST: Challenge, to whoever asks
 	EnrolPath     = "/v1/enrol"     // POST EnrolRequest: EnrolAnswer, to whoever proves what it is
+	MeetPath      = "/v1/meet"      // POST MeetRequest: EnrolAnswer without a chain, over mTLS: to whom another issuer gives its SVID
 	RenewPath     = "/v1/renew"     // POST SignRequest: EnrolAnswer, over mTLS
 	JWTPath       = "/v1/jwt"       // POST JWTRequest: JWTAnswer, over mTLS
 	ReportPath    = "/v1/report"    // POST Report: ReportAnswer, over mTLS
@@ -77,9 +78,14 @@ type EnrolRequest struct {
 	Proof Proof  `json:"proof"`
 }
 
+// MeetRequest asks for what a proxy needs beside an SVID, which it has from another issuer and shows.
+type MeetRequest struct {
+	Node string `json:"node,omitempty"` // host it runs on
+}
+
 // EnrolAnswer is all that a proxy needs to begin.
 type EnrolAnswer struct {
-	Chain  [][]byte        `json:"chain"`
+	Chain  [][]byte        `json:"chain,omitempty"`
 	Bundle json.RawMessage `json:"bundle"` // of the trust domain (SPIFFE JSON)
 	Keys   [][]byte        `json:"keys"`   // PKIX: those that sign statements
 	Bus    []string        `json:"bus"`    // tls://host:port

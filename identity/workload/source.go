@@ -54,9 +54,27 @@ type Bundles struct {
 	All map[TrustDomain]Bundle // Own included
 }
 
-// X509Bundle returns the bundle of our own trust domain, as far as X.509-SVIDs are concerned.
-func (b *Bundles) X509Bundle() *spiffebundle.Bundle {
-	return spiffebundle.FromX509Authorities(b.Own, b.All[b.Own].X509)
+// SPIFFEBundle is a bundle as it is handed on to others (SPIFFE Trust Domain and Bundle, section 4).
+type SPIFFEBundle = spiffebundle.Bundle
+
+// OwnBundle returns the bundle of our own trust domain.
+func (b *Bundles) OwnBundle() *SPIFFEBundle { return b.bundle(b.Own) }
+
+// Federated returns the bundles of the other trust domains, in no order.
+func (b *Bundles) Federated() []*SPIFFEBundle {
+	var out []*SPIFFEBundle
+	for domain := range b.All {
+		if domain != b.Own {
+			out = append(out, b.bundle(domain))
+		}
+	}
+	return out
+}
+
+func (b *Bundles) bundle(domain TrustDomain) *SPIFFEBundle {
+	out := spiffebundle.FromX509Authorities(domain, b.All[domain].X509)
+	out.SetJWTAuthorities(b.All[domain].JWT)
+	return out
 }
 
 // Source gives out identities. It is safe for concurrent use. ErrDenied means what it says; any other error
