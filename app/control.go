@@ -24,6 +24,7 @@ type ControlPlace struct {
 	Listen string // host:port, in place of mesh.control.listen
 	Reach  string // host:port under which other controls reach it; default where it listens, at the address toward the bus
 	Name   string // default the host's
+	Admin  string // host:port of metrics and health, in place of mesh.control.admin
 }
 
 // Control runs the control of a mesh until ctx ends.
@@ -60,12 +61,34 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if c, err = control.New(*options); err != nil {
 		return err
 	}
+	rec.metrics.Fleet(func() observe.Fleet { return fleetOf(c.Count()) })
+	at := place.Admin
+	if at == "" {
+		at = snap.Mesh.Server.Admin
+	}
 	g, ctx := errgroup.WithContext(ctx)
+	if at != "" {
+		bounds := adminOptions()
+		bounds.Address = at
+		server, err := bindAdmin(ctx, bounds, rec.metrics, c.Ready)
+		if err != nil {
+			return fmt.Errorf("mesh.control.admin: %w", err)
+		}
+		g.Go(func() error { return server.Run(ctx) })
+	}
 	if s.users != nil {
 		g.Go(func() error { return s.users.Run(ctx) })
 	}
 	g.Go(func() error { return c.Run(ctx) })
 	return sameRing(ignoreCanceled(g.Wait()))
+}
+
+// fleetOf is what a control knows, as metrics show it.
+func fleetOf(n control.Counts) observe.Fleet {
+	return observe.Fleet{
+		Version: n.Version, Leads: n.Leads, Bus: n.Bus, Proxies: n.Proxies, Lag: n.Lag, Ending: n.Ending, Ended: n.Ended, List: n.List, Ends: n.Ends,
+		Enrolled: n.Enrolled, Renewed: n.Renewed, Refused: n.Refused,
+	}
 }
 
 // sameRing says what to do if the store was sealed by the ring of another control.

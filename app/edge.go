@@ -34,7 +34,6 @@ type edge struct {
 	journal  *journal.Journal
 	metrics  *observe.Metrics
 	recorder *recorder
-	spans    *observe.Spans
 	engine   *engine.Engine
 	builder  *gate.Builder
 	mesh     *mesh.Mesh             // nil: none declared
@@ -111,17 +110,7 @@ func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 		return err
 	}
 	e.journal = e.recorder.journal
-	t := snap.Telemetry
-	if t.OTLP == "" {
-		return nil
-	}
-	headers, err := values(t.Headers)
-	if err != nil {
-		return fmt.Errorf("reading telemetry.headers: %w", err)
-	}
-	e.spans, err = observe.NewSpans(ctx, t.OTLP, headers, t.Sample, snap.Fleet)
-	e.recorder.spans = e.spans
-	return err
+	return nil
 }
 
 // prepare compiles snap and everything around it. Nothing is in force before apply.
@@ -207,6 +196,12 @@ func ignoreCanceled(err error) error {
 
 // apply puts a prepared gate in force: listeners first, since they can fail, then the table.
 func (e *edge) apply(g *gate.Gate) error {
+	if err := e.recorder.traces.follow(e.ctx, g.Snapshot); err != nil {
+		if e.remote == nil {
+			return err
+		}
+		slog.ErrorContext(e.ctx, untraced, "error", err) // what control says to decide must not wait for this
+	}
 	if err := e.bind(g.Snapshot); err != nil {
 		return err
 	}
@@ -281,14 +276,7 @@ func (e *edge) reload(ctx context.Context) (string, []model.Finding, error) {
 // close ends what outlives requests.
 func (e *edge) close() {
 	e.engine.Close()
-	if err := e.journal.Close(); err != nil {
+	if err := e.recorder.close(e.ctx); err != nil {
 		slog.ErrorContext(e.ctx, "closing the record", "error", err)
-	}
-	if e.spans != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), spansTimeout)
-		defer cancel()
-		if err := e.spans.Close(ctx); err != nil {
-			slog.WarnContext(ctx, "sending the last spans", "error", err)
-		}
 	}
 }

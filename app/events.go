@@ -101,7 +101,7 @@ func Events(ctx context.Context, o *Options, q *EventQuery) error {
 	if err != nil {
 		snap = nil // events can be read without a sound model
 	}
-	dir := recordsDir(state, snap)
+	dir := recordsDir(o, state, snap)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("no record in %s; palisade up, control, and each edge and sidecar begin one in their state directories%s", dir, elsewhereRecorded(dir))
 	}

@@ -34,7 +34,7 @@ func Explain(_ context.Context, o *Options, id string) (*Explanation, error) {
 	if err != nil {
 		snap = nil // the record still tells what happened; only the model's part is missing
 	}
-	e, err := find(recordsDir(state, snap), id)
+	e, err := find(recordsDir(o, state, snap), id)
 	if err != nil {
 		return nil, err
 	}

@@ -20,8 +20,6 @@ import (
 	"github.com/palisade-security/palisade/proxy/listen"
 )
 
-const spansTimeout = 5 * time.Second
-
 // certificates show what a handshake asks for; reloads swap them.
 type certificates interface {
 	GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)

@@ -160,8 +160,12 @@ func (e *edge) enclose(_ context.Context, spec *process.Spec) error {
 	if err != nil {
 		return fmt.Errorf("finding the state directory: %w", err)
 	}
+	unseen, err := e.o.unseen(hidden, e.started)
+	if err != nil {
+		return err
+	}
 	doors := e.gate.Snapshot.Doors(spec.Name)
-	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(doors), Folder: folder, Hide: hidden, Keep: []string{"bin", filepath.Join("run", spec.Name)}}
+	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(doors), Folder: folder, Hide: hidden, Keep: []string{"bin", filepath.Join("run", spec.Name)}, Unseen: unseen}
 	for _, d := range doors {
 		spec.Isolate.Listen = append(spec.Isolate.Listen, d.At)
 	}

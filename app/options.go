@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Paths []string  // files or directories of the model; default the current directory
 	State string    // where keys, the local CA and records live; default .palisade beside the model
+	Audit string    // where records lie, in place of what the model or the state directory says
 	JSON  bool      // machine-readable output
 	Color bool      // colours on Out and Err
 	Quiet bool      // no line per request

@@ -20,7 +20,7 @@ type recorder struct {
 	metrics *observe.Metrics
 	lines   *observe.Lines // nil: quiet
 	json    *jsonLines     // nil: text
-	spans   *observe.Spans // nil: no collector
+	traces  traces
 	buffers sync.Pool
 	inForce atomic.Pointer[scope]
 }
@@ -34,6 +34,12 @@ type scope struct {
 // serve makes snap the snapshot under which acts are recorded.
 func (r *recorder) serve(snap *model.Snapshot) {
 	r.inForce.Store(&scope{snap.Fleet, snap.Version, event.NewRedactor(snap.Redact)})
+}
+
+// close ends what outlives requests.
+func (r *recorder) close(ctx context.Context) error {
+	r.traces.close(ctx)
+	return r.journal.Close()
 }
 
 func (r *recorder) buffer() *[]byte {
@@ -76,9 +82,7 @@ func (r *recorder) show(e *event.Event) {
 	if r.lines != nil {
 		r.lines.Observe(e)
 	}
-	if r.spans != nil {
-		r.spans.Observe(e)
-	}
+	r.traces.Observe(e)
 }
 
 const (

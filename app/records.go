@@ -14,10 +14,10 @@ import (
 
 // openRecorder opens the journal and whatever else looks at events. The caller sets its metrics, and closes it.
 func openRecorder(ctx context.Context, o *Options, state string, snap *model.Snapshot) (*recorder, error) {
-	j, rec, err := journal.Open(journal.Options{Dir: recordsDir(state, snap), KeepBytes: int64(snap.Audit.Keep)})
+	j, rec, err := journal.Open(journal.Options{Dir: recordsDir(o, state, snap), KeepBytes: int64(snap.Audit.Keep)})
 	if err != nil {
 		if errors.Is(err, journal.ErrLocked) {
-			return nil, fmt.Errorf("opening the record: another process writes it; does one run on %s already? Stop that one, or choose another state directory with --state DIR: %w", state, err)
+			return nil, fmt.Errorf("opening the record: another process writes it; does one run on %s already? Stop that one, or choose another state directory with --state DIR, or another place for records with --audit-dir DIR: %w", state, err)
 		}
 		return nil, fmt.Errorf("opening the record: %w", err)
 	}
@@ -38,10 +38,25 @@ func openRecorder(ctx context.Context, o *Options, state string, snap *model.Sna
 	return r, nil
 }
 
-// recordsDir is where events are kept: as declared, or in the state directory.
-func recordsDir(state string, snap *model.Snapshot) string {
+// recordsDir is where events are kept: as this host says, as declared, or in the state directory.
+func recordsDir(o *Options, state string, snap *model.Snapshot) string {
+	if o.Audit != "" {
+		return o.Audit
+	}
 	if snap != nil && snap.Audit.Dir != "" {
 		return snap.Audit.Dir
 	}
 	return filepath.Join(state, "events")
+}
+
+// unseen are folders beside the state directory that no service may see: records are nobody's business.
+func (o *Options) unseen(state string, snap *model.Snapshot) ([]string, error) {
+	dir, err := filepath.Abs(recordsDir(o, state, snap))
+	if err != nil {
+		return nil, fmt.Errorf("finding the records: %w", err)
+	}
+	if within, err := filepath.Rel(state, dir); err == nil && filepath.IsLocal(within) { // hidden as a whole
+		return nil, nil
+	}
+	return []string{dir}, nil
 }

@@ -20,7 +20,6 @@ func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
 	warn("edge.admin", was.Edge.Admin, snap.Edge.Admin)
 	warn("audit.dir", was.Audit.Dir, snap.Audit.Dir)
 	warn("audit.keep", was.Audit.Keep, snap.Audit.Keep)
-	warn("telemetry", was.Telemetry, snap.Telemetry)
 	warn("mesh", was.Mesh, snap.Mesh)
 	if e.development {
 		was, now := commands(e.processes), commands(e.declared.Processes())

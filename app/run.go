@@ -166,7 +166,13 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // names, which the service's user reads
 		return nil, fmt.Errorf("making the folder of a service's names: %w", err)
 	}
-	spec.Isolate = &isolate.Spec{Hosts: model.Hosts(slice.Doors(own.Name)), Folder: folder, Hide: r.state, Keep: []string{"bin", "run"}, Processes: processes}
+	unseen, err := r.o.unseen(r.state, nil)
+	if err != nil {
+		return nil, err
+	}
+	spec.Isolate = &isolate.Spec{
+		Hosts: model.Hosts(slice.Doors(own.Name)), Folder: folder, Hide: r.state, Keep: []string{"bin", "run"}, Unseen: unseen, Processes: processes,
+	}
 	if r.ro.Capture {
 		spec.Isolate.Capture = own.Name
 	}

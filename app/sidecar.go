@@ -41,6 +41,7 @@ type SidecarOptions struct {
 
 // sidecar is a running sidecar of one service.
 type sidecar struct {
+	ctx      context.Context //nolint:containedctx // the life of the sidecar, which slices outlive their pushes in
 	o        *Options
 	so       *SidecarOptions
 	state    string
@@ -77,7 +78,7 @@ func Sidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions) (e
 
 // openSidecar opens all that does not depend on control: what is taken already is known at once.
 func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions) (s *sidecar, err error) {
-	s = &sidecar{o: o, so: so}
+	s = &sidecar{ctx: ctx, o: o, so: so}
 	client, err := j.options(ctx)
 	if err != nil {
 		return nil, err
@@ -174,8 +175,8 @@ const apiOff = "off"
 // runFolder is what a service sees of the state directory.
 func runFolder(state string) string { return filepath.Join(state, "run") }
 
-// unbound is what is known of the record before there is a slice: nothing is deleted yet. The record of a proxy that
-// control feeds lies in its own state, whatever the model says of other hosts.
+// unbound is what is known of the record before there is a slice: nothing is deleted yet. Where the record of a proxy lies that
+// control feeds is for its host to say (Options.Audit): those of one host cannot share the model's audit.dir.
 func unbound() *model.Snapshot { return &model.Snapshot{Audit: model.Audit{Keep: math.MaxInt64}} }
 
 // sidecarState is where a sidecar keeps what it must not lose.
@@ -266,6 +267,9 @@ func (s *sidecar) hint(err error) error {
 // applied takes note of a slice that is in force.
 func (s *sidecar) applied(slice *model.Snapshot) {
 	s.recorder.serve(slice)
+	if err := s.recorder.traces.follow(s.ctx, slice); err != nil {
+		slog.Error(untraced, "error", err)
+	}
 	s.recorder.journal.Keep(int64(slice.Audit.Keep))
 	s.recorder.metrics.Reloaded(true, slice.Version)
 	names := model.Hosts(s.doors(slice))
@@ -335,7 +339,7 @@ func (s *sidecar) close() error {
 		}
 	}
 	if s.recorder != nil {
-		errs = append(errs, s.recorder.journal.Close())
+		errs = append(errs, s.recorder.close(s.ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -220,7 +220,7 @@ func (c *Control) Status() admin.Status {
 		if !r.Accepted {
 			p.Rejected = r.Reason
 		}
-		p.Problem = denied(revoked, e.ID, r)
+		p.Problem = denied(revoked, e.ID, r, c.o.Issuer != nil)
 		out.Proxies = append(out.Proxies, p)
 	}
 	slices.SortFunc(out.Proxies, func(a, b admin.Proxy) int {
@@ -230,7 +230,7 @@ func (c *Control) Status() admin.Status {
 }
 
 // denied says that a proxy is refused by all others, and what it waits for.
-func denied(list *revocation.List, name string, r *wire.Report) string {
+func denied(list *revocation.List, name string, r *wire.Report, elsewhere bool) string {
 	id, err := workload.ParseID(name)
 	if err != nil {
 		return ""
@@ -241,6 +241,8 @@ func denied(list *revocation.List, name string, r *wire.Report) string {
 		return ""
 	case entry.Before.IsZero():
 		return "revoked since " + entry.Since.UTC().Format(time.RFC3339)
+	case elsewhere:
+		return "restored, but shows an SVID from before: the issuer has not renewed it yet"
 	}
 	return "restored, but has not proven anew what it is: palisade join " + id.Path()[1:]
 }

@@ -49,6 +49,7 @@ type Control struct {
 	questions questions
 	strangers strangers
 	denials   strangers // administrators without the role; their attempts are rows of the truth
+	counts    counts
 
 	fleet   atomic.Pointer[fleet] // in force; nil: no model yet
 	leading atomic.Pointer[leader]
@@ -57,6 +58,7 @@ type Control struct {
 	server    *bus.Server // nil with an external cluster
 	bus       *bus.Client
 	system    *bus.Client
+	link      atomic.Pointer[bus.Client] // bus, once it has been reached
 	busURLs   []string
 	listening string
 }
@@ -214,6 +216,7 @@ func (c *Control) openBus(ctx context.Context, g *errgroup.Group) error {
 	if c.bus, err = connect(bus.Control); err != nil {
 		return err
 	}
+	c.link.Store(c.bus)
 	if c.system, err = connect(bus.System); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/identity/peer"
 	"github.com/palisade-security/palisade/model"
@@ -181,4 +182,26 @@ func c2c(t testing.TB, from, to *proxy) (peer.Peer, error) {
 	}
 	defer conn.close()
 	return conn.seen, nil
+}
+
+// TestCount holds that what operators watch is counted.
+func TestCount(t *testing.T) {
+	s := newSite(t, compile(t, shop), nil)
+	c := s.start()
+	orders := join(t, s, "service/orders", nil)
+	join(t, s, "service/web", nil)
+	orders.Source().Renew(orders.ID())
+	eventually(t, "one has renewed", func() bool { return c.Count().Renewed >= 1 })
+	eventually(t, "both are current", func() bool { return c.Count().Proxies["current"] == 2 })
+	must(t, errors.Join(c.Ready(), orders.Ready()))
+	_, err := s.admin().Revoke(soon(t), admin.RevokeRequest{Kind: "service", Value: "service/web"})
+	must(t, err)
+	web.Source().Renew(web.ID())
+	eventually(t, "the refusal is counted", func() bool { return c.Count().Refused > 0 })
+	orders.stop()
+	eventually(t, "one is away", func() bool { return c.Count().Proxies["away"] >= 1 })
+	n := c.Count()
+	if n.Enrolled != 2 || !n.Leads || !n.Bus || n.List == 0 || n.Ends.IsZero() || n.Version == "" || n.Ending+n.Ended != 0 {
+		t.Errorf("%+v", n)
+	}
 }

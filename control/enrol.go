@@ -99,6 +99,7 @@ func (c *Control) enrol(ctx context.Context, q wire.EnrolRequest) (wire.EnrolAns
 	if err != nil {
 		return wire.EnrolAnswer{}, err
 	}
+	c.counts.enrolled.Add(1)
 	c.record(ctx, Event{Kind: "enrolled", Who: id, Object: node, Outcome: outcomeDone, Text: "by " + string(q.Proof.Kind)})
 	return c.welcome(chain)
 }

@@ -121,6 +121,9 @@ func (c *Control) proxies(mux *http.ServeMux) {
 			}
 			defer done()
 			out, err := h(w, r)
+			if isDenied(err) {
+				c.counts.refused.Add(1)
+			}
 			c.answer(r.Context(), w, out, err)
 		})
 	}
@@ -164,7 +167,7 @@ func (c *Control) proxies(mux *http.ServeMux) {
 		if err != nil {
 			return nil, err
 		}
-		chain, err := c.sign(r.Context(), p.ID.String(), p.Node, q.CSR)
+		chain, err := c.renew(r.Context(), p, q.CSR)
 		if err != nil {
 			return nil, err
 		}

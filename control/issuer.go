@@ -106,6 +106,7 @@ func (c *Control) meet(ctx context.Context, p peer.Peer, q wire.MeetRequest) (wi
 	if err != nil {
 		return wire.EnrolAnswer{}, err
 	}
+	c.counts.enrolled.Add(1)
 	c.record(ctx, Event{Kind: "enrolled", Who: id, Object: q.Node, Outcome: outcomeDone, Text: "by an SVID of another issuer, serial number " + p.Serial})
 	return c.welcome(nil)
 }

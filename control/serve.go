@@ -52,6 +52,15 @@ func (c *Control) sign(ctx context.Context, id, node string, csr []byte) ([][]by
 	return svid.Chain, nil
 }
 
+// renew certifies another key for a proxy that has proven what it is by the SVID it has.
+func (c *Control) renew(ctx context.Context, p peer.Peer, csr []byte) ([][]byte, error) {
+	chain, err := c.sign(ctx, p.ID.String(), p.Node, csr)
+	if err == nil {
+		c.counts.renewed.Add(1)
+	}
+	return chain, err
+}
+
 // jwt issues a JWT-SVID for an identity of the fleet.
 func (c *Control) jwt(ctx context.Context, id string, audience []string) (string, error) {
 	if c.o.Issuer != nil {
@@ -79,6 +88,7 @@ func (c *Control) jwt(ctx context.Context, id string, audience []string) (string
 func (c *Control) refusal(ctx context.Context, asker string, err error) error {
 	switch {
 	case errors.Is(err, errDenied):
+		c.counts.refused.Add(1)
 		if c.desk.may(asker, time.Now()) {
 			c.record(ctx, Event{Kind: "identity-denied", Who: asker, Object: asker, Outcome: outcomeDenied, Text: err.Error()})
 		}
@@ -139,7 +149,7 @@ func (c *Control) serveSign(ctx context.Context) error {
 		if p.ID.String() != a.From {
 			return wire.SignAnswer{}, fmt.Errorf("%w: %q shows an SVID of %q", errDenied, a.From, p.ID)
 		}
-		chain, err := c.sign(ctx, a.From, p.Node, q.CSR)
+		chain, err := c.renew(ctx, p, q.CSR)
 		return wire.SignAnswer{Chain: chain}, err
 	}))
 }

@@ -221,7 +221,7 @@ func (d *desk) jwks(f *fleet, list *revocation.List) json.RawMessage {
 	}{Keys: []json.RawMessage{}}
 	seen := map[string]bool{}
 	for _, e := range d.edges(f) {
-		if denied(list, e.ID, &e.Report) != "" {
+		if denied(list, e.ID, &e.Report, false) != "" {
 			continue
 		}
 		keys, err := token.PublishedKeys(e.Report.Keys)

@@ -95,7 +95,8 @@ type ResolvedMesh struct {
 
 // ResolvedControl is a MeshControl with its defaults. Files and references are those of the host that control runs on.
 type ResolvedControl struct {
-	Listen         string                `json:"listen"` // host:port
+	Listen         string                `json:"listen"`         // host:port
+	Admin          string                `json:"admin,omitzero"` // host:port of metrics and health; empty: none
 	Store          Value                 `json:"store,omitzero"`
 	Bus            ControlBus            `json:"bus"`
 	Administrators *Administrators       `json:"administrators,omitempty"`

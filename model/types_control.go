@@ -5,6 +5,7 @@ package model
 type MeshControl struct {
 	Address        string            `yaml:"address,omitempty" json:"address,omitzero"`               // host:port at which proxies and administrators find it; default 127.0.0.1:9950
 	Listen         string            `yaml:"listen,omitempty" json:"listen,omitzero"`                 // host:port on which it listens; default: its address, or every address of the host with that port if that is a name
+	Admin          string            `yaml:"admin,omitempty" json:"admin,omitzero"`                   // host:port of metrics and health, without authentication; default none
 	Store          Value             `yaml:"store,omitempty" json:"store,omitzero"`                   // reference to the URL of a PostgreSQL, which several controls share: {from_env: ...} or {from_file: ...}; default SQLite in the state directory
 	Bus            ControlBus        `yaml:"bus,omitempty" json:"bus,omitzero"`                       // over which proxies are told; default a server of its own
 	Administrators *Administrators   `yaml:"administrators,omitempty" json:"administrators,omitzero"` // who comes over HTTPS; default nobody: root and the user of control, by its socket

@@ -25,6 +25,7 @@ func (c *checker) control() {
 		c.reachable(key+".address", m.Address)
 	}
 	c.address(key+".listen", m.Listen)
+	c.admin(key+".admin", m.Admin)
 	if _, literal := c.places[key+".store.value"]; literal {
 		c.fail("bad-reference", key+".store", "expected a reference to the URL of a PostgreSQL, found text", "write {from_file: PATH} or {from_env: NAME}; the URL may hold a password")
 	} else if _, written := c.places[key+".store"]; written {
@@ -46,6 +47,17 @@ func (c *checker) control() {
 	}
 	c.lifetime(key+".join", m.Join, minProof, maxJoin)
 	c.lifetime(key+".grace", m.Grace, minProof, maxGrace)
+}
+
+// admin checks where metrics and health are served, to whoever asks.
+func (c *checker) admin(key, address string) {
+	if address == "" {
+		return
+	}
+	c.address(key, address)
+	if _, _, ok := portOf(address); ok && !loopback(address) {
+		c.warn("exposed-admin", key, quote(address)+" lets other machines read metrics and health", "write 127.0.0.1:9900, or protect the port otherwise")
+	}
 }
 
 // bindable tells whether a host is an address to listen on, and no name that may lead anywhere.

@@ -25,12 +25,7 @@ func (c *checker) edge() {
 	for _, name := range sortedKeys(e.Listeners) {
 		c.listener(join("edge.listeners", name), name, e.Listeners[name])
 	}
-	if e.Admin != "" {
-		c.address("edge.admin", e.Admin)
-		if _, _, ok := portOf(e.Admin); ok && !loopback(e.Admin) {
-			c.warn("exposed-admin", "edge.admin", quote(e.Admin)+" lets other machines read metrics and health", "write 127.0.0.1:9900, or protect the port otherwise")
-		}
-	}
+	c.admin("edge.admin", e.Admin)
 	for i, p := range e.TrustedProxies {
 		if p.IsValid() && p.Bits() == 0 {
 			c.fail("trusts-everyone", index("edge.trusted_proxies", i), "every client could tell any address", "name only the addresses of your own proxies")

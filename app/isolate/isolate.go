@@ -32,6 +32,7 @@ type Spec struct {
 	Folder string                // where files for the inside are written; it must outlive the service
 	Hide   string                // a folder the service must not see; empty: none
 	Keep   []string              // folders within Hide that it sees nevertheless, as far as there are such
+	Unseen []string              // folders that it must not see either, all of them
 
 	// Processes gives the service a PID namespace too: it sees, and can signal, no process but its own.
 	Processes bool
@@ -111,7 +112,7 @@ func Open(ctx context.Context, conn *net.UnixConn, s *Spec) (*Pod, error) {
 	if err := p.SetHosts(s.Hosts); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	setup := request{Op: opSetup, Hosts: p.hosts, Hide: s.Hide, Keep: s.Keep, Capture: s.Capture, Processes: s.Processes}
+	setup := request{Op: opSetup, Hosts: p.hosts, Hide: s.Hide, Keep: s.Keep, Unseen: s.Unseen, Capture: s.Capture, Processes: s.Processes}
 	if _, err := p.ask(ctx, &setup); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting a namespace up: %w", err), p.Close())
 	}

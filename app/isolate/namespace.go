@@ -41,6 +41,11 @@ func setUp(ctx context.Context, r *request) error {
 	if err := unix.Mount(r.Hosts, "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mounting /etc/hosts: %w", err)
 	}
+	for _, folder := range r.Unseen {
+		if err := hide(folder, nil); err != nil {
+			return fmt.Errorf("hiding %s: %w", folder, err)
+		}
+	}
 	if r.Hide == "" {
 		return nil
 	}

@@ -30,6 +30,7 @@ type request struct {
 	Hosts   string   `json:"hosts,omitempty"`   // path of a hosts file
 	Hide    string   `json:"hide,omitempty"`    // folder
 	Keep    []string `json:"keep,omitempty"`    // folders within it
+	Unseen  []string `json:"unseen,omitempty"`  // folders
 	Capture string   `json:"capture,omitempty"` // service whose connections are captured; empty: none
 
 	Processes bool `json:"processes,omitempty"` // we are the init of a PID namespace

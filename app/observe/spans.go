@@ -76,12 +76,16 @@ func (s *Spans) Observe(e *event.Event) {
 		name += " " + e.Template
 	}
 	ctx := context.WithValue(s.base, idsKey{}, ids{t, sp})
-	_, span := s.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(e.Time), trace.WithNewRoot())
+	kind := trace.SpanKindServer
+	if e.Side == event.SideOutbound { // the sidecar of whoever asks
+		kind = trace.SpanKindClient
+	}
+	_, span := s.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithTimestamp(e.Time), trace.WithNewRoot())
 	if span.IsRecording() {
 		span.SetAttributes(
 			attribute.String("http.request.method", e.Method), attribute.String("url.path", e.Path), attribute.String("url.scheme", e.Scheme),
 			attribute.String("server.address", e.Host), attribute.String("client.address", e.Client), attribute.String("http.route", e.Template),
-			attribute.Int("http.response.status_code", e.Status), attribute.String("palisade.request_id", e.ID), attribute.String("palisade.service", e.Service),
+			attribute.Int("http.response.status_code", e.Status), attribute.String("palisade.request_id", e.ID), attribute.String("palisade.service", e.Service), attribute.String("palisade.side", sideOf(e.Side)),
 			attribute.Bool("palisade.allowed", e.Allowed), attribute.String("palisade.problem", e.Problem))
 		at := e.Time
 		for i := range e.Trail {

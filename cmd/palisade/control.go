@@ -12,10 +12,11 @@ type controlCmd struct {
 	Listen string `help:"Where this control listens, in place of mesh.control.listen." placeholder:"HOST:PORT"`
 	Reach  string `help:"Where other controls reach this one (default: where it listens)." placeholder:"HOST:PORT" env:"PALISADE_REACH"`
 	Name   string `help:"Name of this control (default: the host's)."`
+	Admin  string `help:"Metrics and health, in place of mesh.control.admin." placeholder:"HOST:PORT"`
 }
 
 func (c *controlCmd) Run(e *environment) error {
-	return app.Control(e.ctx, e.with(c.Model...), app.ControlPlace{Listen: c.Listen, Reach: c.Reach, Name: c.Name})
+	return app.Control(e.ctx, e.with(c.Model...), app.ControlPlace{Listen: c.Listen, Reach: c.Reach, Name: c.Name, Admin: c.Admin})
 }
 
 // reachFlags say which control an administrator means.

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -29,7 +34,8 @@ services:
     callers: [web, job]
     workloads: [{unix: {path: %[7]q}}]
   job: {address: "http://%[6]s"}
-mesh: {stale: serve, control: {address: %[1]q, bus: {listen: %[3]q}}}
+mesh: {stale: serve, control: {address: %[1]q, admin: %[8]q, bus: {listen: %[3]q}}}
+telemetry: {otlp: %[9]q, sample: 1}
 `
 
 // hosts are the processes of a fleet on several hosts, here on one.
@@ -38,19 +44,23 @@ type hosts struct {
 	service                    *exec.Cmd // of orders, which nobody of us starts
 	flags                      []string
 	webAt, ordersAt            string // of their sidecars
+	adminAt                    string // of control
+	traces                     collector
 	issuer                     string // Workload API that issues identities; empty: control does
 }
 
 func newHosts(t *testing.T, issuer string) *hosts {
 	t.Helper()
 	h := &hosts{control: &daemon{Fleet: fleettest.New(t)}, issuer: issuer}
-	at := fleettest.FreePorts(t, 8)
+	at := fleettest.FreePorts(t, 9)
+	collector := httptest.NewServer(&h.traces)
+	t.Cleanup(collector.Close)
 	exe, err := os.Executable()
 	must(t, err)
 	exe, err = filepath.EvalSymlinks(exe)
 	must(t, err)
-	h.control.at, h.webAt, h.ordersAt = at[0], at[6], at[7]
-	h.control.Write("palisade.yaml", fmt.Sprintf(hostsModel, at[0], at[1], at[2], at[3], at[4], at[5], exe))
+	h.control.at, h.webAt, h.ordersAt, h.adminAt = at[0], at[6], at[7], at[8]
+	h.control.Write("palisade.yaml", fmt.Sprintf(hostsModel, at[0], at[1], at[2], at[3], at[4], at[5], exe, at[8], collector.URL))
 	if issuer != "" {
 		h.control.Edit("palisade.yaml", "mesh: {", fmt.Sprintf("mesh: {issuer: {workload_api: %q}, ", issuer))
 	}
@@ -65,7 +75,7 @@ func newHosts(t *testing.T, issuer string) *hosts {
 	h.edge, h.web, h.orders = h.host("edge/edge"), h.host("service/web"), h.host("service/orders")
 	h.edge.Edge, h.edge.Host = at[1], "web.localhost"
 	h.edge.start(h.verb(h.edge, "edge", "-q", h.proof(h.edge))...)
-	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt, h.proof(h.orders))...)
+	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt, "--audit-dir="+h.orders.Path("records"), h.proof(h.orders))...)
 	h.startWeb(h.proof(h.web))
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -126,11 +136,61 @@ func TestHosts(t *testing.T) {
 	h := newHosts(t, "")
 	h.gets("/call", http.StatusOK, "hello /x")
 
+	t.Run("telemetry", h.telemetry)
 	t.Run("identity", h.identity)
 	t.Run("control is away", h.away)
 	t.Run("jobs", h.jobs)
 	t.Run("changes", h.changes)
 	t.Run("end", h.end)
+}
+
+// collector takes what is sent over OTLP/HTTP.
+type collector struct {
+	mu   sync.Mutex
+	sent []byte
+}
+
+// ServeHTTP implements http.Handler.
+func (c *collector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.URL.Path != "/v1/traces" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent = append(c.sent, body...)
+}
+
+// has tells whether a span has come from a side.
+func (c *collector) has(side string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Contains(c.sent, []byte(side))
+}
+
+// telemetry: what the model says of it holds at proxies that control feeds, and control shows how all stand.
+func (h *hosts) telemetry(t *testing.T) {
+	for _, side := range []string{"palisade.side\x12\x06\n\x04edge", "inbound", "outbound"} {
+		h.control.Eventually("spans of "+side, func() bool { return h.traces.has(side) })
+	}
+	if r := verb(t, nil, "events", "--audit-dir="+h.orders.Path("records"), "--format=json", h.orders.Dir); r.code != exitOK || !strings.Contains(r.out, `"/x"`) {
+		t.Errorf("records of orders: %+v", r)
+	}
+	if _, err := os.Stat(h.orders.Path(".palisade/events")); err == nil {
+		t.Error("there are records in the state directory too")
+	}
+	want := []string{
+		`palisade_control_proxies{state="current"} 3`, `palisade_control_proxies{state="away"} 0`, "palisade_control_enrolments_total 3", "palisade_control_leads 1",
+		"palisade_control_bus_connected 1", `palisade_acts_total{kind="enrolled",outcome="done"} 3`, "palisade_snapshot_info{version=",
+	}
+	var text string
+	h.control.Eventually("control's metrics", func() bool {
+		text = h.control.Get("http://" + h.adminAt + "/metrics").Text
+		return !slices.ContainsFunc(want, func(line string) bool { return !strings.Contains(text, line) })
+	})
+	if a := h.control.Get("http://" + h.adminAt + "/readyz"); a.StatusCode != http.StatusOK {
+		t.Errorf("ready: %d %s", a.StatusCode, a.Text)
+	}
 }
 
 // identity: the service that was started and the one that is declared get theirs, nobody else gets any.

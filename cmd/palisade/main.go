@@ -63,7 +63,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return nil
 	}, options: app.Options{
-		State: c.State, JSON: c.Format == "json", Color: colored(c.NoColor, stdout), Quiet: c.Quiet, Out: stdout, Err: stderr,
+		State: c.State, Audit: c.AuditDir, JSON: c.Format == "json", Color: colored(c.NoColor, stdout), Quiet: c.Quiet, Out: stdout, Err: stderr,
 		In: os.Stdin, Ask: term.IsTerminal(int(os.Stdin.Fd())),
 	}}
 	slog.SetDefault(slog.New(c.handler(stderr)))

@@ -33,6 +33,7 @@ var errRefused = errors.New("refused")
 
 type cli struct {
 	State     string `group:"common" help:"Where keys, the local authority and records live (default: .palisade beside the model; of sidecar and run: .palisade/NAME)." placeholder:"DIR" env:"PALISADE_STATE"`
+	AuditDir  string `group:"common" help:"Where records lie (default: audit.dir of the model; for proxies that control feeds, and without it, events in the state directory)." placeholder:"DIR" env:"PALISADE_AUDIT_DIR" type:"path"`
 	Format    string `group:"common" help:"Output: text or json; map also draws." default:"text"`
 	LogFormat string `group:"common" help:"Messages: text or json." enum:"text,json" default:"text"`
 	NoColor   bool   `group:"common" help:"No colours (also: NO_COLOR=1)."`

@@ -13,6 +13,7 @@ import (
 func (d *differ) control(was, is *model.ResolvedControl) {
 	const key = "mesh.control"
 	d.text(Changes, key+".listen", "where control listens", was.Listen, is.Listen)
+	d.text(Changes, key+".admin", "where control shows metrics and health", was.Admin, is.Admin)
 	if was.Store != is.Store {
 		d.add(Changes, key+".store", "control keeps its truth in another place, which knows nothing of what stood in the one before")
 	}
