@@ -196,7 +196,7 @@ func TestCount(t *testing.T) {
 	must(t, errors.Join(c.Ready(), orders.Ready()))
 	_, err := s.admin().Revoke(soon(t), admin.RevokeRequest{Kind: "service", Value: "service/web"})
 	must(t, err)
-	web.Source().Renew(web.ID())
+	newProxy(t, s, "service/payments", t.TempDir(), func(o *client.Options) { o.JoinToken = s.token("service/orders") }).run()
 	eventually(t, "the refusal is counted", func() bool { return c.Count().Refused > 0 })
 	orders.stop()
 	eventually(t, "one is away", func() bool { return c.Count().Proxies["away"] >= 1 })

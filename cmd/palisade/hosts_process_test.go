@@ -181,7 +181,7 @@ func (h *hosts) telemetry(t *testing.T) {
 	}
 	want := []string{
 		`palisade_control_proxies{state="current"} 3`, `palisade_control_proxies{state="away"} 0`, "palisade_control_enrolments_total 3", "palisade_control_leads 1",
-		"palisade_control_bus_connected 1", `palisade_acts_total{kind="enrolled",outcome="done"} 3`, "palisade_snapshot_info{version=",
+		"palisade_control_bus_connected 1", `palisade_acts_total{kind="enrolled",outcome="done"} 6`, "palisade_snapshot_info{version=",
 	}
 	var text string
 	h.control.Eventually("control's metrics", func() bool {
