@@ -45,6 +45,9 @@ func TestRevoke(t *testing.T) {
 	}
 	web.Source().Renew(web.ID())
 	eventually(t, "web has lost its identity", func() bool { return web.Ready() != nil })
+	if _, err := web.Certificate(); err == nil || !strings.Contains(err.Error(), "our own identity is revoked") {
+		t.Errorf("calls of what is revoked fail with %v", err)
+	}
 	if _, _, err := web.Source().X509SVID(soon(t), web.ID()); err == nil { // denied, or nothing left to enrol with
 		t.Error("a new SVID of what is revoked")
 	}

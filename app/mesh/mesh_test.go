@@ -365,7 +365,7 @@ func TestRevoke(t *testing.T) {
 	}
 	f.records.take(t, 1)
 	get("web", "/catalog", http.StatusBadGateway)
-	if seen := f.records.take(t, 1); len(seen) == 0 || !strings.HasSuffix(seen[0], " service-revoked") {
+	if seen := f.records.take(t, 1); len(seen) == 0 || !strings.HasSuffix(seen[0], " own-identity-revoked") {
 		t.Errorf("the record of the one that is revoked says %q", seen)
 	}
 	get("orders", "/stock", 200)

@@ -37,6 +37,7 @@ type Client struct {
 	source     Source
 	foreign    *foreign // source, if another issuer gives our identity; else nil
 	own        atomic.Pointer[workload.SVID]
+	refused    atomic.Bool  // our identity is revoked, as far as we know
 	contact    atomic.Int64 // when control was last heard of, in nanoseconds since 1970
 	link       atomic.Pointer[bus.Client]
 	report     chan struct{} // capacity 1: report now
@@ -131,7 +132,10 @@ func (c *Client) Source() Source { return c.source }
 // Certificate is the identity that TLS shows (peer.Identity): also one that has expired, if the model says to serve on.
 func (c *Client) Certificate() (*tls.Certificate, error) {
 	svid := c.own.Load()
-	if svid == nil {
+	switch {
+	case c.refused.Load():
+		return nil, errRevoked
+	case svid == nil:
 		return nil, errNoIdentity
 	}
 	if !time.Now().Before(svid.Chain[0].NotAfter) && c.mode() != staleServe {
@@ -149,10 +153,29 @@ func shown(svid *workload.SVID) *tls.Certificate {
 	return cert
 }
 
+// An unidentified proxy cannot connect to others. ReasonCode is how the record of a call says why.
+type unidentified struct{ code, text string }
+
+func (e *unidentified) Error() string      { return e.text }
+func (e *unidentified) ReasonCode() string { return e.code }
+
 var (
-	errNoIdentity = errors.New("no identity yet")
-	errExpired    = errors.New("our own identity has expired")
+	errNoIdentity error = &unidentified{"own-identity-missing", "no identity yet"}
+	errExpired    error = &unidentified{"own-identity-expired", "our own identity has expired"}
+	errRevoked    error = &unidentified{"own-identity-revoked", "our own identity is revoked"}
 )
+
+// wear takes an SVID into use.
+func (c *Client) wear(svid *workload.SVID) {
+	c.own.Store(svid)
+	c.refused.Store(false)
+}
+
+// shed gives our SVID up: it is denied.
+func (c *Client) shed() {
+	c.refused.Store(true)
+	c.own.Store(nil)
+}
 
 // Ready tells why the proxy should get no calls, if so.
 func (c *Client) Ready() error {

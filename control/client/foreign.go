@@ -96,7 +96,7 @@ func (f *foreign) use(ctx context.Context, svid *workload.SVID) error {
 	}
 	known := c.introduced() && !c.revoked(svid)
 	if known {
-		c.own.Store(svid) // at once: control may be away
+		c.wear(svid) // at once: control may be away
 		f.publish(svid, nil)
 		if c.connected() {
 			return nil
@@ -119,7 +119,7 @@ func (f *foreign) met(ctx context.Context, svid *workload.SVID, got *wire.EnrolA
 	if err := c.meet(got); err != nil {
 		return err
 	}
-	c.own.Store(svid)
+	c.wear(svid)
 	c.keepIdentity(ctx, nil, got.Bundle, got.Keys)
 	c.note(ctx, "enrolled", "by an SVID of another issuer")
 	return nil
@@ -133,7 +133,7 @@ func (f *foreign) settle(ctx context.Context, svid *workload.SVID, err error) {
 		f.publish(svid, nil)
 		return
 	case errors.Is(err, workload.ErrDenied):
-		f.c.own.Store(nil)
+		f.c.shed()
 		f.publish(nil, err)
 	case f.held() == nil:
 		f.publish(nil, err)

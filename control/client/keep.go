@@ -131,7 +131,7 @@ func (c *Client) remember(kept *identity) error {
 	if len(svid.Chain) == 0 {
 		return errors.New("it has no SVID")
 	}
-	c.own.Store(svid)
+	c.wear(svid)
 	if renewer, ok := c.source.(*workload.Renewer); ok {
 		renewer.Seed(svid)
 	}

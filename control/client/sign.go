@@ -52,7 +52,7 @@ func (s signer) Certify(ctx context.Context, id workload.ID, key crypto.Signer) 
 		if got, enrolErr = c.enrol(ctx, csr, denied); enrolErr != nil {
 			c.trouble(ctx, enrolErr)
 			if denied {
-				c.own.Store(nil) // it is taken back
+				c.shed()
 				return nil, errors.Join(workload.ErrDenied, enrolErr)
 			}
 			return nil, enrolErr
@@ -110,7 +110,7 @@ func (c *Client) take509(ctx context.Context, key crypto.Signer, got *wire.Enrol
 		return nil, fmt.Errorf("verifying our SVID: it is that of %q", p.ID)
 	}
 	c.heard()
-	c.own.Store(svid)
+	c.wear(svid)
 	c.trouble(ctx, nil)
 	bundle, keys := c.known(got)
 	c.keepIdentity(ctx, svid, bundle, keys)

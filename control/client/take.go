@@ -185,6 +185,7 @@ func (c *Client) acceptTrust(ctx context.Context, st *wire.Statement) error {
 	}
 	if svid := c.own.Load(); svid != nil {
 		if c.revoked(svid) {
+			c.refused.Store(true)
 			c.note(ctx, "revoked", fmt.Sprintf("our own identity is revoked by list %d", list.Sequence()))
 			c.source.Renew(c.id)
 		}

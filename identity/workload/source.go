@@ -33,7 +33,7 @@ type denied struct{}
 func (denied) Error() string { return "no identity for this workload" }
 
 // ReasonCode is how the record of a call says that who calls has no identity any more.
-func (denied) ReasonCode() string { return "service-revoked" }
+func (denied) ReasonCode() string { return "own-identity-revoked" }
 
 // SVID is an X.509-SVID with its key. It is immutable.
 type SVID struct {

@@ -24,7 +24,7 @@ func TestCircuit(t *testing.T) {
 		h.get(t, "/orders")
 	}
 	resp, body = h.get(t, "/orders")
-	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "circuit-open") || resp.Header.Get("Retry-After") == "" {
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "circuit-open") || !strings.Contains(body, "upstream-unreachable") || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("with the circuit open: %d %s", resp.StatusCode, body)
 	}
 	if e := h.events.last(t); e.Attempts != 0 || e.Status != http.StatusServiceUnavailable {

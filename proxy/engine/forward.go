@@ -158,12 +158,25 @@ func (x *exchange) upstreamDenial(err error) *proxy.Denial {
 		x.ev.Aborted = "client"
 		return &proxy.Denial{Kind: proxy.KindUpstream, Reasons: []event.Reason{{Code: "client-gone", Text: "the client went away before the answer"}}}
 	}
+	kind, reason := failure(err)
+	reasons := []event.Reason{reason}
+	if open, ok := errors.AsType[*upstream.OpenError](err); ok && open.Cause != nil {
+		_, cause := failure(open.Cause)
+		reasons = append(reasons, cause)
+	}
+	return &proxy.Denial{Kind: kind, Reasons: reasons}
+}
+
+// failure sorts what went wrong upstream.
+func failure(err error) (proxy.Kind, event.Reason) {
 	kind, code := proxy.KindUpstream, "upstream-malformed"
 	switch {
 	case errors.Is(err, upstream.ErrBusy):
 		kind, code = proxy.KindOverloaded, "upstream-busy"
 	case errors.Is(err, upstream.ErrOpen):
 		kind, code = proxy.KindOverloaded, "circuit-open"
+	case errors.Is(err, upstream.ErrFailed):
+		code = "upstream-unavailable"
 	case errors.Is(err, upstream.ErrDial):
 		code = "upstream-unreachable"
 	case errors.Is(err, upstream.ErrTimeout) || isTimeout(err):
@@ -171,7 +184,7 @@ func (x *exchange) upstreamDenial(err error) *proxy.Denial {
 	case errors.Is(err, upstream.ErrDisconnected):
 		code = "upstream-closed"
 	}
-	return &proxy.Denial{Kind: kind, Reasons: []event.Reason{{Code: cmp.Or(proxy.CodeOf(err), code), Text: err.Error()}}}
+	return kind, event.Reason{Code: cmp.Or(proxy.CodeOf(err), code), Text: err.Error()}
 }
 
 // buffers are for copying answers; a pool is shared by design.

@@ -43,6 +43,7 @@ type circuit struct {
 
 	mu     sync.Mutex
 	bad    int64
+	cause  error     // of the last failure
 	began  time.Time // the window
 	until  time.Time // open
 	opened int       // in a row
@@ -76,27 +77,28 @@ func (c *circuit) enter() (uint64, error) {
 		}
 	}
 	c.refused.Add(1)
-	return 0, ErrOpen
+	return 0, &OpenError{c.cause}
 }
 
-// leave ends what enter let pass.
-func (c *circuit) leave(probe uint64, v verdict) {
+// leave ends what enter let pass. Cause is why it was bad.
+func (c *circuit) leave(probe uint64, v verdict, cause error) {
 	if probe != 0 {
-		c.judgeProbe(probe, v)
+		c.judgeProbe(probe, v, cause)
 		return
 	}
 	switch v {
 	case good:
 		c.good.Add(1)
 	case bad:
-		c.fail()
+		c.fail(cause)
 	case void:
 	}
 }
 
-func (c *circuit) fail() {
+func (c *circuit) fail(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cause = cause
 	if Circuit(c.state.Load()) != CircuitClosed {
 		return
 	}
@@ -111,7 +113,7 @@ func (c *circuit) fail() {
 	}
 }
 
-func (c *circuit) judgeProbe(trial uint64, v verdict) {
+func (c *circuit) judgeProbe(trial uint64, v verdict, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if trial != c.trial || Circuit(c.state.Load()) != CircuitHalfOpen {
@@ -125,6 +127,7 @@ func (c *circuit) judgeProbe(trial uint64, v verdict) {
 			c.state.Store(uint32(CircuitClosed))
 		}
 	case bad:
+		c.cause = cause
 		c.open(time.Now())
 	case void:
 	}

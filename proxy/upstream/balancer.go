@@ -63,7 +63,7 @@ func (b *Balancer) Do(ctx context.Context, r *Request) (*Response, error) {
 		return nil, err
 	}
 	resp, err := b.send(ctx, r)
-	b.circuit.leave(probe, judge(ctx, resp, err))
+	b.circuit.leave(probe, judge(ctx, resp, err), causeOf(resp, err))
 	return resp, err
 }
 
@@ -116,7 +116,7 @@ func (b *Balancer) Upgrade(ctx context.Context, r *Request) (*Response, io.ReadW
 		return nil, nil, err
 	}
 	resp, c, err := b.upgrade(ctx, r)
-	b.circuit.leave(probe, judge(ctx, resp, err))
+	b.circuit.leave(probe, judge(ctx, resp, err), causeOf(resp, err))
 	return resp, c, err
 }
 
@@ -162,6 +162,14 @@ func judge(ctx context.Context, resp *Response, err error) verdict {
 		return void
 	}
 	return bad
+}
+
+// causeOf is why an exchange counts as bad, if it does.
+func causeOf(resp *Response, err error) error {
+	if err == nil && failed(resp) {
+		return ErrFailed
+	}
+	return err
 }
 
 // failed reports whether an answer is a gateway's word of failure (RFC 9110, sections 15.6.3 to 15.6.5), or that of

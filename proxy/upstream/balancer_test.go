@@ -313,7 +313,7 @@ func TestCircuitProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c circuit
 		for range circuitRequests {
-			c.leave(0, bad)
+			c.leave(0, bad, ErrDial)
 		}
 		time.Sleep(time.Minute)
 		var probes []uint64
@@ -325,13 +325,13 @@ func TestCircuitProbes(t *testing.T) {
 		if len(probes) != circuitProbes {
 			t.Fatalf("%d at once", len(probes))
 		}
-		c.leave(probes[0], bad)
+		c.leave(probes[0], bad, ErrDial)
 		time.Sleep(time.Minute)
 		if _, err := c.enter(); err != nil {
 			t.Fatal(err)
 		}
 		for _, late := range probes[1:] {
-			c.leave(late, bad)
+			c.leave(late, bad, ErrDial)
 		}
 		if c.probes != 1 || Circuit(c.state.Load()) != CircuitHalfOpen {
 			t.Errorf("%d probes, %v", c.probes, Circuit(c.state.Load()))

@@ -19,6 +19,7 @@ var (
 	ErrTimeout      = errors.New("the service did not answer in time")
 	ErrMalformed    = errors.New("the service's answer is malformed")
 	ErrDisconnected = errors.New("the service broke the connection")
+	ErrFailed       = errors.New("the service answered that it is not available")
 	ErrOpen         = errors.New("the circuit is open: too many requests to the service failed")
 )
 
@@ -58,3 +59,11 @@ func sorted(err error) bool {
 	return errors.Is(err, ErrMalformed) || errors.Is(err, ErrBody) || errors.Is(err, ErrRequest) || errors.Is(err, ErrBusy) ||
 		errors.Is(err, ErrDial) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrDisconnected)
 }
+
+// OpenError is an ErrOpen that tells what failed last before the circuit opened.
+type OpenError struct{ Cause error }
+
+func (e *OpenError) Error() string { return fmt.Sprintf("%v; the last time: %v", ErrOpen, e.Cause) }
+
+// Is makes it an ErrOpen. It wraps nothing: the request was not refused by its cause.
+func (e *OpenError) Is(target error) bool { return target == ErrOpen }
