@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -14,34 +15,72 @@ import (
 
 // BusServer writes what a server of an external bus needs into a folder: its SVID and key, whom it trusts, and the part of
 // its configuration that lets control decide about connections. It needs what control stands on, and no control.
-func BusServer(ctx context.Context, o *Options, name, folder string) (err error) {
+func BusServer(ctx context.Context, o *Options, b *BusServerOptions) error {
+	for {
+		ends, err := makeBusServer(ctx, o, b.Name, b.Folder)
+		if err == nil {
+			err = reload(ctx, b.Reload)
+		}
+		switch {
+		case !b.Watch:
+			return err
+		case err == nil && ends.IsZero():
+			return errors.New("--watch: another issuer gives the certificate; keep it with palisade svid --watch")
+		case err != nil:
+			slog.ErrorContext(ctx, "the certificate of a bus server is not made again", "server", b.Name, "error", err, "again_in", retryBusServer)
+		}
+		due := retryBusServer
+		if err == nil {
+			due = time.Until(ends) / 2
+		}
+		timer := time.NewTimer(due)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// BusServerOptions say for which server, and where to.
+type BusServerOptions struct {
+	Name, Folder string
+	Watch        bool   // go on, and make another certificate at half of its life
+	Reload       string // command that is run, without a shell, after each
+}
+
+const retryBusServer = time.Minute
+
+// makeBusServer does it once. It returns when the certificate ends; zero: another issuer gives it.
+func makeBusServer(ctx context.Context, o *Options, name, folder string) (ends time.Time, err error) {
 	_, snap, findings, err := o.forOthers().load(false)
 	o.tell(findings)
 	if err != nil {
-		return err
+		return ends, err
 	}
 	state, err := o.state()
 	if err != nil {
-		return err
+		return ends, err
 	}
 	s := &stand{snap: snap, mesh: snap.Mesh, state: state}
 	defer func() { err = errors.Join(err, s.close()) }()
 	options, err := s.open(ctx, ControlPlace{})
 	if err != nil {
-		return err
+		return ends, err
 	}
 	if len(options.Bus.URLs) == 0 {
-		return errors.New("mesh.control.bus.urls: the model names no servers, and control runs its own")
+		return ends, errors.New("mesh.control.bus.urls: the model names no servers, and control runs its own")
 	}
 	out, err := control.MakeBusServer(ctx, *options, name, administrator())
 	if err != nil {
-		return sameRing(err)
+		return ends, sameRing(err)
 	}
 	if folder, err = filepath.Abs(folder); err != nil {
-		return fmt.Errorf("finding the folder: %w", err)
+		return ends, fmt.Errorf("finding the folder: %w", err)
 	}
 	if err := makeFolder(folder); err != nil {
-		return err
+		return ends, err
 	}
 	at := func(name string) string { return filepath.Join(folder, name) }
 	config := func(cert, roots string) []byte {
@@ -49,21 +88,21 @@ func BusServer(ctx context.Context, o *Options, name, folder string) (err error)
 	}
 	if out.Chain == nil { // another issuer gives them
 		if err := replaceFile(at("palisade.conf"), config("svid.pem", "bundle.pem")); err != nil {
-			return err
+			return ends, err
 		}
 		_, err = fmt.Fprintf(o.Err, "%s for bus/%s; its SVID comes from the Workload API of its host: palisade svid --write %s --socket SOCKET --watch --reload 'nats-server --signal reload'\n", folder, name, folder)
-		return err
+		return ends, err
 	}
 	for _, f := range []struct {
 		name string
 		data []byte
 	}{{"key.pem", out.Key}, {"cert.pem", out.Chain}, {"roots.pem", out.Roots}, {"palisade.conf", config("cert.pem", "roots.pem")}} {
 		if err := replaceFile(at(f.name), f.data); err != nil {
-			return err
+			return ends, err
 		}
 	}
 	_, err = fmt.Fprintf(o.Err, "%s for bus/%s; its SVID ends %s\n", folder, name, out.Ends.Local().Format(time.DateTime))
-	return err
+	return out.Ends, err
 }
 
 // administrator is who runs this process, for the record.

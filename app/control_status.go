@@ -51,6 +51,9 @@ func (o *Options) showStatus(s *admin.Status) error {
 	if all := s.Authority.Revoked; len(all) > 0 {
 		fmt.Fprintf(&b, "%s: %s\n", st.Paint(observe.Bad, "revoked"), strings.Join(all, ", "))
 	}
+	for i := range s.BusServers {
+		b.WriteString(busServer(&s.BusServers[i], s.Time))
+	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PROXY\tINSTANCE\tSNAPSHOT\tLAG\tSVID ENDS\tCONNECTIONS\tADDRESS\tPROBLEM")
 	for i := range s.Proxies {
@@ -66,6 +69,18 @@ func (o *Options) showStatus(s *admin.Status) error {
 	}
 	_, err := io.WriteString(o.Out, b.String())
 	return err
+}
+
+// busServer says until when the certificate of a server of the bus is good, which control does not renew.
+func busServer(b *admin.BusServer, now time.Time) string {
+	left, mend := b.Expires.Sub(now).Round(time.Second), ""
+	if b.Ending(now) {
+		mend = fmt.Sprintf(" SOON: make another one with palisade bus-server %s, or keep it new with --watch", strings.TrimPrefix(b.Name, "bus/"))
+	}
+	if left <= 0 {
+		return fmt.Sprintf("%s: its last certificate EXPIRED %s ago%s\n", b.Name, -left, mend)
+	}
+	return fmt.Sprintf("%s: its certificate ends in %s%s\n", b.Name, left, mend)
 }
 
 func nameOf(s *admin.Status, p *admin.Proxy) string {

@@ -174,8 +174,10 @@ func parse[T any](body []byte) (out T, err error) {
 	return out, nil
 }
 
-func (c *Control) showStatus(context.Context, caller, *http.Request, []byte) (any, string, error) {
-	return c.Status(), "", nil
+func (c *Control) showStatus(ctx context.Context, _ caller, _ *http.Request, _ []byte) (any, string, error) {
+	out := c.Status()
+	err := c.showBusServers(ctx, &out)
+	return out, "", err
 }
 
 // Status says how the fleet stands, as far as this control knows.

@@ -6,12 +6,19 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/workload"
+	"github.com/palisade-security/palisade/store/table"
 )
 
 // BusServer is what a server of an external bus needs to be one of the fleet's.
@@ -69,6 +76,9 @@ func (c *Control) makeBusServer(ctx context.Context, id workload.ID) (*BusServer
 		return nil, err
 	}
 	out.Ends = leaf.NotAfter
+	if err := c.noteBusServer(ctx, id, out.Ends); err != nil {
+		return nil, err
+	}
 	out.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	for _, der := range svid.Chain {
 		out.Chain = append(out.Chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
@@ -77,4 +87,52 @@ func (c *Control) makeBusServer(ctx context.Context, id workload.ID) (*BusServer
 		out.Roots = append(out.Roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})...)
 	}
 	return out, nil
+}
+
+const busServersBlob = "bus-servers"
+
+// noteBusServer keeps until when the SVID of a server is good: nobody else asks for another one.
+func (c *Control) noteBusServer(ctx context.Context, id workload.ID, ends time.Time) error {
+	return c.o.Store.Write(ctx, func(t *table.Tx) error {
+		all, revision, err := busServers(ctx, t)
+		if err != nil {
+			return err
+		}
+		maps.DeleteFunc(all, func(_ string, old time.Time) bool { return time.Since(old) > forgetBusServer })
+		all[strings.TrimPrefix(id.Path(), "/")] = ends.UTC()
+		data, err := json.Marshal(all)
+		if err != nil {
+			return fmt.Errorf("writing the servers of the bus: %w", err)
+		}
+		return t.SaveBlob(ctx, busServersBlob, data, revision)
+	})
+}
+
+// forgetBusServer is how long after the end of its last SVID a server is one that there was.
+const forgetBusServer = 7 * 24 * time.Hour
+
+// busServers reads until when the SVIDs of servers are good.
+func busServers(ctx context.Context, t *table.Tx) (all map[string]time.Time, revision int64, err error) {
+	all = map[string]time.Time{}
+	data, revision, err := t.Blob(ctx, busServersBlob)
+	if errors.Is(err, table.ErrNotFound) {
+		return all, 0, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	return all, revision, err
+}
+
+// showBusServers adds them to a status.
+func (c *Control) showBusServers(ctx context.Context, s *admin.Status) error {
+	var all map[string]time.Time
+	err := c.o.Store.Read(ctx, func(t *table.Tx) (err error) {
+		all, _, err = busServers(ctx, t)
+		return err
+	})
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		s.BusServers = append(s.BusServers, admin.BusServer{Name: name, Expires: all[name]})
+	}
+	return err
 }

@@ -107,9 +107,11 @@ func (c *bundleCmd) Run(e *environment) error { return app.Bundle(e.ctx, e.with(
 type busServerCmd struct {
 	Name string `arg:"" help:"Name of the server; its identity is bus/NAME."`
 	modelArgs
-	Out string `required:"" help:"Folder to write to." placeholder:"DIR"`
+	Out    string `required:"" help:"Folder to write to." placeholder:"DIR"`
+	Watch  bool   `help:"Go on, and make another certificate at half of its life."`
+	Reload string `help:"Command that makes the server read the files again, run without a shell." placeholder:"COMMAND"`
 }
 
 func (c *busServerCmd) Run(e *environment) error {
-	return app.BusServer(e.ctx, e.with(c.Model...), c.Name, c.Out)
+	return app.BusServer(e.ctx, e.with(c.Model...), &app.BusServerOptions{Name: c.Name, Folder: c.Out, Watch: c.Watch, Reload: c.Reload})
 }

@@ -84,10 +84,10 @@ Examples:
 // Help shows examples.
 func (*busServerCmd) Help() string {
 	return `Writes cert.pem, key.pem, roots.pem and palisade.conf, which the configuration of a nats-server includes. The
-certificate lives for 24 hours: run it every few hours, and tell the server to read its configuration again. It needs
+certificate lives for 24 hours: --watch keeps it new, or run it every few hours; palisade status shows what is late. It needs
 the state and the store of a control, not a control that runs.
 
 Examples:
   palisade bus-server nats-1 --out /etc/nats/palisade --state /var/lib/palisade /etc/palisade
-  palisade bus-server nats-1 --out /etc/nats/palisade /etc/palisade && nats-server --signal reload`
+  palisade bus-server nats-1 --out /etc/nats/palisade --watch --reload 'nats-server --signal reload' /etc/palisade`
 }

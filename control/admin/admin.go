@@ -47,7 +47,21 @@ type Status struct {
 	Rollout     *Rollout  `json:"rollout,omitempty"` // one that is under way
 	Authority   Authority `json:"authority,omitzero"`
 	Proxies     []Proxy   `json:"proxies"` // sorted by identity and instance
+
+	BusServers []BusServer `json:"bus_servers,omitempty"` // of an external bus; sorted by name
 }
+
+// BusServer is a server of an external bus, whose certificate whoever runs it must have made again ("palisade bus-server").
+type BusServer struct {
+	Name    string    `json:"name"`    // bus/NAME
+	Expires time.Time `json:"expires"` // of the last certificate that was made
+}
+
+// busServerLate is what is left of the 24 hours of a certificate when it counts as late.
+const busServerLate = 8 * time.Hour
+
+// Ending tells whether another certificate should long have been made.
+func (b *BusServer) Ending(now time.Time) bool { return b.Expires.Sub(now) < busServerLate }
 
 // Model is a model that is or was in force.
 type Model struct {

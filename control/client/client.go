@@ -210,15 +210,14 @@ func (c *Client) Run(ctx context.Context) error {
 
 // hold keeps asking for our identity, so that it is renewed, and after a denial asks again.
 func (c *Client) hold(ctx context.Context) error {
-	pauses, said := time.Second, ""
+	pauses, said := time.Second, reminder{}
 	for {
 		_, changed, err := c.source.X509SVID(ctx, c.id)
 		if err == nil {
-			pauses, said = time.Second, ""
+			pauses, said = time.Second, reminder{}
 			c.Report()
 			c.poke(c.reconsider)
-		} else if ctx.Err() == nil && err.Error() != said { // once for each reason, for it is asked again and again
-			said = err.Error()
+		} else if ctx.Err() == nil && said.due(err.Error(), time.Now()) { // for it is asked again and again
 			c.log.WarnContext(ctx, "no identity", "error", err)
 		}
 		var again <-chan time.Time
@@ -240,6 +239,32 @@ func (c *Client) hold(ctx context.Context) error {
 }
 
 const maxPause = time.Minute
+
+// reminder says when something is to be logged that goes on: at once, and then after growing pauses.
+type reminder struct {
+	text  string
+	next  time.Time
+	pause time.Duration
+}
+
+const (
+	firstReminder = time.Minute
+	lastReminder  = time.Hour
+)
+
+// due tells whether a text is to be logged now. Another one always is.
+func (r *reminder) due(text string, now time.Time) bool {
+	if text == r.text && now.Before(r.next) {
+		return false
+	}
+	if text != r.text {
+		r.pause = firstReminder
+	} else {
+		r.pause = min(2*r.pause, lastReminder)
+	}
+	r.text, r.next = text, now.Add(r.pause)
+	return true
+}
 
 func (c *Client) poke(flag chan struct{}) {
 	select {
