@@ -181,7 +181,8 @@ func (c *compose) sidecar(s *model.ResolvedService) fields {
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		names = append(names, name+"="+known[name].String())
 	}
-	out := c.fed(c.ours(sidecarOf(s.Name), false, "sidecar", "--service", s.Name), s.Name)
+	// On each network its address is another one; its name leads to the one that whoever asks can reach.
+	out := c.fed(c.ours(sidecarOf(s.Name), false, "sidecar", "--service", s.Name), s.Name, field{"PALISADE_ADVERTISE", sidecarOf(s.Name) + ":" + strconv.Itoa(DefaultSidecarPort)})
 	if len(names) > 0 {
 		out = append(out, field{"extra_hosts", names})
 	}
@@ -238,18 +239,18 @@ func (c *compose) edge() fields {
 const tokenSuffix = "-token"
 
 // fed tells a container where control is, and gives it the join token in ./tokens/NAME, which is needed the first time alone.
-func (c *compose) fed(container fields, name string) fields {
+func (c *compose) fed(container fields, name string, more ...field) fields {
 	secret := name + tokenSuffix
 	c.secrets = append(c.secrets, secret)
 	_, number := split(c.Mesh.Control)
 	for i := range container {
 		if container[i].key == "environment" {
-			container[i].value = fields{
+			container[i].value = append(fields{
 				{"PALISADE_STATE", stateFolder},
 				{"PALISADE_CONTROL", ControlName + ":" + strconv.Itoa(number)},
 				{"PALISADE_TRUST_DOMAIN", c.TrustDomain},
 				{"PALISADE_JOIN_TOKEN_FILE", "/run/secrets/" + secret},
-			}
+			}, more...)
 		}
 	}
 	return append(container, field{"secrets", words(secret)})

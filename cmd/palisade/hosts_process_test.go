@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/token"
 )
 
 // hostsModel is a fleet whose proxies run in processes of their own.
@@ -27,8 +29,16 @@ const hostsModel = `version: 1
 fleet: shop
 trust_domain: shop.example
 edge: {admin: "127.0.0.1:0", listeners: {main: {address: %[2]q, tls: {local: true}}}}
+roles: {customer: {}, trainee: {}}
+providers: {staff: {issuer: "https://staff.example", audience: [shop], jwks_file: staff.json}}
+policies: [policies]
 services:
-  web: {address: "http://%[4]s", expose: [{host: web.localhost, path: /**, allow: [{anyone: true, methods: [GET]}]}]}
+  web:
+    address: "http://%[4]s"
+    expose:
+      - {host: web.localhost, path: /**, allow: [{anyone: true, methods: [GET]}]}
+      - {host: web.localhost, path: /mine, allow: [{roles: [customer, trainee], methods: [GET]}]}
+  cache: {address: "tcp://%[10]s", callers: [web]}
   orders:
     address: "http://%[5]s"
     callers: [web, job]
@@ -38,9 +48,16 @@ mesh: {stale: serve, control: {address: %[1]q, admin: %[8]q, bus: {listen: %[3]q
 telemetry: {otlp: %[9]q, sample: 1}
 `
 
+// noTrainees is a policy about the end user of a call between services.
+const noTrainees = `@id("no-trainees")
+forbid (principal == Service::"web", action, resource in Service::"orders")
+when { context has user && context.user in Role::"trainee" };
+`
+
 // hosts are the processes of a fleet on several hosts, here on one.
 type hosts struct {
 	control, edge, web, orders *daemon
+	cache                      *daemon
 	service                    *exec.Cmd // of orders, which nobody of us starts
 	flags                      []string
 	webAt, ordersAt            string // of their sidecars
@@ -52,7 +69,7 @@ type hosts struct {
 func newHosts(t *testing.T, issuer string) *hosts {
 	t.Helper()
 	h := &hosts{control: &daemon{Fleet: fleettest.New(t)}, issuer: issuer}
-	at := fleettest.FreePorts(t, 9)
+	at := fleettest.FreePorts(t, 11)
 	collector := httptest.NewServer(&h.traces)
 	t.Cleanup(collector.Close)
 	exe, err := os.Executable()
@@ -60,7 +77,11 @@ func newHosts(t *testing.T, issuer string) *hosts {
 	exe, err = filepath.EvalSymlinks(exe)
 	must(t, err)
 	h.control.at, h.webAt, h.ordersAt, h.adminAt = at[0], at[6], at[7], at[8]
-	h.control.Write("palisade.yaml", fmt.Sprintf(hostsModel, at[0], at[1], at[2], at[3], at[4], at[5], exe, at[8], collector.URL))
+	h.control.Write("palisade.yaml", fmt.Sprintf(hostsModel, at[0], at[1], at[2], at[3], at[4], at[5], exe, at[8], collector.URL, at[9]))
+	h.control.Write("policies/users.cedar", noTrainees)
+	h.control.staff, err = token.CreateDevelopment(h.control.Path("staff"))
+	must(t, err)
+	h.control.Write("staff.json", string(h.control.staff.PublicJWKS()))
 	if issuer != "" {
 		h.control.Edit("palisade.yaml", "mesh: {", fmt.Sprintf("mesh: {issuer: {workload_api: %q}, ", issuer))
 	}
@@ -76,6 +97,9 @@ func newHosts(t *testing.T, issuer string) *hosts {
 	h.edge.Edge, h.edge.Host = at[1], "web.localhost"
 	h.edge.start(h.verb(h.edge, "edge", "-q", h.proof(h.edge))...)
 	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt, "--audit-dir="+h.orders.Path("records"), h.proof(h.orders))...)
+	echo(t, at[9])
+	h.cache = h.host("service/cache")
+	h.cache.start(h.verb(h.cache, "sidecar", "--service=cache", "--listen="+at[10], h.proof(h.cache))...)
 	h.startWeb(h.proof(h.web))
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -136,6 +160,8 @@ func TestHosts(t *testing.T) {
 	h := newHosts(t, "")
 	h.gets("/call", http.StatusOK, "hello /x")
 
+	t.Run("users", h.users)
+	t.Run("bytes", h.bytes)
 	t.Run("telemetry", h.telemetry)
 	t.Run("identity", h.identity)
 	t.Run("control is away", h.away)
@@ -168,6 +194,56 @@ func (c *collector) has(side string) bool {
 	return bytes.Contains(c.sent, []byte(side))
 }
 
+// echo is a service that speaks no HTTP: it says what it hears.
+func echo(t *testing.T, at string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", at)
+	must(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c); _ = c.Close() }()
+		}
+	}()
+}
+
+// users: who signed in at the edge is known at the last of two sidecars, and a policy about them holds there.
+func (h *hosts) users(t *testing.T) {
+	ask := func(subject, role string) *fleettest.Answer {
+		bearer, err := h.control.staff.Issue(token.Claims{Subject: subject, Issuer: "https://staff.example", Audience: []string{"shop"}, Roles: []string{role}})
+		must(t, err)
+		return h.edge.Do(h.edge.Client(false), http.MethodGet, "/mine", "", "Authorization: Bearer "+bearer)
+	}
+	if a := ask("ann", "customer"); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, "hello /mine") {
+		t.Errorf("a customer: %d %s", a.StatusCode, a.Text)
+	}
+	if a := ask("tom", "trainee"); a.StatusCode != http.StatusForbidden {
+		t.Errorf("a trainee: %d %s", a.StatusCode, a.Text)
+	}
+	for user, want := range map[string]string{"ann": `"/mine"`, "tom": "no-trainees"} {
+		h.control.Eventually("orders records "+user, func() bool {
+			r := verb(t, nil, "events", "--audit-dir="+h.orders.Path("records"), "--user="+user, "--format=json", h.orders.Dir)
+			return r.code == exitOK && strings.Contains(r.out, want)
+		})
+	}
+	if r := verb(t, nil, "events", h.web.state(), "--user=tom", "--format=json", h.web.Dir); strings.Contains(r.out, "Bearer") {
+		t.Error("the access token is recorded")
+	}
+}
+
+// bytes: what is no HTTP passes by the identity of who calls.
+func (h *hosts) bytes(t *testing.T) {
+	h.gets("/bytes", http.StatusOK, "ping")
+	h.control.Eventually("the connection is recorded", func() bool {
+		r := verb(t, nil, "events", h.cache.state(), "--kind=connection", "--format=json", h.cache.Dir)
+		return strings.Contains(r.out, "service/web")
+	})
+}
+
 // telemetry: what the model says of it holds at proxies that control feeds, and control shows how all stand.
 func (h *hosts) telemetry(t *testing.T) {
 	for _, side := range []string{"palisade.side\x12\x06\n\x04edge", "inbound", "outbound"} {
@@ -180,8 +256,8 @@ func (h *hosts) telemetry(t *testing.T) {
 		t.Error("there are records in the state directory too")
 	}
 	want := []string{
-		`palisade_control_proxies{state="current"} 3`, `palisade_control_proxies{state="away"} 0`, "palisade_control_enrolments_total 3", "palisade_control_leads 1",
-		"palisade_control_bus_connected 1", `palisade_acts_total{kind="enrolled",outcome="done"} 6`, "palisade_snapshot_info{version=",
+		`palisade_control_proxies{state="current"} 4`, `palisade_control_proxies{state="away"} 0`, "palisade_control_enrolments_total 4", "palisade_control_leads 1",
+		"palisade_control_bus_connected 1", `palisade_acts_total{kind="enrolled",outcome="done"} 8`, "palisade_snapshot_info{version=",
 	}
 	var text string
 	h.control.Eventually("control's metrics", func() bool {
@@ -270,7 +346,7 @@ func (h *hosts) changes(t *testing.T) {
 
 // end: everything ends in order.
 func (h *hosts) end(t *testing.T) {
-	for name, d := range map[string]*daemon{"edge": h.edge, "web": h.web, "orders": h.orders, "control": h.control} {
+	for name, d := range map[string]*daemon{"edge": h.edge, "web": h.web, "cache": h.cache, "orders": h.orders, "control": h.control} {
 		if code := d.end(); code != 0 {
 			t.Errorf("%s ended with %d\n%s", name, code, &d.Messages)
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,6 +47,20 @@ func service() {
 		w.WriteHeader(status)
 		fmt.Fprint(w, text)
 	})
+	mux.HandleFunc("/mine", func(w http.ResponseWriter, r *http.Request) {
+		at := os.Getenv("ORDERS_ADDRESS")
+		if at == "" {
+			fmt.Fprintln(w, "hello", r.URL.Path)
+			return
+		}
+		status, text := get(at+"/mine", r.Header["Txn-Token"]...) // on behalf of the user
+		w.WriteHeader(status)
+		fmt.Fprint(w, text)
+	})
+	mux.HandleFunc("/bytes", func(w http.ResponseWriter, r *http.Request) {
+		text, err := ping(r.Context(), strings.TrimPrefix(os.Getenv("CACHE_ADDRESS"), "tcp://"))
+		fmt.Fprint(w, text, err)
+	})
 	mux.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 		defer cancel()
@@ -61,10 +77,31 @@ func service() {
 	os.Exit(5)
 }
 
-// get asks another service; status 599 is that nobody answers.
-func get(url string) (status int, text string) {
+// ping says something to a service that says it back.
+func ping(ctx context.Context, at string) (string, error) {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", at)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	heard := make([]byte, 4)
+	if _, err = c.Write([]byte("ping")); err == nil {
+		_, err = io.ReadFull(c, heard)
+	}
+	return string(heard), err
+}
+
+// get asks another service, on behalf of a user if there is a transaction token; status 599 is that nobody answers.
+func get(url string, user ...string) (status int, text string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	resp, err := client.Get(url)
+	req, err := http.NewRequest(http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 599, err.Error()
+	}
+	if len(user) > 0 {
+		req.Header["Txn-Token"] = user
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return 599, err.Error()
 	}
