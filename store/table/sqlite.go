@@ -42,7 +42,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	readers.SetMaxOpenConns(8)
-	s := &Store{db: db, readers: readers, dialect: dialect{
+	s := &Store{db: db, readers: readers, group: &group{}, dialect: dialect{
 		name: "sqlite", now: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
 		keep:  "SELECT holder, epoch, until FROM leases WHERE name = $1", // there is one writer
 		again: sqliteAgain, lost: func(error) bool { return false }, exact: sqliteExact,

@@ -33,6 +33,7 @@ var (
 type Store struct {
 	db, readers *sql.DB // the same one for PostgreSQL
 	dialect     dialect
+	group       *group // nil: the database itself lets many commit at once
 }
 
 // dialect is what differs between the two.
@@ -88,8 +89,8 @@ const (
 )
 
 // Write runs do in a transaction: all of it is done, durably, or nothing. Transactions take effect as if one after
-// another. do may run several times until it meets nobody else; it must do nothing but speak to its Tx. If do returns
-// an error, nothing is written.
+// another. do may run several times until it meets nobody else, and in the goroutine of another caller; it must do nothing
+// but speak to its Tx. If do returns an error, nothing is written.
 func (s *Store) Write(ctx context.Context, do func(*Tx) error) error { return s.run(ctx, nil, do) }
 
 // WriteAs is Write under a lease: it fails with ErrLeaseLost if another holds it, or nobody does, at the moment the
@@ -100,7 +101,7 @@ func (s *Store) WriteAs(ctx context.Context, lease Lease, do func(*Tx) error) er
 
 func (s *Store) run(ctx context.Context, lease *Lease, do func(*Tx) error) error {
 	for n := 0; ; n++ {
-		err := s.once(ctx, s.db, &s.dialect.write, func(tx *Tx) error {
+		err := s.write(ctx, func(tx *Tx) error {
 			if lease != nil {
 				if err := tx.holds(ctx, *lease); err != nil {
 					return err
@@ -115,6 +116,13 @@ func (s *Store) run(ctx context.Context, lease *Lease, do func(*Tx) error) error
 			return fmt.Errorf("%w; last: %w", ended, err)
 		}
 	}
+}
+
+func (s *Store) write(ctx context.Context, do func(*Tx) error) error {
+	if s.group != nil {
+		return s.group.run(ctx, s, do)
+	}
+	return s.once(ctx, s.db, &s.dialect.write, do)
 }
 
 // Read runs do in a transaction that sees one moment and writes nothing. do may run several times.
@@ -141,13 +149,16 @@ func (s *Store) once(ctx context.Context, db *sql.DB, options *sql.TxOptions, do
 		}
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		if s.dialect.again(err) {
-			return err
-		}
-		return fmt.Errorf("committing: %w: %w", ErrUncertain, err)
+	return s.commit(tx)
+}
+
+// commit makes a transaction durable.
+func (s *Store) commit(tx *sql.Tx) error {
+	err := tx.Commit()
+	if err == nil || s.dialect.again(err) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("committing: %w: %w", ErrUncertain, err)
 }
 
 // pause waits before try n+1: doubling, with jitter, so that those who met do not meet again.
