@@ -11,6 +11,7 @@ import (
 
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/policy"
 	"github.com/palisade-security/palisade/store/table"
 )
 
@@ -29,8 +30,10 @@ type fleet struct {
 }
 
 func newFleet(e table.Enforcement, snap *model.Snapshot) (*fleet, error) {
+	slicer := model.NewSlicer(snap)
+	slicer.NarrowPolicies(policy.Scopes(snap.Policies))
 	f := &fleet{
-		Enforcement: e, snap: snap, slicer: model.NewSlicer(snap), edge: model.EdgeID(snap.TrustDomain),
+		Enforcement: e, snap: snap, slicer: slicer, edge: model.EdgeID(snap.TrustDomain),
 		names: make(map[string]string, len(snap.Services)), versions: new(sync.Map),
 	}
 	pods := map[string][]attest.Workload{}

@@ -10,13 +10,15 @@ import (
 // elsewhere in the fleet, or one that only moves lines of a file, does not change it. It is safe for concurrent
 // use.
 //
-// Policies are not cut, for what they permit cannot be told apart by service; they were checked against the whole
-// snapshot and may name services, routes and roles that a slice does not hold.
+// A slice holds whole files of policies; they were checked against the whole snapshot and may name services, routes and
+// roles that a slice does not hold. Every slice that decides has all of them, unless NarrowPolicies has told which cannot matter.
 type Slicer struct {
 	whole    *Snapshot
 	callees  map[string][]*ResolvedService // by caller, in the order of the snapshot
 	exposed  map[string][]*ResolvedRoute   // by service, in the order of the snapshot
 	policies []byte                        // digest
+	concerns *concerns                     // nil: any policy may concern any service
+	content  content
 }
 
 // NewSlicer indexes a snapshot, so that slices for thousands of services stay cheap.
@@ -57,7 +59,7 @@ func (c *Slicer) Edge() *Snapshot {
 			Upstream: s.Upstream, CA: s.CA, Position: s.Position, ID: s.ID, Sidecars: s.Sidecars,
 		})
 	}
-	out.Version = sliceVersion(out, c.policies)
+	out.Version = c.content.version(&out, c.policies)
 	return &out
 }
 
@@ -93,17 +95,20 @@ func (c *Slicer) Service(name string) *Snapshot {
 		}
 	}
 	slices.SortFunc(out.Services, func(a, b ResolvedService) int { return strings.Compare(a.Name, b.Name) })
+	policies := digestPolicies(nil)
 	if len(out.Routes) > 0 {
-		out.Policies = w.Policies
-		out.Roles = rolesOf(w, out.Routes)
-		out.Providers = claimsOf(w)
-		out.Callers = callersSeen(w, own)
+		if out.Policies, policies = w.Policies, c.policies; c.concerns != nil {
+			out.Policies = c.concerns.of(w, name)
+			policies = digestPolicies(out.Policies)
+		}
+		spoken := len(out.Policies) > 0
+		out.Roles = rolesOf(w, out.Routes, spoken)
+		if spoken {
+			out.Providers = claimsOf(w)
+			out.Callers = callersSeen(w, own)
+		}
 	}
-	policies := c.policies
-	if len(out.Policies) == 0 {
-		policies = digestPolicies(nil)
-	}
-	out.Version = sliceVersion(*out, policies)
+	out.Version = c.content.version(out, policies)
 	return out
 }
 
@@ -148,9 +153,6 @@ func callee(s *ResolvedService, caller string) ResolvedService {
 
 // callersSeen returns who may call a service as far as policies speak of them.
 func callersSeen(s *Snapshot, service *ResolvedService) []Caller {
-	if len(s.Policies) == 0 {
-		return nil
-	}
 	var out []Caller
 	for _, name := range service.Callers {
 		if c := s.ServiceByName(name); c != nil {
@@ -162,8 +164,8 @@ func callersSeen(s *Snapshot, service *ResolvedService) []Caller {
 
 // rolesOf returns the roles that can matter on these routes: all of them where policies may name any, else those
 // that the grants name and those that include one of these.
-func rolesOf(s *Snapshot, routes []ResolvedRoute) []ResolvedRole {
-	if len(s.Policies) > 0 {
+func rolesOf(s *Snapshot, routes []ResolvedRoute, policies bool) []ResolvedRole {
+	if policies {
 		return s.Roles
 	}
 	named := map[string]bool{}
@@ -187,9 +189,6 @@ func rolesOf(s *Snapshot, routes []ResolvedRoute) []ResolvedRole {
 // claimsOf returns the providers as far as policies speak of them: their names and the types of their claims. A
 // sidecar verifies no token of theirs.
 func claimsOf(s *Snapshot) []ResolvedProvider {
-	if len(s.Policies) == 0 {
-		return nil
-	}
 	var out []ResolvedProvider
 	for _, p := range s.Providers {
 		out = append(out, ResolvedProvider{Name: p.Name, Provider: Provider{Claims: p.Claims}})

@@ -20,14 +20,9 @@ type index struct {
 func newIndex(rules []*rule) *index {
 	x := &index{byResource: map[cedar.EntityUID][]*rule{}}
 	for _, r := range rules {
-		switch s := r.tree.Resource.(type) {
-		case xast.ScopeTypeEq:
-			x.byResource[s.Entity] = append(x.byResource[s.Entity], r)
-		case xast.ScopeTypeIn:
-			x.byResource[s.Entity] = append(x.byResource[s.Entity], r)
-		case xast.ScopeTypeIsIn:
-			x.byResource[s.Entity] = append(x.byResource[s.Entity], r)
-		default:
+		if uid, named := resourceOf(r.tree.Resource); named {
+			x.byResource[uid] = append(x.byResource[uid], r)
+		} else {
 			x.anywhere = append(x.anywhere, r)
 		}
 	}
