@@ -141,7 +141,7 @@ func connectTo(t *testing.T, address string, options ...nats.Option) (*program, 
 	c := &program{said: make(chan error, 64), lost: make(chan struct{}, 64)}
 	var err error
 	c.Conn, err = nats.Connect("nats://"+address, append([]nats.Option{
-		nats.Timeout(10 * time.Second), nats.ReconnectWait(10 * time.Millisecond),
+		nats.Timeout(30 * time.Second), nats.ReconnectWait(10 * time.Millisecond), nats.MaxReconnects(-1), // on a busy machine, sixty tries are soon over
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.said <- err }),
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { c.lost <- struct{}{} }),
 	}, options...)...)
