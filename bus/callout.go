@@ -71,7 +71,8 @@ const (
 	headerCurve    = "Nats-Server-Xkey"
 	calloutWorkers = 16
 	calloutWaiting = 4096
-	maxCallout     = 1 << 20 // bytes of a request
+	calloutTime    = 4 * time.Second // that a request may have waited; the server waits for five
+	maxCallout     = 1 << 20         // bytes of a request
 )
 
 // Authorizer answers servers that ask who connects and what for (NATS ADR-26). Whatever it cannot decide
@@ -95,8 +96,13 @@ func NewAuthorizer(o CalloutOptions) (*Authorizer, error) {
 
 // Run answers until the context ends and returns why. The client has the role Callout.
 func (a *Authorizer) Run(ctx context.Context, client *Client) error {
-	work := make(chan *nats.Msg, calloutWaiting)
-	sub, err := client.nc.ChanQueueSubscribe(calloutSubject, "palisade", work)
+	work := make(chan waiting, calloutWaiting)
+	sub, err := client.nc.QueueSubscribe(calloutSubject, "palisade", func(m *nats.Msg) {
+		select {
+		case work <- waiting{m, time.Now()}:
+		default: // its connection is refused when the server's time is over
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("answering who may connect: %w", err)
 	}
@@ -111,7 +117,9 @@ func (a *Authorizer) Run(ctx context.Context, client *Client) error {
 			for {
 				select {
 				case m := <-work:
-					a.serve(ctx, m)
+					if time.Since(m.since) < calloutTime { // else nobody waits for it any more
+						a.serve(ctx, m.Msg)
+					}
 				case <-ctx.Done():
 					return
 				}

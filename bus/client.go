@@ -53,7 +53,12 @@ type Client struct {
 	closed  chan struct{}
 }
 
-const silentTries = 8 // to connect, before something is said
+const (
+	silentTries = 8 // to connect, before something is said
+	// The longest pause between tries to connect. Each pause is about as long as all before it, so that who was away for a moment is
+	// back in a moment, while ten thousand who wait for hours for the same server do not come all at once.
+	connectMost = 20 * time.Second
+)
 
 // Connect connects and keeps trying until it succeeds or the context ends; the context has no part in what follows.
 func Connect(ctx context.Context, o Options) (*Client, error) {
@@ -79,7 +84,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 		if n%silentTries == silentTries-1 {
 			o.Log.WarnContext(ctx, "the bus is not reached yet", "name", o.Name, "error", err)
 		}
-		if ended := pause(ctx, backoff(n, backoffMax)); ended != nil {
+		if ended := pause(ctx, backoff(n, connectMost)); ended != nil {
 			return nil, fmt.Errorf("connecting to the bus: %w; last: %w", ended, err)
 		}
 	}
@@ -98,7 +103,7 @@ func (c *Client) options(o *Options) (*nats.Options, error) {
 		nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), // a server that refuses today may permit tomorrow
 		nats.ReconnectBufSize(-1), // what cannot be sent now is an error now, and tried again by whoever knows its age
-		nats.CustomReconnectDelay(func(n int) time.Duration { return backoff(n, 2*backoffMax) }),
+		nats.CustomReconnectDelay(func(n int) time.Duration { return backoff(n, connectMost) }),
 		nats.ReconnectHandler(func(*nats.Conn) { c.returned() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // nil: it was closed
@@ -144,6 +149,13 @@ func (c *Client) options(o *Options) (*nats.Options, error) {
 		}
 	}
 	return &n, nil
+}
+
+// Hurry has a client that waits before it tries to connect again try now: what kept it from it is over.
+func (c *Client) Hurry() {
+	if !c.nc.IsConnected() {
+		_ = c.nc.ForceReconnect() // fails only once it is closed
+	}
 }
 
 // Connected tells whether there is a connection now.

@@ -34,6 +34,9 @@ func (c *Client) judge(err error) {
 	}
 }
 
+// alone tells whether the server is the only one that is known.
+func (c *Client) alone() bool { return len(c.nc.Servers()) < 2 }
+
 // heardSince reports whether streams have answered within d.
 func (c *Client) heardSince(d time.Duration) bool {
 	c.mu.Lock()
@@ -54,7 +57,7 @@ func (c *Client) move(answered bool) bool {
 	case c.deaf.IsZero():
 		c.deaf = now
 		return false
-	case now.Sub(c.deaf) < patience || len(c.nc.Servers()) < 2 || !c.nc.IsConnected():
+	case now.Sub(c.deaf) < patience || c.alone() || !c.nc.IsConnected():
 		return false
 	}
 	c.deaf = now

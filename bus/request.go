@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
@@ -22,9 +24,13 @@ const (
 
 // Refusal is an answer that is none. A handler returns it to tell the asker; every other error becomes Failed.
 type Refusal struct {
-	Code Code
-	Text string // shown to the asker
+	Code  Code
+	Text  string        // shown to the asker
+	After time.Duration // with Busy: before that, asking again is in vain; in whole seconds, 0: it is not known
 }
+
+// RetryAfter is After, for who asks again by itself (identity/workload).
+func (r *Refusal) RetryAfter() time.Duration { return r.After }
 
 func (r *Refusal) Error() string {
 	if r.Text == "" {
@@ -37,11 +43,13 @@ const (
 	headerRequest = "Palisade-Request"
 	headerCode    = "Palisade-Code"
 	headerText    = "Palisade-Text"
+	headerAfter   = "Palisade-After" // seconds
 	maxText       = 1024
+	maxAfter      = 60 // what a server may ask for
 )
 
 // Request asks whoever serves a subject and returns the answer. While nobody serves it, is busy or silent, it asks
-// again until the context ends. A request may be served more than once: the server sees the same Asked.ID
+// again until the context ends, with pauses that grow and that are no shorter than a busy server asks for. A request may be served more than once: the server sees the same Asked.ID
 // each time. The error wraps a *Refusal if the server refused.
 func (c *Client) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	if err := checkSubject(subject, false); err != nil {
@@ -57,7 +65,8 @@ func (c *Client) Request(ctx context.Context, subject string, data []byte) ([]by
 			return err
 		}
 		if code := got.Header.Get(headerCode); code != "" {
-			return &Refusal{Code: Code(code), Text: got.Header.Get(headerText)}
+			after, _ := strconv.Atoi(got.Header.Get(headerAfter)) // none, from who does not know
+			return &Refusal{Code: Code(code), Text: got.Header.Get(headerText), After: time.Duration(min(max(after, 0), maxAfter)) * time.Second}
 		}
 		answer = got.Data
 		return nil
@@ -77,5 +86,8 @@ func refusal(err error) *nats.Msg {
 	m := &nats.Msg{Header: nats.Header{}}
 	m.Header.Set(headerCode, string(told.Code))
 	m.Header.Set(headerText, told.Text[:min(len(told.Text), maxText)])
+	if told.After > 0 {
+		m.Header.Set(headerAfter, strconv.Itoa(int(told.After.Seconds())))
+	}
 	return m
 }

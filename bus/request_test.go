@@ -115,3 +115,43 @@ func TestServeBusy(t *testing.T) {
 	close(hold)
 	group.Wait()
 }
+
+// TestServeLate: what has waited for too long is not begun with, since its asker has given it up; asked again, it is answered.
+func TestServeLate(t *testing.T) {
+	r := newRig(t)
+	server := r.role(t, bus.Control)
+	hold, holding := make(chan struct{}), make(chan struct{})
+	var begun sync.Map
+	var once sync.Once
+	background(t, func(ctx context.Context) error {
+		return server.Serve(ctx, bus.ServeOptions{Subject: "late", Workers: 1}, func(_ context.Context, a bus.Asked) ([]byte, error) {
+			if string(a.Data) == "slow" {
+				once.Do(func() { close(holding) })
+				<-hold
+			}
+			n, _ := begun.LoadOrStore(string(a.Data), new(atomic.Int32))
+			n.(*atomic.Int32).Add(1)
+			return []byte("ok"), nil
+		})
+	})
+	var group sync.WaitGroup
+	ask := func(what string) {
+		if _, err := r.control.Request(soon(t), "late", []byte(what)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	group.Go(func() { ask("slow") })
+	<-holding
+	group.Go(func() { ask("quick") })
+	// The quick one is asked for twice and more while the slow one is at it: all but the last are too old then.
+	impatient, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := r.control.Request(impatient, "late", []byte("gone")); err == nil {
+		t.Error("answered, while the only worker was busy")
+	}
+	close(hold)
+	group.Wait()
+	if n, known := begun.Load("gone"); known && n.(*atomic.Int32).Load() > 1 {
+		t.Errorf("what was given up was done %d times", n.(*atomic.Int32).Load())
+	}
+}

@@ -73,7 +73,11 @@ func retry(ctx context.Context, once func(context.Context) error) error {
 		if err == nil || final(err) {
 			return err
 		}
-		if ended := pause(ctx, backoff(n, backoffMax)); ended != nil {
+		d := backoff(n, backoffMax)
+		if busy, ok := errors.AsType[*Refusal](err); ok {
+			d += busy.After
+		}
+		if ended := pause(ctx, d); ended != nil {
 			return fmt.Errorf("%w; last: %w", ended, err)
 		}
 	}

@@ -27,7 +27,7 @@ type ServeOptions struct {
 	// "control.sign.*". Permissions must let each identity send to its own subject alone.
 	From    int
 	Workers int           // handlers at once, default 16
-	Waiting int           // requests that wait for one, default 64 for each; what is more is told to be back later
+	Waiting int           // requests that wait for one, default 64 for each; what is more is told when to be back
 	MaxData int           // bytes of a request, default 1 MiB
 	Timeout time.Duration // of a handler, default 10 s
 }
@@ -55,7 +55,7 @@ func (c *Client) Serve(ctx context.Context, o ServeOptions, handle func(context.
 		return fmt.Errorf("serving: %w", err)
 	}
 	o.defaults()
-	s := &service{client: c, options: o, handle: handle, work: make(chan *nats.Msg, o.Waiting), waits: map[string]int{}}
+	s := &service{client: c, options: o, handle: handle, work: make(chan waiting, o.Waiting), waits: map[string]int{}}
 	sub, err := c.nc.QueueSubscribe(o.Subject, o.Queue, s.accept)
 	if err != nil {
 		return fmt.Errorf("serving %q: %w", o.Subject, err)
@@ -84,13 +84,26 @@ type service struct {
 	handle  func(context.Context, Asked) ([]byte, error)
 
 	mu      sync.Mutex
-	work    chan *nats.Msg
+	work    chan waiting
 	waits   map[string]int // subject to how many of its requests wait
 	stopped bool
 }
 
+// waiting is a request that waits for a handler.
+type waiting struct {
+	*nats.Msg
+	since time.Time
+}
+
 // oneIn is the part of the queue that the requests of one subject may take: who floods it makes only itself wait.
 const oneIn = 8
+
+// An asker has given a request up after attemptTime and asks anew. What has waited for half of that is not begun with: its answer
+// might come too late, and while there are too many, all work would be for askers that are gone.
+const (
+	waitTime  = attemptTime / 2
+	busyAfter = time.Second // who comes while so many wait
+)
 
 // accept queues a request, or tells the asker to come back.
 func (s *service) accept(m *nats.Msg) {
@@ -99,14 +112,19 @@ func (s *service) accept(m *nats.Msg) {
 	fair := s.options.From == 0 || s.waits[m.Subject] < max(s.options.Waiting/oneIn, 1)
 	if !s.stopped && fair {
 		select {
-		case s.work <- m:
+		case s.work <- waiting{m, time.Now()}:
 			s.waits[m.Subject]++
 			return
 		default:
 		}
 	}
+	s.turnAway(m)
+}
+
+// turnAway tells an asker to come back.
+func (s *service) turnAway(m *nats.Msg) {
 	if _, err := s.asked(m); err == nil {
-		s.answer(m, refusal(&Refusal{Code: Busy}))
+		s.answer(m, refusal(&Refusal{Code: Busy, After: busyAfter}))
 	}
 }
 
@@ -122,12 +140,16 @@ func (s *service) run(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx) // what was accepted is answered
 	for m := range s.work {
 		s.begun(m.Subject)
-		asked, err := s.asked(m)
+		if time.Since(m.since) > waitTime {
+			s.turnAway(m.Msg)
+			continue
+		}
+		asked, err := s.asked(m.Msg)
 		if err != nil {
 			s.client.log.Warn("bus request dropped", "subject", m.Subject, "error", err)
 			continue
 		}
-		s.answer(m, s.one(ctx, m, asked))
+		s.answer(m.Msg, s.one(ctx, m.Msg, asked))
 	}
 }
 

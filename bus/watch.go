@@ -20,8 +20,9 @@ type Change struct {
 }
 
 const (
-	heartbeat = 3 * time.Second             // between signs of life of a watched bucket
-	silence   = 2*heartbeat + 1*time.Second // after which nobody is believed to be there
+	heartbeat = 3 * time.Second  // between signs of life of a watched bucket in a cluster, where its leader may die alone
+	restful   = 30 * time.Second // from a server that is the only one: it dies with the connection
+	orphaned  = 7 * time.Second  // after which the server forgets a watch that nobody listens to
 
 	watchMessages = 1 << 20  // that wait for a slow receiver; then some are dropped, and the bucket is read again
 	watchBytes    = 64 << 20 // of them
@@ -101,7 +102,12 @@ func (w *watch) follow(ctx context.Context, patience time.Duration) error {
 	if err := sub.SetPendingLimits(watchMessages, watchBytes); err != nil {
 		return err
 	}
-	pending, err := w.consumer(ctx, inbox, patience)
+	beat := heartbeat
+	if client.alone() {
+		beat = restful
+	}
+	silence := 2*beat + time.Second // after which nobody is believed to be there
+	pending, err := w.consumer(ctx, inbox, beat, patience)
 	if err != nil {
 		return err
 	}
@@ -132,7 +138,7 @@ func (w *watch) probe(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if client.heardSince(probeEvery) || len(client.nc.Servers()) < 2 {
+		if client.heardSince(probeEvery) || client.alone() {
 			continue
 		}
 		attempt, cancel := context.WithTimeout(ctx, attemptTime)
@@ -189,12 +195,12 @@ func (w *watch) take(next func() (*nats.Msg, error), pending uint64) error {
 
 // consumer makes the server send to an inbox: the last message of each key, then what comes. It returns how many
 // there are at first. The server forgets it when nobody listens any more.
-func (w *watch) consumer(ctx context.Context, inbox string, patience time.Duration) (pending uint64, err error) {
+func (w *watch) consumer(ctx context.Context, inbox string, beat, patience time.Duration) (pending uint64, err error) {
 	err = within(ctx, patience, func(ctx context.Context) error {
 		made, err := w.bucket.client.js.CreatePushConsumer(ctx, bucketStream+w.bucket.name, jetstream.ConsumerConfig{
 			Name: nuid.Next(), DeliverSubject: inbox, FilterSubject: bucketSubject + w.bucket.name + "." + w.pattern,
 			DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
-			MaxDeliver: 1, IdleHeartbeat: heartbeat, InactiveThreshold: silence, MemoryStorage: true, Replicas: 1,
+			MaxDeliver: 1, IdleHeartbeat: beat, InactiveThreshold: orphaned, MemoryStorage: true, Replicas: 1,
 		})
 		err = libraryError(err)
 		w.bucket.client.judge(err)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxQuestions = 4096
+	maxQuestions = 1 << 16 // that wait; more than a thousand are asked in a second only by who wants to be a nuisance
 	questionLife = time.Minute
 	maxNodeName  = 255
 )
@@ -33,8 +33,6 @@ type question struct {
 	*attest.Challenge
 	expires time.Time
 }
-
-var errBusy = errors.New("too many ask at once")
 
 // ask makes a challenge. If there are too many the oldest is forgotten: whoever floods us would have to do so in the moment that
 // others need for their answer.
@@ -88,14 +86,12 @@ func (c *Control) enrol(ctx context.Context, q wire.EnrolRequest) (wire.EnrolAns
 	if err != nil {
 		return wire.EnrolAnswer{}, err
 	}
+	e := table.Enrolment{ID: id, Kind: kindOf(c.fleet.Load(), id), Node: node, Attested: string(q.Proof.Kind), Since: time.Now()}
 	if q.Proof.Kind == wire.ByJoinToken {
-		if err := c.proveJoin(ctx, id, q.Proof); err != nil {
-			return wire.EnrolAnswer{}, err
-		}
+		err = c.proveJoin(ctx, q.Proof, e)
+	} else {
+		err = c.o.Store.Write(ctx, func(t *table.Tx) error { return t.Enrol(ctx, e) })
 	}
-	err = c.o.Store.Write(ctx, func(t *table.Tx) error {
-		return t.Enrol(ctx, table.Enrolment{ID: id, Kind: kindOf(c.fleet.Load(), id), Node: node, Attested: string(q.Proof.Kind), Since: time.Now()})
-	})
 	if err != nil {
 		return wire.EnrolAnswer{}, err
 	}
@@ -127,7 +123,7 @@ func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) (no
 	case wire.ByLapsed:
 		return c.proveLapsed(id, q)
 	case wire.ByJoinToken:
-		return q.Node, nil // see enrol
+		return q.Node, nil // see proveJoin
 	case wire.ByCertificate:
 		return c.proveCertificate(q)
 	case wire.ByKubernetes:
@@ -136,8 +132,19 @@ func (c *Control) prove(ctx context.Context, id string, q wire.EnrolRequest) (no
 	return "", fmt.Errorf("%w: %q is no kind of proof", errWrong, q.Proof.Kind)
 }
 
-func (c *Control) proveJoin(ctx context.Context, id string, p wire.Proof) error {
-	selectors, err := attest.RedeemJoinToken(ctx, joins{c.o.Store, p.Process, c.authority.Revoked().Sequence()}, p.Token)
+// proveJoin uses a token up and enrols in one transaction.
+func (c *Control) proveJoin(ctx context.Context, p wire.Proof, e table.Enrolment) error {
+	named := func(name string) bool {
+		id, err := c.identity(name)
+		return err == nil && id == e.ID
+	}
+	taken := func(ctx context.Context, t *table.Tx, name string) error {
+		if !named(name) {
+			return nil // it is used up all the same
+		}
+		return t.Enrol(ctx, e)
+	}
+	selectors, err := attest.RedeemJoinToken(ctx, joins{c.o.Store, p.Process, c.authority.Revoked().Sequence(), taken}, p.Token)
 	if errors.Is(err, attest.ErrJoinToken) {
 		return fmt.Errorf("%w: %w", errDenied, err)
 	}
@@ -146,7 +153,7 @@ func (c *Control) proveJoin(ctx context.Context, id string, p wire.Proof) error 
 	}
 	other := ""
 	for _, s := range selectors {
-		if named, err := c.identity(s.Value); err == nil && s.Kind == attest.JoinName && named == id {
+		if s.Kind == attest.JoinName && named(s.Value) {
 			return nil
 		}
 		other = s.Value

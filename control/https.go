@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 
 // The bounds of the HTTPS interface.
 const (
-	headTime  = 5 * time.Second
+	headTime  = 10 * time.Second // also for the handshake of TLS, when thousands come at once
 	readTime  = 30 * time.Second
 	idleTime  = 2 * time.Minute
 	headBytes = 32 << 10
@@ -109,8 +110,8 @@ func (c *Control) proxies(mux *http.ServeMux) {
 	mount := func(pattern string, h func(w http.ResponseWriter, r *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			from := sourceOf(r)
-			if !under.take(from) {
-				c.answer(r.Context(), w, nil, errBusy)
+			if err := under.take(from, time.Now()); err != nil {
+				c.answer(r.Context(), w, nil, err)
 				return
 			}
 			defer under.give(from)
@@ -231,6 +232,7 @@ func isDenied(err error) bool { return errors.Is(err, errDenied) || errors.Is(er
 func problem(err error) *admin.Problem {
 	var told *admin.Problem
 	var wrong *bus.Refusal
+	var busy *busyError
 	p := &admin.Problem{Type: "about:blank"}
 	switch {
 	case errors.As(err, &told):
@@ -245,7 +247,9 @@ func problem(err error) *admin.Problem {
 		p.Status, p.Detail = http.StatusBadRequest, wrong.Text
 	case errors.Is(err, errConflict):
 		p.Status, p.Detail = http.StatusConflict, plainly(err)
-	case errors.Is(err, errBusy), errors.Is(err, authority.ErrNoIssuer), errors.Is(err, errNobodyLeads), errors.Is(err, errSucceeded):
+	case errors.As(err, &busy):
+		p.Status, p.Detail, p.After = http.StatusServiceUnavailable, busy.Error(), busy.after
+	case errors.Is(err, authority.ErrNoIssuer), errors.Is(err, errNobodyLeads), errors.Is(err, errSucceeded):
 		p.Status, p.Detail = http.StatusServiceUnavailable, err.Error()
 	default:
 		p.Status = http.StatusInternalServerError
@@ -268,8 +272,11 @@ func (c *Control) answer(ctx context.Context, w http.ResponseWriter, out any, er
 	status, kind := http.StatusOK, "application/json"
 	if err != nil {
 		p := problem(err)
-		if p.Status == http.StatusInternalServerError {
+		if p.Status == http.StatusInternalServerError && ctx.Err() == nil { // else nobody waits for it
 			c.log.ErrorContext(ctx, "request failed", "error", err)
+		}
+		if p.After > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(p.After.Seconds())))
 		}
 		out, status, kind = p, p.Status, "application/problem+json"
 	}

@@ -18,6 +18,8 @@ type joins struct {
 	store   *table.Store
 	process string // secret of the process that asks; empty: once is once
 	revoked uint64 // sequence number of the revocation list
+	// taken is called in the transaction that takes a token which has not expired; nil: nothing else is written.
+	taken func(ctx context.Context, t *table.Tx, name string) error
 }
 
 const answerAgain = 5 * time.Minute
@@ -38,8 +40,16 @@ func (j joins) Take(ctx context.Context, hash [sha256.Size]byte) (attest.JoinRec
 		if errors.Is(err, table.ErrNotFound) && j.process != "" {
 			taken, err = t.TakeJoinToken(ctx, j.trace(hash))
 		}
-		if err != nil || j.process == "" || !time.Now().Before(taken.Expires) {
+		if err != nil || !time.Now().Before(taken.Expires) {
 			return err
+		}
+		if j.taken != nil {
+			if err := j.taken(ctx, t, taken.Name); err != nil {
+				return err
+			}
+		}
+		if j.process == "" {
+			return nil
 		}
 		trace := table.JoinToken{Hash: j.trace(hash), Name: taken.Name, Expires: taken.Expires}
 		if first {

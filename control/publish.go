@@ -150,8 +150,9 @@ func (p *publisher) put(ctx context.Context, s *said) error {
 // Statements are signed and written in batches, since a batch costs the bus one sync, as one statement does. Small ones: the first
 // proxies should not wait for the signatures of the last.
 const (
-	batchSize = 64
-	batches   = 4 // at once
+	batchSize     = 64
+	batches       = 4 // at once
+	togetherTries = 3 // before each is written by itself
 )
 
 // tell says to many identities what draft returns for each; nil: nothing.
@@ -171,7 +172,6 @@ func (p *publisher) tell(ctx context.Context, ids []string, draft func(id string
 
 func (p *publisher) tellSome(ctx context.Context, ids []string, draft func(id string) (*draft, error)) error {
 	var all []said
-	var writes []bus.Write
 	for _, id := range ids {
 		d, err := draft(id)
 		if err != nil {
@@ -184,22 +184,61 @@ func (p *publisher) tellSome(ctx context.Context, ids []string, draft func(id st
 		if err != nil {
 			return err
 		}
-		all, writes = append(all, s), append(writes, bus.Write{Key: s.key, Value: s.data, Revision: p.at(s.key).revision})
+		all = append(all, s)
 	}
-	if len(all) > 1 {
-		if revisions, err := p.bucket.UpdateAll(ctx, writes); err == nil {
-			for i := range all {
-				p.set(all[i].key, all[i].standing(revisions[i]))
-			}
+	for n := 0; n < togetherTries && len(all) > 1; n++ {
+		err := p.putAll(ctx, all)
+		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil {
+			return err
+		}
+		p.c.log.WarnContext(ctx, "statements did not go out together", "number", len(all), "error", err)
+		if all, err = p.unsaid(ctx, all); err != nil {
+			return err
+		}
 	}
-	for i := range all { // alone, or one of them meets what another wrote
+	for i := range all {
 		if err := p.put(ctx, &all[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// putAll writes what is signed: all of it or nothing.
+func (p *publisher) putAll(ctx context.Context, all []said) error {
+	writes := make([]bus.Write, len(all))
+	for i, s := range all {
+		writes[i] = bus.Write{Key: s.key, Value: s.data, Revision: p.at(s.key).revision}
+	}
+	revisions, err := p.bucket.UpdateAll(ctx, writes)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		p.set(all[i].key, all[i].standing(revisions[i]))
+	}
+	return nil
+}
+
+// unsaid reads what stands after a write that failed, which costs no sync of the disk as writing would, and returns what is not there.
+func (p *publisher) unsaid(ctx context.Context, all []said) (out []said, err error) {
+	for _, s := range all {
+		stands, err := p.again(ctx, s.key)
+		if err != nil {
+			return nil, err
+		}
+		if stands.order.Term > p.term {
+			return nil, fmt.Errorf("telling proxies: %w", errSucceeded)
+		}
+		p.set(s.key, stands)
+		if stands.order != s.st.Order {
+			out = append(out, s)
+		}
+	}
+	return out, nil
 }
 
 // again reads a key that another has written.

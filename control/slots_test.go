@@ -1,7 +1,10 @@
 package control
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
@@ -44,7 +47,7 @@ func TestQuestionsWithoutEnd(t *testing.T) {
 func TestSlots(t *testing.T) {
 	s := new(slots)
 	fill := func(from netip.Addr) (n int) {
-		for s.take(from) {
+		for s.take(from, time.Now()) == nil {
 			n++
 		}
 		return n
@@ -55,11 +58,43 @@ func TestSlots(t *testing.T) {
 		}
 	}
 	other := netip.MustParseAddr("10.0.0.99")
-	if s.take(other) {
+	if s.take(other, time.Now()) == nil {
 		t.Error("there are more than there may be")
 	}
 	s.give(netip.MustParseAddr("10.0.0.1"))
-	if !s.take(other) || len(s.of) != ofOneAddress+1 {
+	if s.take(other, time.Now()) != nil || len(s.of) != ofOneAddress+1 {
 		t.Errorf("a slot that was given back is not to be had: %v", s.of)
+	}
+}
+
+// TestComeBack: who finds no slot is told to come back, the later the more are turned away for each who is served.
+func TestComeBack(t *testing.T) {
+	now, from := time.Now(), netip.MustParseAddr("10.0.0.1")
+	s := new(slots)
+	for s.take(from, now) == nil {
+	}
+	last := time.Duration(0)
+	for range 1000 {
+		var busy *busyError
+		if !errors.As(s.take(from, now), &busy) || busy.after < last || busy.after < shortestOff || busy.after > longestOff {
+			t.Fatalf("told to come back after %+v, who came before after %s", busy, last)
+		}
+		last = busy.after
+	}
+	if last != longestOff {
+		t.Errorf("the thousandth is told to come back after %s", last)
+	}
+	var busy *busyError
+	if !errors.As(s.take(from, now.Add(time.Hour)), &busy) || busy.after > countSpan {
+		t.Errorf("an hour later the storm is not forgotten: %+v", busy)
+	}
+}
+
+// TestTurnedAway: what is turned away says so in the words of HTTP.
+func TestTurnedAway(t *testing.T) {
+	w := httptest.NewRecorder()
+	(&Control{}).answer(t.Context(), w, nil, &busyError{7 * time.Second})
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "7" {
+		t.Errorf("answered %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 	}
 }

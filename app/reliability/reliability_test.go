@@ -292,10 +292,11 @@ func writeTable(t *testing.T, results []result, storms []storm) {
 		}
 		fmt.Fprintf(&b, "| %s | %.1f | %d | %d | %.1f | %s | %d | %d |\n", r.name, r.lasted.Seconds(), r.sent, r.lost, r.heal.Seconds(), whole, r.acknowledged, r.events)
 	}
-	b.WriteString("\n| storm | workloads | seconds until all have SVIDs | failed attempts | CPU of control, s | CPU of the workloads, s |\n|---|---:|---:|---:|---:|---:|\n")
+	b.WriteString("\n| storm | workloads | seconds until all have SVIDs | failed attempts | CPU of control, s | CPU of the workloads, s | requests sent | requests lost | records acknowledged | of these lost |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, s := range storms {
 		for _, p := range s.phases {
-			fmt.Fprintf(&b, "| %s | %d | %.1f | %d | %.1f | %.1f |\n", p.name, s.workloads, p.took.Seconds(), p.errors, p.control.Seconds(), p.swarm.Seconds())
+			fmt.Fprintf(&b, "| %s | %d | %.1f | %d | %.1f | %.1f | %d | %d | %d | %d |\n", p.name, s.workloads, p.took.Seconds(), p.errors, p.control.Seconds(), p.swarm.Seconds(),
+				p.sent, p.lost, p.acknowledged, p.events)
 		}
 	}
 	b.WriteString("\n")

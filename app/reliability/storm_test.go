@@ -3,7 +3,7 @@ package reliability
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/control/client"
@@ -32,10 +34,12 @@ type storm struct {
 }
 
 type phase struct {
-	name           string
-	took           time.Duration // until all had an SVID that is new
-	errors         int           // attempts that failed and were repeated
-	control, swarm time.Duration // CPU
+	name                 string
+	took                 time.Duration // until all had an SVID that is new
+	errors               int           // attempts that failed and were repeated
+	control, swarm       time.Duration // CPU
+	sent, lost           int           // requests to the fleet meanwhile
+	acknowledged, events int           // records of these, and those that are gone
 }
 
 // memory is a keeper without a disk: thousands of workloads on one host would measure that.
@@ -63,17 +67,15 @@ func (m *memory) Load(name string) ([]byte, error) {
 // workload is one of a swarm.
 type workload struct {
 	*client.Client
-	old      string // serial number of the SVID that no longer counts
-	failures int    // in a row, when last looked at
+	old      *x509.Certificate // the SVID that no longer counts
+	failures int               // in a row, when last looked at
 }
 
 // fresh tells whether it has a valid SVID that counts.
 func (w *workload) fresh() bool {
 	cert, err := w.Certificate()
-	return err == nil && time.Now().Before(cert.Leaf.NotAfter) && serial(cert) != w.old
+	return err == nil && time.Now().Before(cert.Leaf.NotAfter) && cert.Leaf != w.old
 }
-
-func serial(cert *tls.Certificate) string { return cert.Leaf.SerialNumber.String() }
 
 // swarm is the process of all workloads: real clients of control, that obey and do nothing else. Each line of a file of
 // tokens is one. SIGUSR1 makes all of them renew at once; SIGUSR2 says that the SVIDs they have no longer count. It prints how many
@@ -93,7 +95,7 @@ func swarm(args []string) int {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(max(100*time.Millisecond, time.Duration(len(all))*50*time.Microsecond)) // looking costs, too
 	defer tick.Stop()
 	turn, failed, why, last := 1, 0, "", ""
 	for {
@@ -104,7 +106,7 @@ func swarm(args []string) int {
 			turn, failed = turn+1, 0
 			for _, w := range all {
 				if cert, err := w.Certificate(); err == nil {
-					w.old = serial(cert)
+					w.old = cert.Leaf
 				}
 			}
 			if s == syscall.SIGUSR1 {
@@ -158,12 +160,14 @@ func newSwarm(ctx context.Context, at, tokens string) ([]*workload, error) {
 
 const kinds = 100 // services, of which each workload is an instance
 
-// stormOf lets many workloads want identities at once: to join, to renew, and after all of them have expired.
+// stormOf lets many workloads want identities at once: to join, to renew, and after all of them have expired. A fleet of the same
+// control serves all the while.
 func stormOf(t *testing.T, programs *fleettest.Programs) storm {
 	t.Helper()
 	s := storm{workloads: *many}
-	f := &fleet{t: t, lab: netlab.New(t), programs: programs, dir: t.TempDir()}
-	c, n := f.control("control", f.path("palisade.yaml")), f.host("swarm")
+	openFiles(t, uint64(4**many+4096)) // each workload has two connections at a time
+	f := newFleet(t, programs)
+	c, n := f.control("control", filepath.Join(f.dir, "palisade.yaml")), f.host("swarm")
 	lifetime := "1h"
 	if *long {
 		lifetime = "5m"
@@ -178,21 +182,12 @@ func stormOf(t *testing.T, programs *fleettest.Programs) storm {
 	f.write("palisade.yaml", strings.Replace(text, "mesh:\n", services.String()+"mesh:\n", 1))
 	c.start()
 	c.says(t, "this control leads")
-	var tokens strings.Builder
-	a := f.admin(c)
-	for i := range s.workloads {
-		name := fmt.Sprint("service/s", i%kinds)
-		got, err := a.Token(t.Context(), admin.TokenRequest{Name: name})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintln(&tokens, name, got.Token)
-	}
-	n.args = f.lab.Self("swarm", c.IP+":9950", f.write("tokens", tokens.String()))
+	f.join()
+	n.args = f.lab.Self("swarm", c.IP+":9950", f.write("tokens", s.tokens(t, f.admin(c))))
 	n.start()
-	s.wait(t, "all join at once", 1, c, n)
+	s.wait(t, "all join at once", 1, f, n)
 	_ = syscall.Kill(n.Pid(), syscall.SIGUSR1)
-	s.wait(t, "all renew at once", 2, c, n)
+	s.wait(t, "all renew at once", 2, f, n)
 
 	c.Kill()
 	_ = syscall.Kill(n.Pid(), syscall.SIGUSR2)
@@ -206,16 +201,54 @@ func stormOf(t *testing.T, programs *fleettest.Programs) storm {
 	c.start()
 	c.says(t, "this control leads")
 	_ = syscall.Kill(n.Pid(), syscall.SIGUSR1) // left to themselves they look at the clock once a minute
-	s.wait(t, "all have expired, and want another at once", 4, c, n)
+	s.wait(t, "all have expired, and want another at once", 4, f, n)
 	if err := n.Stop(); err != nil {
 		t.Errorf("the swarm: %v", err)
 	}
 	return s
 }
 
-// wait waits until all workloads have fresh SVIDs in a turn and notes what that took.
-func (s *storm) wait(t *testing.T, name string, turn int, c, n *node) {
+// openFiles raises the limit of open files for what is started from here on, if it may.
+func openFiles(t *testing.T, n uint64) {
 	t.Helper()
+	var limit syscall.Rlimit
+	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+	if err == nil {
+		limit.Cur, limit.Max = max(limit.Cur, n), max(limit.Max, n)
+		err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	}
+	if err != nil {
+		t.Logf("the limit of open files stays: %v", err)
+	}
+}
+
+// tokens makes one for each workload: a line with its name and the token.
+func (s *storm) tokens(t *testing.T, a *admin.Client) string {
+	t.Helper()
+	lines := make([]string, s.workloads)
+	g, ctx := errgroup.WithContext(t.Context())
+	g.SetLimit(32)
+	for i := range lines {
+		g.Go(func() error {
+			name := fmt.Sprint("service/s", i%kinds)
+			got, err := a.Token(ctx, admin.TokenRequest{Name: name})
+			if err == nil {
+				lines[i] = name + " " + got.Token + "\n"
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "")
+}
+
+// wait waits until all workloads have fresh SVIDs in a turn and notes what that took, and what became of the fleet's requests.
+func (s *storm) wait(t *testing.T, name string, turn int, f *fleet, n *node) {
+	t.Helper()
+	c := f.controls[0]
+	l := startLoad(t, f.address(), "lab.localhost")
 	begun, control, swarm := time.Now(), cpu(t, c.Pid()), cpu(t, n.Pid())
 	done := fmt.Sprintf("turn %d: %d of %d, ", turn, s.workloads, s.workloads)
 	tail := func() string {
@@ -226,6 +259,21 @@ func (s *storm) wait(t *testing.T, name string, turn int, c, n *node) {
 	_, rest, _ := strings.Cut(n.String(), done)
 	failed, _ := strconv.Atoi(strings.Fields(rest)[0])
 	p := phase{name: name, took: time.Since(begun), errors: failed, control: cpu(t, c.Pid()) - control, swarm: cpu(t, n.Pid()) - swarm}
+	l.smooth(name+": requests are answered", time.Now(), time.Second)
+	all := l.finish()
+	p.sent = len(all)
+	p.lost, _ = lost(all)
+	pause(t, 200*time.Millisecond) // what is offered to the journal is on disk 10 ms later
+	p.acknowledged, p.events = f.missing(t, all)
+	why := map[string]int{}
+	for _, q := range all {
+		if !q.ok {
+			why[digits.ReplaceAllString(q.why, "*")]++
+		}
+	}
+	for text, n := range why {
+		t.Logf("%d lost: %.300s", n, text)
+	}
 	line, _, _ := strings.Cut(rest, "\n")
 	t.Logf("%d workloads: %+v; %s", s.workloads, p, line)
 	s.phases = append(s.phases, p)

@@ -217,7 +217,12 @@ type Problem struct { //nolint:errname // the name is the standard's
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
+
+	After time.Duration `json:"-"` // header Retry-After: before that, asking again is in vain; 0: it is not known
 }
+
+// RetryAfter is After, for who asks again by itself (identity/workload).
+func (p *Problem) RetryAfter() time.Duration { return p.After }
 
 func (p *Problem) Error() string {
 	if p.Detail == "" {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,8 @@ type Client struct {
 	number  uint64
 	last    string // why we are not enrolled
 	joined  bool   // the join token has been used
+	lost    time.Time
+	back    time.Time // when control was heard of again, after an absence that began when it was lost
 }
 
 // state is how the proxy stands with its slice.
@@ -167,8 +170,12 @@ var (
 
 // wear takes an SVID into use.
 func (c *Client) wear(svid *workload.SVID) {
+	lapsed := c.expired()
 	c.own.Store(svid)
 	c.refused.Store(false)
+	if link := c.link.Load(); link != nil && lapsed {
+		link.Hurry()
+	}
 }
 
 // shed gives our SVID up: it is denied.
@@ -282,7 +289,33 @@ func (c *Client) unpoke(flag chan struct{}) {
 }
 
 // heard notes that control has answered.
-func (c *Client) heard() { c.contact.Store(time.Now().UnixNano()) }
+func (c *Client) heard() {
+	now := time.Now()
+	before := time.Unix(0, c.contact.Swap(now.UnixNano()))
+	if before.Unix() == 0 || now.Sub(before) < absence {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost, c.back = before, now
+}
+
+const (
+	absence    = time.Minute     // without a word, after which control was away
+	comingBack = 5 * time.Minute // that it takes all to get another SVID when it is back
+)
+
+// forgiven is the moment at which the SVIDs of peers must have been valid that we take under stale: serve. When control is back, those
+// who have asked for another sooner must not refuse those whom it has told to wait.
+func (c *Client) forgiven() time.Time {
+	last := c.lastContact()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.back.IsZero() && time.Since(c.back) < comingBack {
+		return c.lost
+	}
+	return last
+}
 
 // lastContact is when the issuer was last heard of. Who was given an SVID has heard of it then.
 func (c *Client) lastContact() time.Time {
@@ -327,7 +360,7 @@ func (c *Client) follow(ctx context.Context) error {
 		c.mu.Lock()
 		urls, moved := c.busURLs, c.moved
 		c.mu.Unlock()
-		if len(urls) == 0 || c.own.Load() == nil {
+		if len(urls) == 0 || c.expired() {
 			c.wait(ctx, moved)
 			continue
 		}
@@ -362,7 +395,7 @@ func (c *Client) attend(ctx context.Context, urls []string, moved <-chan struct{
 	})
 	g.Go(func() error {
 		client, err := bus.Connect(ctx, bus.Options{
-			Name: c.instance, URLs: urls, ID: c.id.String(), Log: c.log,
+			Name: c.instance, URLs: urls, ID: c.id.String(), Log: c.log, Dial: c.dialBus,
 			TLS: peer.ClientConfig(c.Certificate, c.verifier, func(id workload.ID) bool { return wire.IsBus(c.o.Domain, id.String()) }),
 		})
 		if err != nil {
@@ -390,6 +423,21 @@ func (c *Client) attend(ctx context.Context, urls []string, moved <-chan struct{
 		return w.Wait()
 	})
 	return g.Wait()
+}
+
+// expired tells whether there is no SVID that is valid now.
+func (c *Client) expired() bool {
+	own := c.own.Load()
+	return own == nil || !time.Now().Before(own.Chain[0].NotAfter)
+}
+
+// dialBus reaches a server of the bus. With an SVID that has ended it would be refused: thousands who tried all the same would keep it
+// from those it can serve.
+func (c *Client) dialBus(network, address string) (net.Conn, error) {
+	if c.expired() {
+		return nil, errExpired
+	}
+	return (&net.Dialer{Timeout: dialTime}).Dial(network, address)
 }
 
 var errMoved = errors.New("the bus is found elsewhere")

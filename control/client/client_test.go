@@ -257,6 +257,7 @@ func TestStale(t *testing.T) {
 				must(t, err)
 				done := make(chan error, 1)
 				go func() { done <- c.Run(ctx) }()
+				c.heard()
 				_, other := i.svid("service/web") // it lost control when we did
 				conn := new(closer)
 				p, err := c.Verifier().Verify(other.Chain, peer.AsClient, time.Now())
@@ -293,6 +294,10 @@ func TestStale(t *testing.T) {
 				_, err = c.take509(ctx, key, &wire.EnrolAnswer{Chain: fresh.Chain})
 				must(t, err)
 				time.Sleep(2 * time.Second)
+				if _, err := c.Verifier().Verify(other.Chain, peer.AsClient, time.Now()); (err == nil) != (mode == staleServe) {
+					t.Errorf("a peer that has not renewed yet: %v", err)
+				}
+				time.Sleep(comingBack)
 				if _, err := c.Verifier().Verify(other.Chain, peer.AsClient, time.Now()); err == nil {
 					t.Error("a peer that could have renewed passes with an old SVID")
 				}

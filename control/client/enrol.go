@@ -11,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -235,7 +237,10 @@ func (c *Client) postAs(ctx context.Context, svid *workload.SVID, path string, q
 	return nil
 }
 
-const maxAnswer = 8 << 20
+const (
+	maxAnswer = 8 << 20
+	maxAfter  = 60 // seconds that control may have us wait
+)
 
 // exchange asks one control after the other until one answers.
 func (c *Client) exchange(ctx context.Context, config *tls.Config, method, path string, q, a any) error {
@@ -262,13 +267,13 @@ func (c *Client) exchange(ctx context.Context, config *tls.Config, method, path 
 }
 
 func (c *Client) once(ctx context.Context, config *tls.Config, method, url string, data []byte, a any) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, postTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
-	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: dialTime}).DialContext}
 	answer, err := transport.RoundTrip(r)
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 		return errors.New("what answers there does not speak TLS as control does; is it the address and port of mesh.control.address?")
@@ -285,6 +290,9 @@ func (c *Client) once(ctx context.Context, config *tls.Config, method, url strin
 		p := &admin.Problem{Title: http.StatusText(answer.StatusCode)}
 		_ = json.Unmarshal(body, p) // what is no problem document has a status all the same
 		p.Status = answer.StatusCode
+		if after, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && answer.StatusCode == http.StatusServiceUnavailable {
+			p.After = time.Duration(min(max(after, 0), maxAfter)) * time.Second
+		}
 		return p
 	}
 	return json.Unmarshal(body, a)

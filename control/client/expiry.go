@@ -26,10 +26,10 @@ func (c *Client) mode() string {
 }
 
 // beLenient makes peers pass whose SVIDs ended after control was last heard of, if the model says to serve on: they could
-// no more renew theirs than we ours. While control is there nothing is forgiven.
+// no more renew theirs than we ours. While control is there nothing is forgiven, but for some minutes after it was away.
 func (c *Client) beLenient(mode string) {
 	if mode == staleServe {
-		c.verifier.Lenient(c.lastContact)
+		c.verifier.Lenient(c.forgiven)
 	} else {
 		c.verifier.Lenient(nil)
 	}

@@ -39,7 +39,7 @@ func (s signer) Certify(ctx context.Context, id workload.ID, key crypto.Signer) 
 	}
 	err = errNoIdentity
 	var got *wire.EnrolAnswer
-	if own := c.own.Load(); own != nil && time.Now().Before(own.Chain[0].NotAfter) {
+	if own := c.own.Load(); !c.expired() {
 		if c.revoked(own) {
 			err = fmt.Errorf("%w: it is revoked", workload.ErrDenied)
 		} else if got, err = c.renew(ctx, own, csr); errors.Is(err, workload.ErrDenied) {
@@ -146,7 +146,13 @@ func (c *Client) known(got *wire.EnrolAnswer) (json.RawMessage, [][]byte) {
 	return kept.Bundle, kept.Keys
 }
 
-const askTime = 5 * time.Second // for one way of asking
+// How long one way of asking may take. Control turns away at once whom it cannot serve in time; a patience that ended before it has
+// served all whom it let in would have it work for nobody.
+const (
+	askTime  = 8 * time.Second  // over the bus
+	postTime = 15 * time.Second // over HTTPS
+	dialTime = 5 * time.Second  // to reach a control
+)
 
 // renew asks for another SVID with the one that we have. That it is denied is believed of control itself, over mTLS: on the bus
 // a server of it could say so.
@@ -164,6 +170,9 @@ func (c *Client) renew(ctx context.Context, own *workload.SVID, csr []byte) (*wi
 	if busErr == nil {
 		return &wire.EnrolAnswer{Chain: signed.Chain}, nil
 	}
+	if busy(busErr) && !pressing(own) {
+		return nil, busErr
+	}
 	var got wire.EnrolAnswer
 	if err := c.post(ctx, wire.RenewPath, q, &got); err != nil {
 		return nil, fmt.Errorf("over the bus: %v; over HTTPS: %w", busErr, err) //nolint:errorlint // only the second is believed
@@ -172,6 +181,18 @@ func (c *Client) renew(ctx context.Context, own *workload.SVID, csr []byte) (*wi
 }
 
 var errBusAway = errors.New("the bus is away")
+
+// busy tells whether control is there and has too much to do: it gets no faster by being asked another way as well.
+func busy(err error) bool {
+	refusal, ok := errors.AsType[*bus.Refusal](err)
+	return ok && refusal.Code == bus.Busy
+}
+
+// pressing tells whether an SVID ends soon: then we also ask another way, for a server of the bus could say busy for ever.
+func pressing(own *workload.SVID) bool {
+	leaf := own.Chain[0]
+	return time.Until(leaf.NotAfter) < leaf.NotAfter.Sub(leaf.NotBefore)/4
+}
 
 // ask sends a request over the bus. Nobody but us may send to its subject.
 func (c *Client) ask(ctx context.Context, subject string, q, a any) error {

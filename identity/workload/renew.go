@@ -37,13 +37,14 @@ const (
 	atOnce       = 16 // signatures asked for at a time
 	firstBackoff = time.Second
 	lastBackoff  = time.Minute
-	signTimeout  = 30 * time.Second
+	signTimeout  = time.Minute
 )
 
 // Renewer is a Source over a Signer. It makes a key and an SVID for each id that is asked for, shares it among
 // all who ask, and renews both at half of the SVID's life, give or take a tenth, so that a fleet that started at
 // once does not renew at once. What nobody has asked for since its last renewal is forgotten. A renewal that
-// fails is tried again with growing pauses while the old SVID serves on until it expires.
+// fails is tried again with growing pauses while the old SVID serves on until it expires; no sooner than the Signer's error
+// says, if that has a method RetryAfter.
 type Renewer struct {
 	signer Signer
 	slots  chan struct{}
@@ -329,7 +330,18 @@ func (r *Renewer) outcome(e *entry, svid *SVID, err error) time.Duration {
 		e.err = err // the old one serves on
 	}
 	e.failures++
-	return jitter(min(firstBackoff<<min(e.failures-1, 10), lastBackoff))
+	return pause(e.failures, err)
+}
+
+// pause is how long to wait after so many failures: between half and all of a time that doubles, so that those who failed together
+// do not fail together again; longer, and as far spread, if the signer has said when asking is of use.
+func pause(failures int, err error) time.Duration {
+	d := min(firstBackoff<<min(failures-1, 10), lastBackoff)
+	var busy interface{ RetryAfter() time.Duration }
+	if errors.As(err, &busy) {
+		d = max(d, 2*busy.RetryAfter())
+	}
+	return d/2 + mathrand.N(d/2+1) //nolint:gosec // G404: jitter needs no secret
 }
 
 // publish replaces what callers get and wakes them. The Renewer's lock is held.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -249,6 +250,43 @@ func TestSeed(t *testing.T) {
 		next.Seed(old)
 		if svid, _ := get(t, next, id); svid == old {
 			t.Error("an old SVID took the place of a newer one")
+		}
+	})
+}
+
+// busy is the error of a signer that says when to come back.
+type busy struct{ after time.Duration }
+
+func (busy) Error() string               { return "busy" }
+func (b busy) RetryAfter() time.Duration { return b.after }
+
+// Those whom the signer tells when to come back come then, and not all in the same moment.
+func TestBusySigner(t *testing.T) {
+	renewing(t, func(t *testing.T, c *ca, r *Renewer) {
+		const n, after = 50, 20 * time.Second
+		c.set(func() { c.fail = fmt.Errorf("asking: %w", busy{after}) })
+		begun := time.Now()
+		var waiting []<-chan struct{}
+		for i := range n {
+			_, changed, err := r.X509SVID(t.Context(), service(t, c, fmt.Sprint("s", i)))
+			if err == nil {
+				t.Fatal("an SVID from a busy signer")
+			}
+			waiting = append(waiting, changed)
+		}
+		c.set(func() { c.fail = nil })
+		var wg sync.WaitGroup
+		came := make([]time.Duration, n)
+		for i, changed := range waiting {
+			wg.Go(func() {
+				<-changed
+				came[i] = time.Since(begun)
+			})
+		}
+		wg.Wait()
+		first, last := slices.Min(came), slices.Max(came)
+		if first < after || last > 2*after || last-first < after/2 {
+			t.Errorf("they came from %s to %s", first, last)
 		}
 	})
 }
