@@ -255,7 +255,7 @@ func (s *storm) wait(t *testing.T, name string, turn int, f *fleet, n *node) {
 		text := n.String()
 		return text[max(0, len(text)-2000):]
 	}
-	patiently(t, name, 10*time.Minute, func() bool { return strings.Contains(n.String(), done) }, tail)
+	patiently(t, name, 10*time.Minute+time.Duration(s.workloads)*100*time.Millisecond, func() bool { return strings.Contains(n.String(), done) }, tail)
 	_, rest, _ := strings.Cut(n.String(), done)
 	failed, _ := strconv.Atoi(strings.Fields(rest)[0])
 	p := phase{name: name, took: time.Since(begun), errors: failed, control: cpu(t, c.Pid()) - control, swarm: cpu(t, n.Pid()) - swarm}
