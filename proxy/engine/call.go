@@ -64,7 +64,7 @@ type Call struct {
 	Host   string // the Host field or what the target names instead, or :authority
 	Proto  string // "HTTP/1.0", "HTTP/1.1" or "HTTP/2.0"
 
-	// Header is what the client sent, without Host. Names are as they were sent. It must not be changed.
+	// Header is what the client sent, without Host. Names are as they were sent, or canonical. It must not be changed.
 	Header field.List
 
 	Length int64     // bytes of Body; -1 unknown, 0 none

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/textproto"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,7 +136,7 @@ func FuzzConn(f *testing.F) {
 				t.Errorf("asked %q %q %q", c.Method, c.Target, c.Proto)
 			}
 			for _, h := range c.Header {
-				if h.Name != strings.ToLower(h.Name) || strings.HasPrefix(h.Name, ":") || strings.ContainsAny(h.Name+h.Value, "\r\n\x00") {
+				if h.Name != textproto.CanonicalMIMEHeaderKey(h.Name) || strings.HasPrefix(h.Name, ":") || strings.ContainsAny(h.Name+h.Value, "\r\n\x00") {
 					t.Errorf("field %q: %q", h.Name, h.Value)
 				}
 			}

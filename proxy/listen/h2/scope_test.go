@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,9 @@ func TestScope(t *testing.T) {
 		s := &scope{Context: parent}
 		derived, cancel := context.WithTimeout(s, time.Hour)
 		defer cancel()
-		ran := 0
-		stop := context.AfterFunc(s, func() { ran++ })
-		context.AfterFunc(s, func() { ran += 10 })
+		var ran atomic.Int64
+		stop := context.AfterFunc(s, func() { ran.Add(1) })
+		context.AfterFunc(s, func() { ran.Add(10) })
 		if !stop() || stop() {
 			t.Error("stopping works once")
 		}
@@ -43,10 +44,10 @@ func TestScope(t *testing.T) {
 		if !errors.Is(s.Err(), context.Canceled) || !errors.Is(derived.Err(), context.Canceled) || !errors.Is(context.Cause(derived), context.Canceled) {
 			t.Errorf("%v, %v", s.Err(), derived.Err())
 		}
-		late := context.AfterFunc(s, func() { ran += 100 })
+		late := context.AfterFunc(s, func() { ran.Add(100) })
 		synctest.Wait()
-		if ran != 110 || late() {
-			t.Errorf("ran %d", ran)
+		if n := ran.Load(); n != 110 || late() {
+			t.Errorf("ran %d", n)
 		}
 		unasked := &scope{Context: parent}
 		unasked.end()
