@@ -120,3 +120,13 @@ func postgresExact(err error) error {
 	}
 	return err
 }
+
+// Postgres opens a PostgreSQL for a room that keeps tables of its own in it, under the same terms: it proves what it is, and
+// does not lose what it committed.
+func Postgres(ctx context.Context, location string) (*sql.DB, error) {
+	s, err := openPostgres(ctx, location)
+	if err != nil {
+		return nil, fmt.Errorf("opening PostgreSQL: %w", err)
+	}
+	return s.db, nil
+}

@@ -1,0 +1,154 @@
+// Package shared keeps events in PostgreSQL, for several controls that serve one fleet, and answers the queries of
+// store/query with the same answers as store/events.
+//
+// It is not for one control with a disk of its own: an event takes several times the space here.
+package shared
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/store/query"
+	"github.com/palisade-security/palisade/store/segment"
+	"github.com/palisade-security/palisade/store/table"
+)
+
+// Store is a store of events. Its methods are safe for concurrent use.
+type Store struct{ db *sql.DB }
+
+// tables are made if they are absent. Texts compare by their bytes, as they do in Go.
+const tables = `
+CREATE TABLE IF NOT EXISTS events (
+	key text COLLATE "C" PRIMARY KEY, class text NOT NULL, record bytea NOT NULL, words text COLLATE "C" NOT NULL,
+	time bigint NOT NULL, duration bigint NOT NULL, status bigint NOT NULL,
+	id text COLLATE "C" NOT NULL, trace text COLLATE "C" NOT NULL, kind text COLLATE "C" NOT NULL, side text COLLATE "C" NOT NULL,
+	outcome text COLLATE "C" NOT NULL, reason text COLLATE "C" NOT NULL, service text COLLATE "C" NOT NULL, who text COLLATE "C" NOT NULL,
+	caller text COLLATE "C" NOT NULL, route text COLLATE "C" NOT NULL, method text COLLATE "C" NOT NULL, host text COLLATE "C" NOT NULL,
+	path text COLLATE "C" NOT NULL, address text COLLATE "C" NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_time ON events (time DESC, key DESC);
+CREATE INDEX IF NOT EXISTS events_service ON events (service, time DESC, key DESC);
+CREATE INDEX IF NOT EXISTS events_who ON events (who, time DESC);
+CREATE INDEX IF NOT EXISTS events_trace ON events (trace);
+CREATE INDEX IF NOT EXISTS events_id ON events (id);
+`
+
+// column is where a field stands; each is a constant of this file.
+func column(f query.Field) string {
+	if f == query.User {
+		return "who" // user is a word of SQL
+	}
+	return f.String()
+}
+
+// fields are those that have columns, in the order in which they are inserted.
+func fields() (numbers, texts []query.Field) {
+	for _, f := range query.Fields() {
+		if f.IsNumber() {
+			numbers = append(numbers, f)
+		} else {
+			texts = append(texts, f)
+		}
+	}
+	return numbers, texts
+}
+
+// Open connects to the PostgreSQL at a location (postgres://...) and makes the tables. A server on another host must show a
+// certificate that is verified, and one that may lose what it committed is refused.
+func Open(ctx context.Context, location string) (*Store, error) {
+	db, err := table.Postgres(ctx, location)
+	if err != nil {
+		return nil, fmt.Errorf("opening shared events: %w", err)
+	}
+	if err := prepare(ctx, db); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening shared events: %w", err), db.Close())
+	}
+	return &Store{db}, nil
+}
+
+// prepare makes the tables; of several controls that begin at once, one after the other.
+func prepare(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(5037570438)")
+	if err == nil {
+		_, err = tx.ExecContext(ctx, tables)
+	}
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// Close ends the connections.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Append takes events that are redacted, all or none, and returns when they are committed. Those that are there already are
+// left out. If it fails they may be there: deliver them again.
+func (s *Store) Append(ctx context.Context, events []*event.Event) error {
+	numbers, texts := fields()
+	names := []string{"key", "class", "words", "record"}
+	casts := []string{"text", "text", "text", "bytea"}
+	var keys, classes, words []string
+	var records [][]byte
+	numeric, textual := make([][]int64, len(numbers)), make([][]string, len(texts))
+	for _, e := range events {
+		if err := segment.Check(e); err != nil {
+			return err
+		}
+		record := event.AppendJSON(nil, e)
+		if e2, err := event.Parse(record); err == nil {
+			e = e2 // as it is read back: only UTF-8
+		}
+		keys, classes, words, records = append(keys, query.Shown(query.Key(e))), append(classes, segment.ClassOf(e)), append(words, wordsOf(e)), append(records, record)
+		for i, f := range numbers {
+			numeric[i] = append(numeric[i], query.NumberOf(e, f))
+		}
+		for i, f := range texts {
+			textual[i] = append(textual[i], query.Shown(query.TextOf(e, f)))
+		}
+	}
+	args := []any{keys, classes, words, records}
+	for i, f := range numbers {
+		names, casts, args = append(names, column(f)), append(casts, "bigint"), append(args, numeric[i])
+	}
+	for i, f := range texts {
+		names, casts, args = append(names, column(f)), append(casts, "text"), append(args, textual[i])
+	}
+	for i := range casts {
+		casts[i] = fmt.Sprintf("$%d::%s[]", i+1, casts[i])
+	}
+	text := "INSERT INTO events (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(casts, ", ") + ") ON CONFLICT (key) DO NOTHING"
+	if _, err := s.db.ExecContext(ctx, text, args...); err != nil {
+		return fmt.Errorf("appending events: %w", err)
+	}
+	return nil
+}
+
+// wordsOf is what Text looks through, folded, in lines: what is looked for has no line breaks.
+func wordsOf(e *event.Event) string {
+	var out strings.Builder
+	query.Texts(e, func(s string) bool {
+		out.WriteString(query.Fold(s))
+		out.WriteByte('\n')
+		return true
+	})
+	return out.String()
+}
+
+// Retain deletes events that are older than their class is kept; a class that is not named is kept for ever.
+func (s *Store) Retain(ctx context.Context, now time.Time, keep map[string]time.Duration) error {
+	for class, d := range keep {
+		if _, err := s.db.ExecContext(ctx, "DELETE FROM events WHERE class = $1 AND time < $2", class, now.Add(-d).UnixNano()); err != nil {
+			return fmt.Errorf("deleting old events: %w", err)
+		}
+	}
+	return nil
+}
