@@ -176,6 +176,7 @@ func TestRun(t *testing.T) {
 	s, _ := open(t, o)
 	done := make(chan error, 1)
 	go func() { done <- s.Run(t.Context(), func(err error) { t.Error(err) }) }()
+	t.Cleanup(func() { must(t, <-done) })
 	given := eventtest.New(1, start, time.Second).Take(3000)
 	for part := range slices.Chunk(given, 300) {
 		must(t, s.Append(t.Context(), part))

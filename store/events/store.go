@@ -144,7 +144,9 @@ func (s *Store) recover(ctx context.Context, r *Recovery) error {
 
 // Close stops taking events and frees the files. What is in memory is in the log and comes back.
 func (s *Store) Close() error {
-	s.held.Store(true)
+	if s.held.Swap(true) {
+		return nil
+	}
 	err := s.log.Close()
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
@@ -154,6 +156,8 @@ func (s *Store) Close() error {
 		err = errors.Join(err, one.drop())
 	}
 	s.segments = nil
+	close(s.room) // who waits for room learns that there will be none
+	s.room = make(chan struct{})
 	return err
 }
 
