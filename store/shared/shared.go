@@ -125,7 +125,7 @@ func (s *Store) Append(ctx context.Context, events []*event.Event) error {
 	for i := range casts {
 		casts[i] = fmt.Sprintf("$%d::%s[]", i+1, casts[i])
 	}
-	text := "INSERT INTO events (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(casts, ", ") + ") ON CONFLICT (key) DO NOTHING"
+	text := "INSERT INTO events (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(casts, ", ") + ") ON CONFLICT (key) DO NOTHING" //nolint:gosec // put together from constants
 	if _, err := s.db.ExecContext(ctx, text, args...); err != nil {
 		return fmt.Errorf("appending events: %w", err)
 	}
