@@ -130,7 +130,9 @@ func TestHoard(t *testing.T) {
 	r := newRig(t)
 	_, err := r.control.MakeBucket(soon(t), bus.BucketOptions{Name: "fleet"})
 	must(t, err)
-	background(t, func(ctx context.Context) error { return bus.NewOperator(r.system).GuardWatches(ctx, r.control, "fleet") })
+	background(t, func(ctx context.Context) error {
+		return bus.NewOperator(r.system).GuardWatches(ctx, r.control, "fleet")
+	})
 	must(t, r.control.Await(soon(t)))
 	other := r.as(t, "spiffe://example/service/other", bus.MayWatch("fleet", "edge.b"))
 	seen := watching(t, other.Bucket("fleet"), "edge.b")
