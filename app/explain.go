@@ -21,7 +21,7 @@ type Explanation struct {
 	Event    *event.Event      `json:"-"`
 	Policies map[string]string `json:"policies,omitempty"` // text of every policy named in the trail
 	Flips    []policy.Flip     `json:"flips,omitempty"`    // the smallest changes that would turn the decision
-	Stale    bool              `json:"stale,omitempty"`    // the model has changed since
+	Stale    bool              `json:"stale,omitempty"`    // the model that is here has another snapshot
 }
 
 // Explain finds the recorded decision of a request and what would flip it.
@@ -37,6 +37,9 @@ func Explain(_ context.Context, o *Options, id string) (*Explanation, error) {
 	e, err := find(recordsDir(o, state, snap), id)
 	if err != nil {
 		return nil, err
+	}
+	if snap == nil {
+		fmt.Fprintln(o.Err, "there is no sound model here; name it, to see the texts of policies and what would change this")
 	}
 	return explain(e, snap), nil
 }
@@ -110,7 +113,7 @@ func (x *Explanation) Print(w io.Writer, st observe.Style) {
 	} else {
 		x.request(w, st, verdict)
 	}
-	fmt.Fprintf(w, "  snapshot  %s%s\n\n", short(e.Snapshot), map[bool]string{true: st.Paint(observe.Warn, "  (the model has changed since; policy texts below are today's)")}[x.Stale])
+	fmt.Fprintf(w, "  snapshot  %s%s\n\n", short(e.Snapshot), map[bool]string{true: st.Paint(observe.Warn, "  (not that of the model here, of which policy texts below are)")}[x.Stale])
 	for i := range e.Trail {
 		x.stage(w, st, &e.Trail[i])
 	}
