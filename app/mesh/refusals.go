@@ -38,8 +38,9 @@ type refusals struct {
 	record func(context.Context, *event.Event)
 	more   chan struct{} // capacity 1: something was left out
 
-	mu   sync.Mutex
-	seen map[refused]*lately
+	mu    sync.Mutex
+	seen  map[refused]*lately
+	swept time.Time
 }
 
 func newRefusals(proxy string, record func(context.Context, *event.Event)) *refusals {
@@ -84,7 +85,10 @@ func (r *refusals) due(e *event.Event) bool {
 	defer r.mu.Unlock()
 	of := refused{e.Act.Reason, e.Client}
 	if r.seen[of] == nil && len(r.seen) >= mostRefused {
-		maps.DeleteFunc(r.seen, func(_ refused, at *lately) bool { return at.omitted == 0 && e.Time.Sub(at.recorded) >= refusalsEvery })
+		if e.Time.Sub(r.swept) >= refusalsQuiet { // a flood does not pay for it each time
+			r.swept = e.Time
+			maps.DeleteFunc(r.seen, func(_ refused, at *lately) bool { return at.omitted == 0 && e.Time.Sub(at.recorded) >= refusalsEvery })
+		}
 		if len(r.seen) >= mostRefused {
 			of = refused{}
 		}
