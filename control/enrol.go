@@ -71,6 +71,9 @@ func (q *questions) take(name string, now time.Time) *attest.Challenge {
 // enrol gives a first SVID to whoever proves to be what it says. It signs before it uses a join token up, so that a token
 // is not lost to trouble of our own; nothing leaves before the proof holds.
 func (c *Control) enrol(ctx context.Context, q wire.EnrolRequest) (wire.EnrolAnswer, error) {
+	if c.o.Issuer != nil {
+		return wire.EnrolAnswer{}, errIssuedElsewhere
+	}
 	if len(q.Name) > maxNodeName || len(q.Node) > maxNodeName {
 		return wire.EnrolAnswer{}, fmt.Errorf("%w: the name, or that of the node, is too long", errWrong)
 	}
