@@ -52,7 +52,8 @@ func (j *Joining) options(ctx context.Context) (o client.Options, err error) {
 	}
 	o = client.Options{Domain: j.TrustDomain, Node: j.Node, Control: j.Control, Kubernetes: j.KubernetesToken, Log: slog.Default()}
 	if j.Issuer != "" {
-		return o, j.issuer(ctx, &o)
+		err = j.issuer(ctx, &o)
+		return o, err
 	}
 	if o.JoinToken, err = j.token(); err != nil {
 		return o, fmt.Errorf("--join-token-file: %w", err)

@@ -67,6 +67,9 @@ func (c *Client) enrol(ctx context.Context, csr []byte, without bool) (*wire.Enr
 // Provable tells why this proxy can never enrol with what it was given, if so: nothing says how to recognise control, or
 // nothing proves what we are. Who has been somebody before may still be, and is not asked.
 func (c *Client) Provable() error {
+	if c.foreign != nil { // its Workload API says what it is
+		return nil
+	}
 	if c.own.Load() != nil {
 		return nil
 	}
