@@ -48,7 +48,7 @@ type agent struct {
 // host serves the Workload API of a host, which gives whoever asks one identity.
 func (i *issuer) host(name string) *agent {
 	i.t.Helper()
-	dir, err := os.MkdirTemp("", "agent") //nolint:usetesting // a socket lies in it, whose path must be short
+	dir, err := os.MkdirTemp("", "agent")
 	must(i.t, err)
 	i.t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	id, err := workload.ParseID("spiffe://" + domain + "/" + name)

@@ -105,7 +105,7 @@ func (l *Ledger) open(ctx context.Context, o Options) error {
 	}
 	l.begin = func(batch int) (*tessera.Appender, context.CancelFunc, error) {
 		ctx, stop := context.WithCancel(ctx)
-		a, _, _, err := tessera.NewAppender(ctx, driver, options().WithCheckpointInterval(never).WithCheckpointRepublishInterval(never).WithBatching(uint(batch), never)) //nolint:gosec // positive
+		a, _, _, err := tessera.NewAppender(ctx, driver, options().WithCheckpointInterval(never).WithCheckpointRepublishInterval(never).WithBatching(uint(batch), never))
 		if err != nil {
 			stop()
 		}

@@ -121,7 +121,7 @@ func TestAppendAgain(t *testing.T) {
 		t.Errorf("a second writer: %v", err)
 	}
 	for _, part := range [][2]int{{0, 300}, {0, 300}, {100, 400}, {399, 700}, {700, 700}, {10, 10}} {
-		if err := l.Append(t.Context(), uint64(part[0]), hashes(all[part[0]:part[1]])); err != nil { //nolint:gosec // small
+		if err := l.Append(t.Context(), uint64(part[0]), hashes(all[part[0]:part[1]])); err != nil {
 			t.Fatalf("appending %v: %v", part, err)
 		}
 	}
@@ -160,7 +160,7 @@ func TestKilled(t *testing.T) {
 	acknowledged := 0
 	for round := range 8 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestKilled$") //nolint:gosec // this test itself
+		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestKilled$")
 		cmd.Env = append(os.Environ(), "LEDGER_TEST_DIR="+dir, "LEDGER_TEST_KEY="+secret)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -190,7 +190,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := open(t, dir, s)
-	size := int(l.Size()) //nolint:gosec // small
+	size := int(l.Size())
 	if size < acknowledged {
 		t.Errorf("%d records were acknowledged, %d are there", acknowledged, size)
 	}
@@ -204,7 +204,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := Verify(t.Context(), &Evidence{Keys: Keys{Ledger: v}, Tree: tree, Checkpoint: text, Records: each(records(size + 3))})
-	if err != nil || !r.Sound() || r.Verified != uint64(size)+3 { //nolint:gosec // small
+	if err != nil || !r.Sound() || r.Verified != uint64(size)+3 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -217,7 +217,7 @@ func appendForEver(t *testing.T, dir string) {
 	l := open(t, dir, s)
 	for {
 		at := l.Size()
-		all := records(int(at) + 37) //nolint:gosec // small
+		all := records(int(at) + 37)
 		if err := l.Append(t.Context(), at, hashes(all[at:])); err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/proof"
@@ -83,17 +84,17 @@ func rootOf(nodes [][]byte) ([]byte, error) {
 	return r.GetRootHash(nil)
 }
 
-// damagedTile says which tile is not what the checkpoint commits to.
-type damagedTile struct{ text string }
+// tileError says which tile is not what the checkpoint commits to.
+type tileError struct{ text string }
 
-func (d *damagedTile) Error() string { return d.text }
+func (d *tileError) Error() string { return d.text }
 
 // authenticate holds every tile of a tree against its root, from the top down: first the right edge of every level, which
 // makes the root, then each full tile against its hash in the level above. It returns the hashes of all leaves.
 func (t Tree) authenticate(ctx context.Context, size uint64, root []byte) ([][]byte, error) {
 	if size == 0 {
 		if !bytes.Equal(root, rfc6962.DefaultHasher.EmptyRoot()) {
-			return nil, &damagedTile{"an empty ledger has another root"}
+			return nil, &tileError{"an empty ledger has another root"}
 		}
 		return nil, nil
 	}
@@ -102,20 +103,20 @@ func (t Tree) authenticate(ctx context.Context, size uint64, root []byte) ([][]b
 		return nil, err
 	}
 	var above [][]byte
-	for level := len(edges) - 1; level >= 0; level-- {
-		here := make([][]byte, 0, nodesAt(uint64(level), size)) //nolint:gosec // bounded by 8
+	for level, edge := range slices.Backward(edges) {
+		here := make([][]byte, 0, nodesAt(uint64(level), size))
 		for index, want := range above {
-			nodes, err := t.nodes(ctx, uint64(level), uint64(index), size) //nolint:gosec // both count up
+			nodes, err := t.nodes(ctx, uint64(level), uint64(index), size)
 			if err != nil {
-				return nil, &damagedTile{fmt.Sprintf("tile %d of level %d is gone or damaged: %v", index, level, err)}
+				return nil, &tileError{fmt.Sprintf("tile %d of level %d is gone or damaged: %v", index, level, err)}
 			}
 			got, err := rootOf(nodes)
 			if err != nil || !bytes.Equal(got, want) {
-				return nil, &damagedTile{fmt.Sprintf("tile %d of level %d (records from %d on) was altered", index, level, uint64(index)<<(8*(uint(level)+1)))} //nolint:gosec // both count up
+				return nil, &tileError{fmt.Sprintf("tile %d of level %d (records from %d on) was altered", index, level, uint64(index)<<(8*(uint(level)+1)))}
 			}
 			here = append(here, nodes...)
 		}
-		above = append(here, edges[level]...)
+		above = append(here, edge...)
 	}
 	return above, nil
 }
@@ -129,15 +130,15 @@ func (t Tree) edges(ctx context.Context, size uint64, root []byte) ([][][]byte, 
 		if n%layout.TileWidth > 0 {
 			var err error
 			if nodes, err = t.nodes(ctx, level, n/layout.TileWidth, size); err != nil {
-				return nil, &damagedTile{fmt.Sprintf("the last tile of level %d is gone or damaged: %v", level, err)}
+				return nil, &tileError{fmt.Sprintf("the last tile of level %d is gone or damaged: %v", level, err)}
 			}
 		}
 		edges = append(edges, nodes)
 	}
 	var hashes [][]byte // of the perfect subtrees, from left to right
-	for level := len(edges) - 1; level >= 0; level-- {
+	for _, edge := range slices.Backward(edges) {
 		r := ranges().NewEmptyRange(0)
-		for _, n := range edges[level] {
+		for _, n := range edge {
 			if err := r.Append(n, nil); err != nil {
 				return nil, err
 			}
@@ -146,10 +147,10 @@ func (t Tree) edges(ctx context.Context, size uint64, root []byte) ([][][]byte, 
 	}
 	r, err := ranges().NewRange(0, size, hashes)
 	if err != nil {
-		return nil, &damagedTile{fmt.Sprintf("the right edge of the tree does not make a tree of %d: %v", size, err)}
+		return nil, &tileError{fmt.Sprintf("the right edge of the tree does not make a tree of %d: %v", size, err)}
 	}
 	if got, err := r.GetRootHash(nil); err != nil || !bytes.Equal(got, root) {
-		return nil, &damagedTile{"the last tiles and the checkpoint do not belong together: one of them was altered or cut short"}
+		return nil, &tileError{"the last tiles and the checkpoint do not belong together: one of them was altered or cut short"}
 	}
 	return edges, nil
 }

@@ -68,7 +68,7 @@ func Verify(ctx context.Context, e *Evidence) (*Report, error) {
 		return nil, err
 	}
 	leaves, err := e.Tree.authenticate(ctx, now.Size, now.Root)
-	if damage, ok := errors.AsType[*damagedTile](err); ok {
+	if damage, ok := errors.AsType[*tileError](err); ok {
 		return r, r.withoutTiles(ctx, e, damage)
 	}
 	if err != nil {
@@ -99,7 +99,7 @@ func (r *Report) earlier(ctx context.Context, e *Evidence, now *Checkpoint) erro
 }
 
 // withoutTiles is what can be told if the tree is damaged: whether all records, from the first one on, make the root.
-func (r *Report) withoutTiles(ctx context.Context, e *Evidence, damage *damagedTile) error {
+func (r *Report) withoutTiles(ctx context.Context, e *Evidence, damage *tileError) error {
 	f := Finding{Kind: Tiles, Text: damage.text}
 	if e.First > 0 {
 		f.Text += "; the records cannot be judged without it, for they do not begin with the first"
@@ -213,7 +213,7 @@ func differ(position uint64, got []byte, leaves [][]byte, next func() ([]byte, e
 func find(list [][]byte, hash []byte) uint64 {
 	for i, h := range list {
 		if bytes.Equal(h, hash) {
-			return uint64(i) + 1 //nolint:gosec // counts up
+			return uint64(i) + 1
 		}
 	}
 	return 0

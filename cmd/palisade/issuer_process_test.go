@@ -79,7 +79,7 @@ func entitled(_ context.Context, caller *attest.Peer) ([]workload.Identity, <-ch
 		return nil, nil, err
 	}
 	name := ""
-	for _, word := range strings.Split(string(line), "\x00") {
+	for word := range strings.SplitSeq(string(line), "\x00") {
 		switch service, ok := strings.CutPrefix(word, "--service="); {
 		case ok:
 			name = "service/" + service

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -263,9 +264,7 @@ func (f *foreign) merge() *workload.Bundles {
 		if from == nil {
 			continue
 		}
-		for domain, b := range from.All {
-			out.All[domain] = b
-		}
+		maps.Copy(out.All, from.All)
 	}
 	return out
 }

@@ -170,7 +170,7 @@ func TestPageNeedsNothing(t *testing.T) {
 
 // random is a fleet of some services.
 func random(seed uint64, n int) *topology.Map {
-	r := rand.New(rand.NewPCG(seed, 9)) //nolint:gosec // graphs, not secrets
+	r := rand.New(rand.NewPCG(seed, 9))
 	m := &topology.Map{Format: topology.Format, Nodes: []topology.Node{{Name: topology.EdgeNode, Kind: topology.KindEdge, Declared: true}}}
 	for i := range n {
 		m.Nodes = append(m.Nodes, topology.Node{Name: fmt.Sprintf("s%03d", i), Kind: topology.KindService, Declared: true})
@@ -229,7 +229,7 @@ func TestSameMapSamePicture(t *testing.T) {
 }
 
 func TestInversions(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // graphs, not secrets
+	r := rand.New(rand.NewPCG(1, 1))
 	for range 200 {
 		list := make([]int, r.IntN(30))
 		for i := range list {

@@ -352,8 +352,15 @@ func (p *picture) legend() {
 		used[class] = true
 	}
 	for _, l := range [][2]string{
-		{"edge", "declared"}, {"edge used", "used"}, {"edge unused", "not seen in use"}, {"edge failing", "fails"}, {"edge undeclared", "not declared, used"},
-		{"edge refused", "tried, refused"}, {"edge message", "message"}, {"edge egress", "out of the fleet"}, {"edge plain", "not encrypted"},
+		{"edge", "declared"},
+		{"edge used", "used"},
+		{"edge unused", "not seen in use"},
+		{"edge failing", "fails"},
+		{"edge undeclared", "not declared, used"},
+		{"edge refused", "tried, refused"},
+		{"edge message", "message"},
+		{"edge egress", "out of the fleet"},
+		{"edge plain", "not encrypted"},
 	} {
 		if used[l[0]] {
 			fmt.Fprintf(p, `<g class="%s"><path d="M%.1f %.1fh26"/></g><text class="soft" x="%.1f" y="%.1f">%s</text>`+"\n", l[0], x, y-4, x+32, y, l[1])

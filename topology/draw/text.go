@@ -185,8 +185,13 @@ func BlastText(w io.Writer, b *topology.Blast) error {
 	p := &page{}
 	p.line("%s taken: %.0f%% of the fleet in reach, weight %s directly, %s in all", plain(b.Service), 100*b.Allowed.Share, figure(b.Allowed.Direct), figure(b.Allowed.Total))
 	for _, l := range [][2]string{
-		{"identity", b.ID}, {"its own data", names(b.Data)}, {"tokens of users that it sees", tokens(b.Tokens)}, {"secrets that it is given", names(b.Secrets)},
-		{"believed by", names(b.Callers)}, {"data in reach", names(b.Allowed.Data)}, {"out of the fleet", names(b.Allowed.Outside)},
+		{"identity", b.ID},
+		{"its own data", names(b.Data)},
+		{"tokens of users that it sees", tokens(b.Tokens)},
+		{"secrets that it is given", names(b.Secrets)},
+		{"believed by", names(b.Callers)},
+		{"data in reach", names(b.Allowed.Data)},
+		{"out of the fleet", names(b.Allowed.Outside)},
 	} {
 		if l[1] != "" {
 			p.line("  %-30s%s", l[0], plain(l[1]))
