@@ -26,6 +26,7 @@ const (
 	CodeWrongAudience = "wrong-audience"
 	CodeMissingClaim  = "missing-claim"
 	CodeWrongClaim    = "wrong-claim-type"
+	CodeBound         = "bound-token"
 )
 
 // The codes of transaction tokens, beside those above.

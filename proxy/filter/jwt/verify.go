@@ -86,6 +86,9 @@ func (a *Authenticator) verify(ctx context.Context, token string) (*verified, er
 	if err := claims.checkAudience(p.audience); err != nil {
 		return nil, err
 	}
+	if claims["cnf"] != nil { // RFC 7800: by DPoP (RFC 9449) or a certificate (RFC 8705). To take it as a bearer token would undo that.
+		return nil, refuse(CodeBound, "the token is bound to a key, and nothing proves here that its sender has it")
+	}
 	user, err := p.read(claims, expires)
 	if err != nil {
 		return nil, err
