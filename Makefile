@@ -19,10 +19,10 @@ check: lint test fuzz vuln ## all that CI runs
 deps: ## install what tests need (Debian packages)
 	@scripts/deps.sh
 
-# Packages whose tests start fleets of processes, one after another so that they do not wait for each other. What breaks
+# Packages whose tests start fleets of processes or crowds of attackers, one after another so that they do not wait for each other. What breaks
 # things on purpose (app/reliability) watches processes alone: the race detector would see nothing there.
-FLEETS := ./app ./app/mesh ./bench ./bus ./cmd/palisade ./control
-REST = $(shell $(GO) list ./... | grep -vE '/(app|app/mesh|app/reliability|bench|bus|cmd/palisade|control)$$')
+FLEETS := ./app ./app/mesh ./bench ./bus ./cmd/palisade ./control ./proxy/hostile
+REST = $(shell $(GO) list ./... | grep -vE '/(app|app/mesh|app/reliability|bench|bus|cmd/palisade|control|proxy/hostile)$$')
 
 # The race detector lets a process sleep for a second at its end, and tests start thousands.
 test: export GORACE := atexit_sleep_ms=0
