@@ -58,6 +58,8 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 		return []policy.Flip{{Text: "expose it: services.<name>.expose: [{host: " + e.Host + ", path: " + e.Path + ", methods: [" + e.Method + "], allow: [{roles: [<role>]}]}], or allow: [{anyone: true}] if nobody need sign in"}}
 	case event.StageCanonicalise:
 		return []policy.Flip{{Text: "send it unambiguously: " + first.Text}}
+	case event.StageForward:
+		return forwardFlips(e, s, snap)
 	}
 	return nil
 }
