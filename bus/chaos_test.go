@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -197,6 +198,54 @@ func TestChaos(t *testing.T) {
 	}
 	l.flows(t, "every node restarted")
 	l.check(t)
+}
+
+// TestApart: a server that was cut off from its cluster is left by those who only answer, too. Otherwise nobody would be let in by
+// the others, and no request of theirs be answered, for as long as the cut lasts.
+func TestApart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds, starts and parts nats-server")
+	}
+	c := startCluster(t)
+	r := &rig{ca: c.ca, keys: c.keys, rules: &rules{of: map[string]bus.Permissions{}}}
+	apart := c.nodes[rand.N(len(c.nodes))]
+	at := func(role bus.Role) *bus.Client { // there by chance, since clients choose
+		for {
+			client := c.role(role)
+			if client.At() == apart.name {
+				return client
+			}
+			client.Close(brief(t))
+		}
+	}
+	all := []*bus.Client{at(bus.Callout), at(bus.Control), at(bus.System)}
+	callout(t, r, all[0])
+	background(t, func(ctx context.Context) error {
+		return all[1].Serve(ctx, bus.ServeOptions{Subject: "test.ask.*", From: 3}, func(_ context.Context, a bus.Asked) ([]byte, error) { return a.Data, nil })
+	})
+	eventually(t, "three servers", func() bool {
+		servers, err := bus.NewOperator(all[2]).Servers(soon(t))
+		return err == nil && len(servers) == 3
+	})
+	c.part(apart)
+	start := time.Now()
+	for _, client := range all {
+		eventually(t, "the server apart is left", func() bool { return client.At() != apart.name && client.Connected() })
+	}
+	const id = "spiffe://example/service/asker"
+	subject := "test.ask." + bus.SubjectToken(id)
+	p := bus.MayRequest(subject)
+	r.rules.set(id, &p)
+	asker, err := bus.Connect(soon(t), bus.Options{Name: id, ID: id, URLs: c.urls(), TLS: c.ca.client(c.ca.issue(t, id, time.Hour)), Log: testLog(t)})
+	must(t, err)
+	defer asker.Close(brief(t))
+	_, err = asker.Request(soon(t), subject, []byte("x"))
+	must(t, err)
+	servers, err := bus.NewOperator(all[2]).Servers(soon(t))
+	if len(servers) != 2 {
+		t.Errorf("%d servers are seen, %v", len(servers), err)
+	}
+	t.Logf("answered after %v", time.Since(start).Round(time.Millisecond))
 }
 
 // check holds that all that was acknowledged was consumed, and that no watcher saw

@@ -51,6 +51,8 @@ type Client struct {
 	moves   int                                          // to other servers since then
 	waiting map[string]map[*context.CancelCauseFunc]bool // by subject: exchanges that a refusal of the subject ends
 	closed  chan struct{}
+	// attended is closed when nobody attends the client of a role any more.
+	attended chan struct{}
 }
 
 const (
@@ -71,7 +73,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	}
 	c := &Client{
 		log: o.Log, inbox: Inbox(who), back: make(chan struct{}),
-		waiting: map[string]map[*context.CancelCauseFunc]bool{}, closed: make(chan struct{}),
+		waiting: map[string]map[*context.CancelCauseFunc]bool{}, closed: make(chan struct{}), attended: make(chan struct{}),
 	}
 	options, err := c.options(&o)
 	if err != nil {
@@ -91,6 +93,11 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	if c.js, err = jetstream.New(c.nc); err != nil {
 		c.nc.Close()
 		return nil, fmt.Errorf("connecting to the bus: %w", err)
+	}
+	if o.Keys == nil || o.Server != nil {
+		close(c.attended) // who is no role watches, and finds out by that
+	} else {
+		go c.attend(context.WithoutCancel(ctx), o.Role)
 	}
 	return c, nil
 }
@@ -189,6 +196,7 @@ func (c *Client) Close(ctx context.Context) {
 		c.nc.Close()
 		<-c.closed
 	}
+	<-c.attended
 }
 
 func (c *Client) returned() {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -87,7 +88,7 @@ func (c *cluster) run(name string, args ...string) {
 
 // network makes a bridge and a namespace for each node.
 func (c *cluster) network() {
-	id := os.Getpid() % 100000
+	id := rand.N(1_000_000) // links of a namespace that was just deleted may still be there
 	c.bridge = fmt.Sprintf("pb%d", id)
 	c.t.Cleanup(func() { _ = exec.Command("ip", "link", "del", c.bridge).Run() })
 	c.run("ip", "link", "add", c.bridge, "type", "bridge")
@@ -99,6 +100,7 @@ func (c *cluster) network() {
 		outer, inner := fmt.Sprintf("pb%do%d", id, i), fmt.Sprintf("pb%di%d", id, i)
 		c.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", n.space).Run() })
 		c.run("ip", "netns", "add", n.space)
+		c.t.Cleanup(func() { _ = exec.Command("ip", "link", "del", outer).Run() })
 		c.run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
 		c.run("ip", "link", "set", outer, "master", c.bridge, "up")
 		c.run("ip", "link", "set", inner, "netns", n.space)
@@ -191,10 +193,12 @@ func (c *cluster) heal(n *node) {
 func (c *cluster) urls() []string {
 	var out []string
 	for _, n := range c.nodes {
-		out = append(out, fmt.Sprintf("tls://%s:%d", n.ip, n.port))
+		out = append(out, c.url(n))
 	}
 	return out
 }
+
+func (c *cluster) url(n *node) string { return fmt.Sprintf("tls://%s:%d", n.ip, n.port) }
 
 // role connects with keys, and as everybody with a certificate.
 func (c *cluster) role(role bus.Role) *bus.Client {

@@ -25,3 +25,6 @@ func (c *Client) Cluster(ctx context.Context, stream string) (leader string, cur
 
 // BucketStream is the stream behind a bucket.
 func BucketStream(name string) string { return bucketStream + name }
+
+// At is the name of the server that the client is connected to.
+func (c *Client) At() string { return c.nc.ConnectedServerName() }

@@ -106,14 +106,12 @@ func TestServeFair(t *testing.T) {
 			must(t, nc.PublishRequest(subject, busy.Subject, nil))
 		}
 		must(t, nc.FlushTimeout(10*time.Second))
-		if times > 1 { // it has been told to be back later: all that it may have waits
-			_, err := busy.NextMsg(20 * time.Second)
-			must(t, err)
-		}
+		_, err = busy.NextMsg(20 * time.Second) // it has been told to be back later: all that it may have waits
+		must(t, err)
 	}
 	send(flooder, 1000)
 	<-first
-	send(honest, 1)
+	send(honest, 64/8+1)
 	close(hold)
 	for n := 0; ; n++ {
 		if <-served == honest {

@@ -143,7 +143,7 @@ func (k *Keys) ServerConfig() (string, error) {
 
 const serverConfig = `accounts {
   ` + fleetAccount + ` { jetstream: enabled, users: [{nkey: {control}}] }
-  ` + calloutAccount + ` { users: [{nkey: {callout}}] }
+  ` + calloutAccount + ` { jetstream: enabled, users: [{nkey: {callout}}] }
   ` + systemAccount + ` { users: [{nkey: {system}}] }
 }
 system_account: ` + systemAccount + `

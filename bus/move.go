@@ -13,8 +13,43 @@ const (
 	moveAfter = 5 * time.Second // without an answer from streams
 	moveMost  = 5 * time.Minute
 
-	probeEvery = 10 * time.Second // of who only watches
+	probeEvery = 10 * time.Second // of who only listens
 )
+
+// attend lets the client of a role leave a server that was cut off from its cluster, also if it only answers: to the others of
+// the cluster it is not there, and they let nobody in while the callouts are all with the one.
+func (c *Client) attend(ctx context.Context, role Role) {
+	defer close(c.attended)
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-c.closed:
+			return
+		}
+		if c.heardSince(probeEvery) || c.alone() || !c.nc.IsConnected() {
+			continue
+		}
+		if err := within(ctx, attemptTime, func(ctx context.Context) error { return c.probe(ctx, role) }); !errors.Is(err, nats.ErrNoResponders) {
+			c.judge(err) // a server without streams, such as a broker's, has nobody who would know
+		}
+	}
+}
+
+// probe asks for something that only a server of the majority answers.
+func (c *Client) probe(ctx context.Context, role Role) error {
+	if role != System {
+		return c.askOnce(ctx, nats.NewMsg("$JS.API.INFO"), &struct{}{})
+	}
+	health, err := askServer[struct {
+		Status string `json:"status"`
+	}](ctx, &Operator{c}, c.nc.ConnectedServerId(), "HEALTHZ", map[string]any{"js-meta-only": true})
+	if err == nil && health.Status != "ok" {
+		err = &apiError{Code: codeNoMajority, Text: "the server is " + health.Status}
+	}
+	return err
+}
 
 // judge takes note whether streams answer. A server that was cut off from its cluster still talks to its clients; if
 // streams are silent through it, the client goes to another, and waits twice as long before the next, since perhaps all
