@@ -110,7 +110,7 @@ func (o *Options) welcomeControl(ctx context.Context, c *control.Control, given 
 		at, strings.Join(c.BusURLs(), " "), short(now.Version))
 	if now.Content() != given.Content() {
 		slog.WarnContext(ctx, "the model given is not the one in force; it says how control runs, and no more",
-			"in_force", short(now.Version), "given", short(given.Version), "mend", "palisade apply "+strings.Join(o.paths(), " "))
+			"in_force", short(now.Version), "given", short(given.Version), "mend", "palisade history tells whether these files are older than what is in force; if they are newer, palisade apply "+strings.Join(o.paths(), " ")+" puts them in force")
 	}
 }
 

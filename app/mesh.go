@@ -103,6 +103,18 @@ func (e *edge) declareWorkloads(snap *model.Snapshot) error {
 	return errors.Join(errs...)
 }
 
+// separable tells whether services can have networks of their own here, and processes too, and warns of what that leaves open.
+func separable(ctx context.Context, state string) (networks, processes bool) {
+	processes, err := isolate.Check(ctx, state)
+	switch {
+	case err != nil:
+		slog.WarnContext(ctx, unisolated, "error", err, "mend", "allow unprivileged user namespaces, or run as root")
+	case !processes:
+		slog.WarnContext(ctx, unseparated, "mend", "run where /proc can be mounted in a PID namespace, which containers often forbid")
+	}
+	return err == nil, processes
+}
+
 // encloseAll puts every process behind its sidecar, in a network of its own where the system allows that.
 func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
 	if e.mesh == nil {
@@ -114,14 +126,9 @@ func (e *edge) encloseAll(ctx context.Context, specs []process.Spec) error {
 	}
 	enclose, processes := e.encloseOpenly, false
 	if e.gate.Snapshot.Mesh.Isolation != isolationOff {
-		var err error
-		if processes, err = isolate.Check(ctx, e.state); err == nil {
+		var apart bool
+		if apart, processes = separable(ctx, e.state); apart {
 			enclose = e.enclose
-			if !processes {
-				slog.WarnContext(ctx, unseparated, "mend", "run where /proc can be mounted in a PID namespace, which containers often forbid")
-			}
-		} else {
-			slog.WarnContext(ctx, unisolated, "error", err, "mend", "allow unprivileged user namespaces, or run as root")
 		}
 	}
 	for i := range specs {

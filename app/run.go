@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -150,11 +149,9 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 	open := slice.Mesh.Isolation == isolationOff
 	processes := false
 	if !open {
-		var err error
-		if processes, err = isolate.Check(ctx, r.state); err != nil {
-			slog.WarnContext(ctx, unisolated, "error", err, "mend", "allow unprivileged user namespaces, or run as root")
-			open = true
-		}
+		var apart bool
+		apart, processes = separable(ctx, r.state)
+		open = !apart
 	}
 	switch {
 	case open && r.ro.Capture:

@@ -15,6 +15,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // The files.
@@ -46,6 +48,9 @@ func Write(ctx context.Context, o Options) (Written, error) {
 	}
 	defer c.Close()
 	x, err := c.FetchX509Context(ctx)
+	if status.Code(err) == codes.PermissionDenied { // SPIFFE Workload API, section 6.2: the caller is entitled to no identity
+		return Written{}, fmt.Errorf("asking the Workload API at %s: this process is none that has an identity there; \"workloads\" of a service say which are: %w", o.Address, err)
+	}
 	if err != nil {
 		return Written{}, fmt.Errorf("asking the Workload API at %s: %w", o.Address, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -115,6 +116,9 @@ func TestWrite(t *testing.T) {
 		if _, err := Write(t.Context(), i.options(dir, id)); err == nil {
 			t.Errorf("wrote %s", id)
 		}
+	}
+	if _, err := Write(t.Context(), newIssuer(t).options(dir, "")); err == nil || !strings.Contains(err.Error(), `"workloads" of a service`) {
+		t.Errorf("one who is entitled to nothing is told %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
