@@ -263,6 +263,10 @@ func (o *object) unmapped(e *Event) {
 	o.str(`"peer":"`, e.Peer)
 	o.str(`"tls_group":"`, e.TLSGroup)
 	o.str(`"workload":"`, e.Workload)
+	if e.User != nil && e.User.Attributes != nil {
+		o.dst = append(o.dst, `"user":`...)
+		o.attributes(e.User.Attributes)
+	}
 	if e.Side != SideUnknown {
 		o.must(`"side":"`, e.Side.String())
 	}

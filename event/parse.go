@@ -96,6 +96,7 @@ type wireUnmapped struct {
 	Peer       string        `json:"peer"`
 	TLSGroup   string        `json:"tls_group"`
 	Workload   string        `json:"workload"`
+	User       *Attributes   `json:"user"`
 	Side       Side          `json:"side"`
 	Open       bool          `json:"open"`
 	DryRun     bool          `json:"dry_run"`
@@ -172,6 +173,9 @@ func Parse(b []byte) (*Event, error) {
 	if c := u.Connection; c != nil {
 		e.Connection = &Connection{Side: c.Side, Protocol: c.Protocol}
 		e.Host = cmp.Or(u.Host, w.Destination.Host)
+	}
+	if e.User != nil {
+		e.User.Attributes = u.User
 	}
 	return e, nil
 }

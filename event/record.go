@@ -68,7 +68,7 @@ type Header struct {
 	Value string `json:"value"`
 }
 
-// User is the end user as recorded: no token, no claim.
+// User is the end user as recorded: no token.
 type User struct {
 	Provider string   `json:"provider"`
 	Issuer   string   `json:"issuer,omitempty"`
@@ -76,4 +76,6 @@ type User struct {
 	Roles    []string `json:"roles,omitempty"`
 	ClientID string   `json:"client_id,omitempty"`
 	TokenID  string   `json:"token_id,omitempty"`
+
+	Attributes *Attributes `json:"attributes,omitempty"` // nil in records of versions that did not write them
 }

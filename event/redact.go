@@ -223,6 +223,12 @@ func (e *Event) Redact(r *Redactor) {
 	e.Referer = r.URL(e.Referer)
 	e.Headers = r.headers(e.Headers)
 	e.Trail = r.trail(e.Trail)
+	if e.User != nil {
+		if a := e.User.Attributes.redacted(r); a != e.User.Attributes {
+			u := *e.User
+			u.Attributes, e.User = a, &u
+		}
+	}
 	if e.Act != nil {
 		a := *e.Act
 		for _, f := range []*string{&a.Who, &a.Object, &a.Text} {

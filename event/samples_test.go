@@ -22,6 +22,14 @@ func full() *event.Event {
 		User: &event.User{
 			Provider: "dev", Issuer: "https://issuer.example", Subject: "user-1",
 			Roles: []string{"customer", "beta"}, ClientID: "web", TokenID: "jti-1",
+			Attributes: &event.Attributes{
+				Scopes: []string{"orders:read", "openid"}, ACR: "urn:acr:2", AMR: []string{"pwd", "mfa"}, AuthTime: moment.Add(-time.Minute),
+				Claims: []event.Claim{
+					{Name: "tenant", Value: "blue \"x\""}, {Name: "level", Value: int64(-3)}, {Name: "staff", Value: true},
+					{Name: "teams", Value: []string{"a", "b"}}, {Name: "none", Value: []string{}}, {Name: "absent"},
+				},
+				Cut: []string{"claims.long"},
+			},
 		},
 		Workload: "spiffe://shop.example/web", Side: event.SideInbound,
 		Route: "orders-item", Service: "orders", Template: "/orders/{id}",

@@ -72,6 +72,7 @@ type Table struct {
 	Limits   canon.Limits
 	Trusted  []netip.Prefix
 	Redactor *event.Redactor
+	Claims   []string          // of users, that policies read and records hold
 	HSTS     map[string]string // value of Strict-Transport-Security by listener; empty: not sent
 	Pause    time.Duration     // longest wait for the next byte of a client's body
 	Body     time.Duration     // longest wait for the whole of it

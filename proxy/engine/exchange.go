@@ -39,6 +39,7 @@ type exchange struct {
 	tunnelled  bool // the connection switched protocols
 	ev         event.Event
 	user       event.User // what ev.User points to
+	attributes event.Attributes
 
 	clock time.Time // when the stage before ended, which is when the next begins
 }

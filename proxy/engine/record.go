@@ -55,7 +55,7 @@ func (x *exchange) fill() {
 	}
 	e.TLSVersion, e.TLSCipher, e.TLSGroup, e.TLSServer = r.TLS.Version, r.TLS.Cipher, r.TLS.Group, r.TLS.Server
 	if u := r.User; u != nil {
-		x.user = event.User{Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, ClientID: u.ClientID, TokenID: u.TokenID}
+		x.user = event.User{Provider: u.Provider, Issuer: u.Issuer, Subject: u.Subject, Roles: u.Roles, ClientID: u.ClientID, TokenID: u.TokenID, Attributes: x.attributesOf(u)}
 		e.User = &x.user
 	}
 	if r.Workload != nil {
@@ -68,4 +68,15 @@ func (x *exchange) fill() {
 	e.Trail = r.Trail
 	e.BytesIn, e.Took = r.Body.BytesRead()+x.tunnelIn, time.Since(r.Received)
 	e.Redact(x.table.Redactor)
+}
+
+// attributesOf is what decisions about u may be made again by.
+func (x *exchange) attributesOf(u *proxy.User) *event.Attributes {
+	a := &x.attributes
+	*a = event.Attributes{Scopes: u.Scopes, ACR: u.ACR, AMR: u.AMR, AuthTime: u.AuthTime, Claims: a.Claims[:0]}
+	for _, name := range x.table.Claims {
+		a.Claims = append(a.Claims, event.Claim{Name: name, Value: u.Claims[name]})
+	}
+	a.Bound()
+	return a
 }

@@ -118,7 +118,7 @@ func (b *Builder) Build(ctx context.Context, snap *model.Snapshot, auth Authenti
 	if err := b.selfTest(ctx, snap); err != nil {
 		return nil, findings, err
 	}
-	return &Gate{Snapshot: snap, Policies: policies, Table: b.table(snap, matcher)}, findings, nil
+	return &Gate{Snapshot: snap, Policies: policies, Table: b.table(snap, matcher, policies.ClaimsRead())}, findings, nil
 }
 
 // selfTest proves that inspection works, if any route asks for it.
@@ -148,13 +148,13 @@ func (b *Builder) CloseIdle() {
 	}
 }
 
-func (b *Builder) table(snap *model.Snapshot, m *route.Matcher[*engine.Route]) *engine.Table {
+func (b *Builder) table(snap *model.Snapshot, m *route.Matcher[*engine.Route], claims []string) *engine.Table {
 	e := &snap.Edge
 	t := &engine.Table{
 		Version: snap.Version, Fleet: snap.Fleet, Matcher: m,
 		Limits:   canon.Limits{Target: int(e.Sizes.Target), Headers: e.Sizes.Headers, HeaderBytes: int(e.Sizes.Header)},
-		Redactor: event.NewRedactor(snap.Redact),
-		Pause:    e.Timeouts.Body.Std(), Body: e.Timeouts.Body.Std(), Write: e.Timeouts.Write.Std(), Tunnel: e.Timeouts.Tunnel.Std(),
+		Redactor: event.NewRedactor(snap.Redact), Claims: claims,
+		Pause: e.Timeouts.Body.Std(), Body: e.Timeouts.Body.Std(), Write: e.Timeouts.Write.Std(), Tunnel: e.Timeouts.Tunnel.Std(),
 		Requests: e.Concurrency.Requests, Strict: snap.Audit.Mode == "strict", Dev: e.Dev,
 		HSTS: map[string]string{}, Side: b.side,
 	}

@@ -174,6 +174,7 @@ func asked() []column {
 		ofUser("user_client", named, func(u *event.User) *string { return &u.ClientID }),
 		ofUser("user_token", text, func(u *event.User) *string { return &u.TokenID }),
 		{name: "user_roles", kind: named, text: roles, setText: setRoles},
+		{name: "user_attributes", kind: text, text: attributes, setText: setAttributes},
 		field("template", named, query.None, func(e *event.Event) *string { return &e.Template }),
 	}
 }
@@ -224,6 +225,22 @@ func setRoles(e *event.Event, s string) error {
 		return nil
 	}
 	return json.Unmarshal([]byte(s), &e.User.Roles)
+}
+
+func attributes(e *event.Event) string {
+	if e.User == nil || e.User.Attributes == nil {
+		return ""
+	}
+	var room [1 << 8]byte
+	return string(event.AppendAttributes(room[:0], e.User.Attributes))
+}
+
+func setAttributes(e *event.Event, s string) error {
+	if s == "" || e.User == nil {
+		return nil
+	}
+	e.User.Attributes = &event.Attributes{}
+	return json.Unmarshal([]byte(s), e.User.Attributes)
 }
 
 func trail(e *event.Event) string {

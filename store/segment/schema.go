@@ -86,4 +86,4 @@ func writerOptions() []parquet.WriterOption {
 }
 
 // form is the version of the columns, of which readers must know.
-const form = "1"
+const form = "2"

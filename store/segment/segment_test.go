@@ -59,7 +59,7 @@ func every(c segment.Chunk) []uint32 {
 // TestExact holds that what was recorded comes back from the columns byte for byte.
 func TestExact(t *testing.T) {
 	events := eventtest.New(1, start, time.Millisecond).Take(5000)
-	odd := &event.Event{Time: start, ID: "a\xff\x00", Host: "[x", User: &event.User{Subject: "ü\xfe"}, Headers: []event.Header{{Name: "a", Value: "<\xff>"}}, Trail: []event.Stage{{Outcome: 77}, {Took: -1, Reasons: []event.Reason{{Data: map[string]string{"\u2028": "\xff"}}}}}}
+	odd := &event.Event{Time: start, ID: "a\xff\x00", Host: "[x", User: &event.User{Subject: "ü\xfe", Attributes: &event.Attributes{ACR: "\xff", AuthTime: start, Claims: []event.Claim{{Name: "\u2028", Value: []string{"\xff"}}, {Name: "n"}}}}, Headers: []event.Header{{Name: "a", Value: "<\xff>"}}, Trail: []event.Stage{{Outcome: 77}, {Took: -1, Reasons: []event.Reason{{Data: map[string]string{"\u2028": "\xff"}}}}}}
 	events = append(events, odd, &event.Event{Time: start, User: &event.User{}, Connection: &event.Connection{Side: 9}, Side: event.SideEgress},
 		&event.Event{Time: start, Client: "x", ClientPort: 7, Act: &event.Act{Kind: "of later", Who: "spiffe://x/service/y", Outcome: "odd", Omitted: -3}},
 		&event.Event{Time: start.Add(time.Hour), Open: true, Act: &event.Act{Who: "bob", Object: "service/a"}})
