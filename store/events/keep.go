@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
 )
 
@@ -25,7 +27,12 @@ func (s *Store) Seal(ctx context.Context) error {
 			return nil
 		}
 		s.sealing, s.tail = g, newGeneration()
-		s.tail.upTo = g.upTo
+		s.tail.upTo, s.tail.next = g.upTo, g.next
+		for _, b := range s.flight {
+			for _, e := range b.events {
+				s.tail.keys[query.Key(e)] = struct{}{} // it comes into this one
+			}
+		}
 	}
 	s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -33,7 +40,9 @@ func (s *Store) Seal(ctx context.Context) error {
 	}
 	added, err := s.write([]segment.Chunk{g.block.View()})
 	if err == nil {
-		err = s.replace(g.upTo, nil, added)
+		m := s.now
+		m.Sealed, m.Number = g.upTo, g.next
+		err = s.replace(m, nil, added)
 	}
 	if err != nil {
 		return fmt.Errorf("sealing events: %w", err)
@@ -56,8 +65,8 @@ func (s *Store) write(from []segment.Chunk) ([]*sealed, error) {
 	}
 	var out []*sealed
 	for class, rows := range classes {
-		s.names++
-		info, err := segment.Write(s.opts.segments(), fmt.Sprintf("%012d-%s.parquet", s.names, class), from, rows)
+		s.now.Next++
+		info, err := segment.Write(s.opts.segments(), fmt.Sprintf("%012d-%s.parquet", s.now.Next, class), from, rows)
 		if err != nil {
 			return nil, err
 		}
@@ -70,22 +79,24 @@ func (s *Store) write(from []segment.Chunk) ([]*sealed, error) {
 	return out, nil
 }
 
-// replace makes the store consist of other segments, on disk and then for queries. The caller holds keeping.
-func (s *Store) replace(upTo uint64, old, added []*sealed) error {
+// replace makes the store consist of other segments, on disk and then for queries, and m the manifest, but for its segments.
+// The caller holds keeping.
+func (s *Store) replace(m manifest, old, added []*sealed) error {
 	s.mu.RLock()
 	now := slices.DeleteFunc(slices.Clone(s.segments), func(one *sealed) bool { return slices.Contains(old, one) })
 	s.mu.RUnlock()
 	now = append(now, added...)
-	m := &manifest{Sealed: upTo, Next: s.names}
-	for _, one := range now {
-		m.Segments = append(m.Segments, one.entry)
+	m.Segments = make([]entry, len(now))
+	for i, one := range now {
+		m.Segments[i] = one.entry
 	}
 	if err := m.write(s.opts.Dir); err != nil {
 		return err
 	}
+	s.now = m
 	s.mu.Lock()
-	s.segments = now
-	if s.sealing != nil && s.sealing.upTo <= upTo {
+	s.segments, s.kept = now, m.Kept
+	if s.sealing != nil && s.sealing.upTo <= m.Sealed {
 		s.sealing = nil
 		close(s.room)
 		s.room = make(chan struct{})
@@ -96,15 +107,6 @@ func (s *Store) replace(upTo uint64, old, added []*sealed) error {
 		err = errors.Join(err, one.drop(), os.Remove(filepath.Join(s.opts.segments(), one.Name)))
 	}
 	return err
-}
-
-// position is up to where in the log events are in segments. The caller holds keeping.
-func (s *Store) position() (uint64, error) {
-	m, err := readManifest(s.opts.Dir)
-	if err != nil {
-		return 0, err
-	}
-	return m.Sealed, nil
 }
 
 // settled is how long after the end of an hour its segments are merged: most of what is late has come by then.
@@ -158,33 +160,30 @@ func (s *Store) merge(all []*sealed) error {
 	if err != nil {
 		return err
 	}
-	upTo, err := s.position()
-	if err != nil {
-		return err
-	}
-	return s.replace(upTo, old, added)
+	return s.replace(s.now, old, added)
 }
 
-// Retain deletes segments all of whose events are older than their class is kept.
+// Retain deletes segments all of whose events are older than their class is kept. Events as old as those are not taken any more.
 func (s *Store) Retain(now time.Time) error {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
 	var old []*sealed
+	m := s.now
+	m.Kept = map[string]int64{}
+	maps.Copy(m.Kept, s.now.Kept)
 	s.mu.RLock()
 	for _, one := range s.segments {
-		if keep, ok := s.opts.Keep[one.Class]; ok && one.Last < now.Add(-keep).UnixNano() {
+		from := now.Add(-s.opts.Keep[one.Class]).UnixNano()
+		if _, ends := s.opts.Keep[one.Class]; ends && one.Last < from {
 			old = append(old, one)
+			m.Kept[one.Class] = max(m.Kept[one.Class], from)
 		}
 	}
 	s.mu.RUnlock()
 	if len(old) == 0 {
 		return nil
 	}
-	upTo, err := s.position()
-	if err == nil {
-		err = s.replace(upTo, old, nil)
-	}
-	if err != nil {
+	if err := s.replace(m, old, nil); err != nil {
 		return fmt.Errorf("deleting old events: %w", err)
 	}
 	return nil

@@ -71,9 +71,14 @@ func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	acknowledged := 0
-	for range rounds {
+	numbers := map[uint64]string{}
+	for i := range rounds {
 		acknowledged = max(acknowledged, round(t, dir, max(0, acknowledged-3*killBatch), 1+r.IntN(25), time.Duration(r.IntN(15_000))*time.Microsecond))
+		if i%4 == 0 {
+			numbers = renumbered(t, dir, numbers)
+		}
 	}
+	renumbered(t, dir, numbers)
 	s, rec := open(t, events.Options{Dir: dir})
 	if len(rec.Damaged) > 0 {
 		t.Fatal(rec.Damaged)
@@ -95,6 +100,24 @@ func TestKill(t *testing.T) {
 		t.Errorf("%d events, %d of them different, %d acknowledged", total, len(got), acknowledged)
 	}
 	t.Logf("%d rounds, %d acknowledged, %d there, %d segments", rounds, acknowledged, total, len(files(t, dir)))
+}
+
+// renumbered returns the records of a store by number, and fails if one has another number than before or if numbers have gaps.
+func renumbered(t *testing.T, dir string, before map[uint64]string) map[uint64]string {
+	t.Helper()
+	s, _, err := events.Open(t.Context(), events.Options{Dir: dir})
+	must(t, err)
+	now := numbered(t, s)
+	must(t, s.Close())
+	for n := range uint64(len(now)) {
+		if now[n+1] == "" || before[n+1] != "" && before[n+1] != now[n+1] {
+			t.Fatalf("number %d of %d is %q, was %q", n+1, len(now), now[n+1], before[n+1])
+		}
+	}
+	if len(now) < len(before) {
+		t.Fatalf("%d records, before %d", len(now), len(before))
+	}
+	return now
 }
 
 // round runs a process until it has acknowledged some batches and a little longer, and returns how many events it has.

@@ -15,8 +15,12 @@ import (
 // that sealing, merging and deleting happen at one moment or not at all.
 type manifest struct {
 	Sealed   uint64  `json:"sealed"` // position in the log
+	Number   uint64  `json:"number"` // of the next event behind that position
 	Next     uint64  `json:"next"`   // number of the next segment
 	Segments []entry `json:"segments"`
+
+	// Kept is from which time on events are kept, nanoseconds since 1970, by class: older ones were deleted and are not taken again.
+	Kept map[string]int64 `json:"kept,omitempty"`
 }
 
 // entry is a segment of the store.
@@ -30,12 +34,12 @@ const manifestName = "manifest.json"
 func readManifest(dir string) (*manifest, error) {
 	b, err := os.ReadFile(filepath.Join(dir, manifestName))
 	if errors.Is(err, os.ErrNotExist) {
-		return &manifest{}, nil
+		return &manifest{Number: 1}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest: %w", err)
 	}
-	m := &manifest{}
+	m := &manifest{Number: 1}
 	if err := json.Unmarshal(b, m); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w; restore it from a backup of the directory", filepath.Join(dir, manifestName), err)
 	}

@@ -54,16 +54,21 @@ type Store struct {
 	full chan struct{} // wakes Run: what is in memory is to be sealed
 
 	keeping sync.Mutex // one seals, merges or deletes at a time
-	names   uint64     // number of the next segment; owned by who holds keeping
+	now     manifest   // what the disk has; owned by who holds keeping
+
+	order sync.Mutex // one gives numbers and a place in the log at a time
 
 	mu       sync.RWMutex
 	tail     *generation // takes events
 	sealing  *generation // is being sealed; nil: none is
 	segments []*sealed
-	next     uint64            // log position of the next batch for the tail
-	waiting  map[uint64]*batch // batches that are durable before those in front of them
-	room     chan struct{}     // closed, and another one made, when what was in memory is sealed
-	held     atomic.Bool       // closed
+	kept     map[string]int64 // as manifest.Kept; replaced as a whole
+	given    uint64           // number of the next event that comes
+	next     uint64           // number of the next event that can be found
+	flight   []*batch         // what has numbers and cannot be found yet, in the order of the log
+	more     chan struct{}    // closed when there are more events to be found; nil: nobody waits
+	room     chan struct{}    // closed, and another one made, when what was in memory is sealed
+	held     atomic.Bool      // closed
 }
 
 // Recovery is what Open found.
@@ -87,7 +92,7 @@ func Open(ctx context.Context, o Options) (*Store, *Recovery, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening event store: %w", err)
 	}
-	s := &Store{opts: o, log: log, full: make(chan struct{}, 1), tail: newGeneration(), waiting: map[uint64]*batch{}, room: make(chan struct{})}
+	s := &Store{opts: o, log: log, full: make(chan struct{}, 1), tail: newGeneration(), room: make(chan struct{})}
 	r := &Recovery{Log: recovered}
 	if recovered.Damage != nil {
 		r.Damaged = append(r.Damaged, recovered.Damage)
@@ -95,7 +100,6 @@ func Open(ctx context.Context, o Options) (*Store, *Recovery, error) {
 	if err := s.recover(ctx, r); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("opening event store: %w", err), s.Close())
 	}
-	s.next = recovered.Next
 	return s, r, nil
 }
 
@@ -108,7 +112,8 @@ func (s *Store) recover(ctx context.Context, r *Recovery) error {
 	if err != nil {
 		return err
 	}
-	s.names = m.Next
+	s.now, s.kept = *m, m.Kept
+	s.given, s.next = m.Number, m.Number
 	if err := removeOthers(s.opts.segments(), m); err != nil {
 		return err
 	}
@@ -119,7 +124,7 @@ func (s *Store) recover(ctx context.Context, r *Recovery) error {
 		}
 		s.segments = append(s.segments, one)
 	}
-	s.tail.upTo = m.Sealed
+	s.tail.upTo, s.tail.next = m.Sealed, m.Number
 	for rec, err := range journal.Read(s.opts.log(), m.Sealed+1) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -158,6 +163,7 @@ func (s *Store) Close() error {
 	s.segments = nil
 	close(s.room) // who waits for room learns that there will be none
 	s.room = make(chan struct{})
+	s.tell()
 	return err
 }
 

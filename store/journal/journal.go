@@ -158,31 +158,55 @@ func (o Options) withDefaults() (Options, error) {
 // cause of ctx (the record may still be written) or the error that made the journal fail. The journal keeps
 // no reference to rec.
 func (j *Journal) Append(ctx context.Context, rec []byte) (uint64, error) {
+	p, err := j.Enqueue(ctx, rec)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.Wait(ctx); err != nil {
+		return 0, err
+	}
+	return p.Seq, nil
+}
+
+// Pending is a record on its way to the disk.
+type Pending struct {
+	Seq   uint64 // its sequence number
+	batch *batch
+}
+
+// Enqueue is the first part of Append, for those who need to know the order of records before they are on the disk: it
+// gives the record its sequence number and waits only while the queue is full. Errors are those of Append.
+func (j *Journal) Enqueue(ctx context.Context, rec []byte) (Pending, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("appending to journal: %w", context.Cause(ctx))
+		return Pending{}, fmt.Errorf("appending to journal: %w", context.Cause(ctx))
 	}
 	for {
 		b, seq, err := j.enqueue(rec, true)
 		if err != nil {
-			return 0, fmt.Errorf("appending to journal: %w", err)
+			return Pending{}, fmt.Errorf("appending to journal: %w", err)
 		}
-		wait := b.done
-		if seq == 0 {
-			wait = b.taken
+		if seq != 0 {
+			return Pending{seq, b}, nil
 		}
 		select {
-		case <-wait:
+		case <-b.taken:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("appending to journal: %w", context.Cause(ctx))
+			return Pending{}, fmt.Errorf("appending to journal: %w", context.Cause(ctx))
 		}
-		if seq == 0 {
-			continue
-		}
-		if b.err != nil {
-			return 0, fmt.Errorf("appending to journal: %w", b.err)
-		}
-		return seq, nil
 	}
+}
+
+// Wait returns when the record is on the disk. Errors are those of Append.
+func (p Pending) Wait(ctx context.Context) error {
+	select {
+	case <-p.batch.done:
+	case <-ctx.Done():
+		return fmt.Errorf("appending to journal: %w", context.Cause(ctx))
+	}
+	if p.batch.err != nil {
+		return fmt.Errorf("appending to journal: %w", p.batch.err)
+	}
+	return nil
 }
 
 // Offer queues a record and does not wait. It reports false, and the caller counts a loss, if the queue is

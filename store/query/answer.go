@@ -38,6 +38,13 @@ func (c Cursor) Compare(d Cursor) int {
 // CursorOf is the place behind e.
 func CursorOf(e *event.Event) Cursor { return Cursor{NumberOf(e, Time), Key(e)} }
 
+// Record is an event as a store keeps it.
+type Record struct {
+	Number uint64 // from 1 on, without gaps, in the order in which the store took events
+	Time   time.Time
+	JSON   []byte // as event.AppendJSON wrote it
+}
+
 // Page is a part of the events that are meant, newest first.
 type Page struct {
 	Events []*event.Event

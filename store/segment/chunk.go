@@ -16,6 +16,8 @@ type Chunk interface {
 	Rows() int
 	// Bounds are the first and last time, nanoseconds since 1970; of no use if there are no rows.
 	Bounds() (first, last int64)
+	// Numbers are the lowest and the highest number that the store gave them; of no use if there are no rows.
+	Numbers() (lowest, highest uint64)
 
 	// load returns a column as a whole, pick that of some rows, in ascending order.
 	load(c int) (*series, error)
@@ -92,8 +94,9 @@ func (b *Block) Rows() int { return b.n }
 // Bytes is about how much memory they take.
 func (b *Block) Bytes() int64 { return b.bytes }
 
-// Append adds an event. It fails for one whose time cannot be said in nanoseconds, before 1678 or after 2261.
-func (b *Block) Append(e *event.Event) error {
+// Append adds an event, which has a number in the store, greater than that of the one before. It fails for one whose time
+// cannot be said in nanoseconds, before 1678 or after 2261.
+func (b *Block) Append(e *event.Event, number uint64) error {
 	if y := e.Time.UTC().Year(); y < 1678 || y > 2261 {
 		return fmt.Errorf("taking event %q: its time, %s, is out of range", e.ID, e.Time.Format(time.RFC3339))
 	}
@@ -118,6 +121,7 @@ func (b *Block) Append(e *event.Event) error {
 			b.bytes += 8
 		}
 	}
+	b.columns[numberColumn].numbers[b.n] = int64(number) //nolint:gosec // counted from 1
 	at := e.Time.UnixNano()
 	if b.n == 0 {
 		b.first, b.last = at, at
@@ -166,6 +170,15 @@ func (v *View) Rows() int { return v.n }
 
 // Bounds are the first and last time.
 func (v *View) Bounds() (first, last int64) { return v.first, v.last }
+
+// Numbers are the lowest and the highest number.
+func (v *View) Numbers() (lowest, highest uint64) {
+	if v.n == 0 {
+		return 0, 0
+	}
+	all := v.columns[numberColumn].numbers
+	return uint64(all[0]), uint64(all[v.n-1]) //nolint:gosec // counted from 1
+}
 
 func (v *View) load(c int) (*series, error) { return &v.columns[c], nil } //nolint:unparam // a Chunk in a file can fail
 

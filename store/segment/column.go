@@ -69,6 +69,7 @@ const (
 	timeColumn
 	idColumn
 	openColumn
+	numberColumn
 )
 
 // columns is a constant table. An event is put together in this order: what it is of comes first.
@@ -78,9 +79,12 @@ var columns = join(
 		{name: "time", kind: size, field: query.Time, num: func(e *event.Event) int64 { return e.Time.UnixNano() }, setNum: setTime},
 		{name: "id", kind: unique, field: query.ID, filter: true, text: func(e *event.Event) string { return e.ID }, setText: plain(func(e *event.Event) *string { return &e.ID })},
 		truth("open", func(e *event.Event) *bool { return &e.Open }),
+		{name: "number", kind: size, num: nothing, setNum: func(*event.Event, int64) {}}, // of the store, not of the event
 	},
 	found(), asked(), decided(), measured(), acted(),
 )
+
+func nothing(*event.Event) int64 { return 0 }
 
 func join(parts ...[]column) []column {
 	var out []column
@@ -98,7 +102,7 @@ func found() []column {
 			setText: func(e *event.Event, s string) error { set(e, s); return nil },
 		}
 	}
-	nothing := func(*event.Event, string) {}
+	derives := func(*event.Event, string) {}
 	authenticated := column{name: "authenticated", kind: flag, num: func(e *event.Event) int64 { return bit(e.User != nil) }, setNum: func(e *event.Event, v int64) {
 		if v != 0 {
 			e.User = &event.User{}
@@ -133,8 +137,8 @@ func found() []column {
 				e.Act.Kind = event.Kind(s)
 			}
 		}),
-		derived("side", query.Side, nothing),
-		derived("outcome", query.Outcome, nothing),
+		derived("side", query.Side, derives),
+		derived("outcome", query.Outcome, derives),
 		derived("reason", query.Reason, func(e *event.Event, s string) {
 			if e.Act != nil {
 				e.Act.Reason = s

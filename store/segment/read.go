@@ -155,18 +155,24 @@ type group struct {
 	segment     *Segment
 	n           int
 	first, last int64
+	numbers     [2]uint64 // the lowest and the highest
 	chunks      []*parquet.FileColumnChunk
 	meta        []format.ColumnChunk
 	sums        []byte // of the columns, as in Info
 }
 
-// bound finds the times of the group.
+// bound finds the times and the numbers of the group.
 func (g *group) bound() error {
 	first, last, ok := g.chunks[timeColumn].Bounds()
 	if !ok {
 		return &DamageError{g.segment.Name, "a row group without bounds of time"}
 	}
 	g.first, g.last = first.Int64(), last.Int64()
+	lowest, highest, ok := g.chunks[numberColumn].Bounds()
+	if !ok || lowest.Int64() < 0 {
+		return &DamageError{g.segment.Name, "a row group without bounds of its numbers"}
+	}
+	g.numbers = [2]uint64{lowest.Uint64(), highest.Uint64()}
 	return nil
 }
 
@@ -175,6 +181,9 @@ func (g *group) Rows() int { return g.n }
 
 // Bounds are the first and last time.
 func (g *group) Bounds() (first, last int64) { return g.first, g.last }
+
+// Numbers are the lowest and the highest number.
+func (g *group) Numbers() (lowest, highest uint64) { return g.numbers[0], g.numbers[1] }
 
 func (g *group) lacks(c int, value string) (bool, error) {
 	filter := g.chunks[c].BloomFilter()

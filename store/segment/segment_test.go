@@ -28,8 +28,8 @@ func must(t testing.TB, err error) {
 func block(t testing.TB, events []*event.Event) *segment.View {
 	t.Helper()
 	b := segment.NewBlock()
-	for _, e := range events {
-		must(t, b.Append(e))
+	for i, e := range events {
+		must(t, b.Append(e, uint64(i+1)))
 	}
 	return b.View()
 }
@@ -203,7 +203,7 @@ func TestInfo(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.Value, info.Values["outcome"][c.Value], c.Count)
 		}
 	}
-	if info.Rows != 2000 || info.First < start.UnixNano() || info.Last <= info.First {
+	if info.Lowest != 1 || info.Highest != 2000 || info.Rows != 2000 || info.First < start.UnixNano() || info.Last <= info.First {
 		t.Errorf("%+v", info)
 	}
 }
@@ -211,7 +211,7 @@ func TestInfo(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	b := segment.NewBlock()
 	for _, at := range []time.Time{{}, time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)} {
-		if err := b.Append(&event.Event{Time: at}); err == nil || b.Rows() != 0 {
+		if err := b.Append(&event.Event{Time: at}, 1); err == nil || b.Rows() != 0 {
 			t.Errorf("%s is taken: %v", at, err)
 		}
 	}

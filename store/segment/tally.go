@@ -50,6 +50,15 @@ func Times(c Chunk, set *Set) ([]int64, error) {
 	return out, nil
 }
 
+// NumbersOf returns the numbers that the store gave the events of a chunk, row by row. They ascend in a View.
+func NumbersOf(c Chunk) ([]int64, error) {
+	s, err := c.load(numberColumn)
+	if err != nil {
+		return nil, err
+	}
+	return s.numbers[:c.Rows()], nil
+}
+
 // Count adds the rows of a set to a tally by a field.
 func Count(c Chunk, set *Set, by query.Field, t *query.Tally) error {
 	at := columnOf(by)

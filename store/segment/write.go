@@ -28,6 +28,10 @@ type Info struct {
 	Bytes int64  `json:"bytes"`
 	First int64  `json:"first"` // the earliest time in it, nanoseconds since 1970
 	Last  int64  `json:"last"`  // the latest
+
+	Lowest  uint64 `json:"lowest"`  // number in the store
+	Highest uint64 `json:"highest"` // number in the store
+
 	Sum   uint32 `json:"sum"`   // CRC-32C of all bytes
 	Index int64  `json:"index"` // where what is not pages begins: Bloom filters, page index, footer
 	Tail  uint32 `json:"tail"`  // CRC-32C of the bytes from there on
@@ -231,6 +235,15 @@ func (g *gather) note(c int, sources []*series) {
 			g.info.First = sources[begin.Chunk].numbers[begin.Row]
 		}
 		g.info.Last = sources[end.Chunk].numbers[end.Row]
+	}
+	if c == numberColumn {
+		for _, r := range g.rows {
+			number := uint64(sources[r.Chunk].numbers[r.Row]) //nolint:gosec // counted from 1
+			if g.info.Lowest == 0 {
+				g.info.Lowest = number
+			}
+			g.info.Lowest, g.info.Highest = min(g.info.Lowest, number), max(g.info.Highest, number)
+		}
 	}
 	f := columns[c].field
 	if !slices.Contains(counted, f) {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/store/query"
-	"github.com/palisade-security/palisade/store/segment"
 	"github.com/palisade-security/palisade/store/table"
 )
 
@@ -24,7 +23,7 @@ type Store struct{ db *sql.DB }
 // tables are made if they are absent. Texts compare by their bytes, as they do in Go.
 const tables = `
 CREATE TABLE IF NOT EXISTS events (
-	key text COLLATE "C" PRIMARY KEY, class text NOT NULL, record bytea NOT NULL, words text COLLATE "C" NOT NULL,
+	key text COLLATE "C" PRIMARY KEY, number bigint NOT NULL UNIQUE, class text NOT NULL, record bytea NOT NULL, words text COLLATE "C" NOT NULL,
 	time bigint NOT NULL, duration bigint NOT NULL, status bigint NOT NULL,
 	id text COLLATE "C" NOT NULL, trace text COLLATE "C" NOT NULL, kind text COLLATE "C" NOT NULL, side text COLLATE "C" NOT NULL,
 	outcome text COLLATE "C" NOT NULL, reason text COLLATE "C" NOT NULL, service text COLLATE "C" NOT NULL, who text COLLATE "C" NOT NULL,
@@ -36,6 +35,8 @@ CREATE INDEX IF NOT EXISTS events_service ON events (service, time DESC, key DES
 CREATE INDEX IF NOT EXISTS events_who ON events (who, time DESC);
 CREATE INDEX IF NOT EXISTS events_trace ON events (trace);
 CREATE INDEX IF NOT EXISTS events_id ON events (id);
+CREATE TABLE IF NOT EXISTS events_next (number bigint NOT NULL);
+INSERT INTO events_next SELECT 1 WHERE NOT EXISTS (SELECT FROM events_next);
 `
 
 // column is where a field stands; each is a constant of this file.
@@ -89,48 +90,6 @@ func prepare(ctx context.Context, db *sql.DB) error {
 
 // Close ends the connections.
 func (s *Store) Close() error { return s.db.Close() }
-
-// Append takes events that are redacted, all or none, and returns when they are committed. Those that are there already are
-// left out. If it fails they may be there: deliver them again.
-func (s *Store) Append(ctx context.Context, events []*event.Event) error {
-	numbers, texts := fields()
-	names := []string{"key", "class", "words", "record"}
-	casts := []string{"text", "text", "text", "bytea"}
-	var keys, classes, words []string
-	var records [][]byte
-	numeric, textual := make([][]int64, len(numbers)), make([][]string, len(texts))
-	for _, e := range events {
-		if err := segment.Check(e); err != nil {
-			return err
-		}
-		record := event.AppendJSON(nil, e)
-		if e2, err := event.Parse(record); err == nil {
-			e = e2 // as it is read back: only UTF-8
-		}
-		keys, classes, words, records = append(keys, query.Shown(query.Key(e))), append(classes, segment.ClassOf(e)), append(words, wordsOf(e)), append(records, record)
-		for i, f := range numbers {
-			numeric[i] = append(numeric[i], query.NumberOf(e, f))
-		}
-		for i, f := range texts {
-			textual[i] = append(textual[i], query.Shown(query.TextOf(e, f)))
-		}
-	}
-	args := []any{keys, classes, words, records}
-	for i, f := range numbers {
-		names, casts, args = append(names, column(f)), append(casts, "bigint"), append(args, numeric[i])
-	}
-	for i, f := range texts {
-		names, casts, args = append(names, column(f)), append(casts, "text"), append(args, textual[i])
-	}
-	for i := range casts {
-		casts[i] = fmt.Sprintf("$%d::%s[]", i+1, casts[i])
-	}
-	text := "INSERT INTO events (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(casts, ", ") + ") ON CONFLICT (key) DO NOTHING" //nolint:gosec // put together from constants
-	if _, err := s.db.ExecContext(ctx, text, args...); err != nil {
-		return fmt.Errorf("appending events: %w", err)
-	}
-	return nil
-}
 
 // wordsOf is what Text looks through, folded, in lines: what is looked for has no line breaks.
 func wordsOf(e *event.Event) string {

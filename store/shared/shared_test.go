@@ -57,6 +57,11 @@ func TestAnswers(t *testing.T) {
 	querytest.Compare(t, given, s, 150)
 }
 
+// TestFollow appends over two connections while a third follows.
+func TestFollow(t *testing.T) {
+	querytest.Follow(t, open(t), eventtest.New(6, start, time.Second).Take(1000))
+}
+
 // TestOdd takes what PostgreSQL cannot hold as it is: NUL, bytes that are not UTF-8.
 func TestOdd(t *testing.T) {
 	s := open(t)
