@@ -24,7 +24,7 @@ type EventQuery struct {
 	Refused bool
 	Service string
 	User    string
-	Kind    string // request, connection, act, or a kind of act; empty: all
+	Kind    string // request, connection, act, log, or a kind of act; empty: all
 	Since   time.Time
 }
 
@@ -33,6 +33,7 @@ const (
 	kindRequest    = "request"
 	kindConnection = "connection"
 	kindAct        = "act"
+	kindLog        = "log"
 )
 
 func (q *EventQuery) wants(e *event.Event) bool {
@@ -45,11 +46,13 @@ func (q *EventQuery) wantsKind(e *event.Event) bool {
 	case "":
 		return true
 	case kindRequest:
-		return e.Act == nil && e.Connection == nil
+		return e.Act == nil && e.Connection == nil && e.Log == nil
 	case kindConnection:
 		return e.Connection != nil
 	case kindAct:
 		return e.Act != nil
+	case kindLog:
+		return e.Log != nil
 	}
 	return e.Act != nil && string(e.Act.Kind) == q.Kind
 }
@@ -65,7 +68,7 @@ func concernsService(e *event.Event, name string) bool {
 
 // check refuses a kind that no event has.
 func (q *EventQuery) check() error {
-	kinds := []string{kindRequest, kindConnection, kindAct}
+	kinds := []string{kindRequest, kindConnection, kindAct, kindLog}
 	for _, k := range event.Kinds() {
 		kinds = append(kinds, string(k))
 	}

@@ -72,6 +72,9 @@ func find(dir, id string) (*event.Event, error) {
 // explain joins an event with the model's policies.
 func explain(e *event.Event, snap *model.Snapshot) *Explanation {
 	x := &Explanation{Event: e}
+	if e.Log != nil { // nothing was decided
+		return x
+	}
 	if e.Act != nil {
 		x.Flips = actFlips(e)
 		return x
@@ -99,6 +102,10 @@ func explain(e *event.Event, snap *model.Snapshot) *Explanation {
 // Print writes x for people.
 func (x *Explanation) Print(w io.Writer, st observe.Style) {
 	e := x.Event
+	if e.Log != nil {
+		x.log(w, st)
+		return
+	}
 	if e.Act != nil {
 		x.act(w, st)
 		x.changes(w, st)

@@ -2,7 +2,6 @@ package event
 
 import (
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,13 +13,15 @@ const nanosPerMilli = int(time.Millisecond)
 // DefaultCapacity is room for an ordinary event as JSON.
 const DefaultCapacity = 4 << 10
 
-// AppendJSON appends e as one OCSF HTTP Activity, as Network Activity if it is of a connection, or as the class that its
-// kind of act belongs to, in one line without its end, and returns the extended buffer. Parse reads it back. It
+// AppendJSON appends e as one OCSF HTTP Activity, as Network Activity if it is of a connection, as the class that its
+// kind of act belongs to, or as Base Event if it is a log record, in one line without its end, and returns the extended buffer. Parse reads it back. It
 // allocates only to grow dst. What OCSF has no place for stands under unmapped. Redact the event first.
 func AppendJSON(dst []byte, e *Event) []byte {
 	o := &object{dst: dst}
 	o.open()
 	switch {
+	case e.Log != nil:
+		o.log(e)
 	case e.Act != nil:
 		o.act(e)
 	case e.Connection != nil:
@@ -340,16 +341,7 @@ func (o *object) reason(r *Reason) {
 	o.str(`"position":"`, r.Position)
 	if len(r.Data) > 0 {
 		o.nest(`"data":`)
-		var room [16]string // enough for what stages write, so that sorting does not allocate
-		keys := room[:0]
-		for k := range r.Data {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys) // the same event is the same bytes
-		for _, k := range keys {
-			o.dst = append(appendString(o.dst, k), ':')
-			o.must(`"`, r.Data[k])
-		}
+		o.members(r.Data)
 		o.close()
 	}
 	o.close()

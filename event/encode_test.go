@@ -17,6 +17,7 @@ func TestRoundTrip(t *testing.T) {
 	all := samples()
 	maps.Copy(all, connections())
 	maps.Copy(all, acts())
+	maps.Copy(all, logs())
 	for name, want := range all {
 		line := event.AppendJSON([]byte("kept:"), want)
 		line, ok := bytes.CutPrefix(line, []byte("kept:"))
@@ -48,8 +49,8 @@ func TestFullIsFull(t *testing.T) {
 		}
 		for i := range v.NumField() {
 			switch v.Type().Field(i).Type {
-			case reflect.TypeFor[*event.Connection](), reflect.TypeFor[*event.Act]():
-				continue // an event is a request's, a connection's or an act's
+			case reflect.TypeFor[*event.Connection](), reflect.TypeFor[*event.Act](), reflect.TypeFor[*event.Log]():
+				continue // an event is a request's, a connection's, an act's or a log record
 			}
 			walk(v.Field(i), path+"."+v.Type().Field(i).Name)
 		}
@@ -57,6 +58,7 @@ func TestFullIsFull(t *testing.T) {
 	walk(reflect.ValueOf(*full()), "Event")
 	walk(reflect.ValueOf(*connections()["carried"].Connection), "Connection")
 	walk(reflect.ValueOf(*fullAct().Act), "Act")
+	walk(reflect.ValueOf(*logs()["full"].Log), "Log")
 }
 
 func TestInvalidTextIsReplaced(t *testing.T) {
@@ -92,6 +94,10 @@ func TestParseRefuses(t *testing.T) {
 		{`{"class_uid":4002,"metadata":{"version":"1.7.0"},"unmapped":{"connection":{}}}`, true},
 		{`{"class_uid":3002,"metadata":{"version":"1.7.0"},"unmapped":{"act":{"kind":"revoked"}}}`, true},
 		{`{"class_uid":6003,"metadata":{"version":"1.7.0"},"unmapped":{"act":{"kind":"revoked"},"connection":{}}}`, true},
+		{`{"class_uid":0,"metadata":{"version":"1.7.0"}}`, true},
+		{`{"class_uid":0,"metadata":{"version":"0.9.0"},"unmapped":{"log":{}}}`, true},
+		{`{"class_uid":0,"class_uid":1,"metadata":{"version":"1.7.0"},"unmapped":{"log":{}}}`, true},
+		{`{"class_uid":0,"message":7}`, false},
 	} {
 		_, err := event.Parse([]byte(c.in))
 		if err == nil || errors.Is(err, event.ErrForeign) != c.foreign {

@@ -1,5 +1,5 @@
 // Package event is the one record of what Palisade decided: an Event for each request, and for each connection that
-// is no HTTP, with the trail of every stage that looked at it, and for each act on the fleet and its identities. It depends on the standard library only. It holds no storage and no
+// is no HTTP, with the trail of every stage that looked at it, for each act on the fleet and its identities, and for log records of others that are kept beside them. It depends on the standard library only. It holds no storage and no
 // transport; for those see the rooms above it.
 package event
 

@@ -23,6 +23,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "testdata/events.golden", all)
 	golden(t, "testdata/connections.golden", connections())
 	golden(t, "testdata/acts.golden", acts())
+	golden(t, "testdata/logs.golden", logs())
 }
 
 func golden(t *testing.T, file string, all map[string]*event.Event) {

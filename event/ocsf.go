@@ -1,7 +1,7 @@
 package event
 
 // SchemaVersion is the version of the Open Cybersecurity Schema Framework that events are written in
-// (schema.ocsf.io, classes HTTP Activity, Network Activity, Authentication, Entity Management and API Activity), with the profiles host, security_control and trace.
+// (schema.ocsf.io, classes HTTP Activity, Network Activity, Authentication, Entity Management, API Activity and Base Event), with the profiles host, security_control and trace.
 const SchemaVersion = "1.7.0"
 
 const classHTTPActivity = 4002

@@ -133,6 +133,9 @@ type wireAct struct {
 // Parse reads an event that AppendJSON wrote. Everything comes back: the time in UTC, empty lists as nil,
 // bytes that were not UTF-8 as U+FFFD. The error wraps ErrForeign for JSON that is something else.
 func Parse(b []byte) (*Event, error) {
+	if isLog(b) {
+		return parseLog(b)
+	}
 	var w wire
 	if err := json.Unmarshal(b, &w); err != nil {
 		return nil, fmt.Errorf("reading event: %w", err)

@@ -2,7 +2,7 @@ package event
 
 import "time"
 
-// Event is the record of one request, of one connection that is no HTTP, or of one act: who asked for what, what each
+// Event is the record of one request, of one connection that is no HTTP, of one act, or of one log record of others: who asked for what, what each
 // stage decided, what came of it. It is compact inside and written in a class of OCSF on the outside. Header and query values in it have been redacted.
 type Event struct {
 	Time     time.Time // when the head was complete
@@ -59,7 +59,8 @@ type Event struct {
 	Attempts       int
 
 	Connection *Connection // set if this is a connection
-	Act        *Act        // set if this is an act; without both it is a request
+	Act        *Act        // set if this is an act
+	Log        *Log        // set if this is a log record; without all three it is a request
 }
 
 // Header is a name and a redacted value.

@@ -229,6 +229,9 @@ func (e *Event) Redact(r *Redactor) {
 			u.Attributes, e.User = a, &u
 		}
 	}
+	if e.Log != nil {
+		e.Log = e.Log.redact(r)
+	}
 	if e.Act != nil {
 		a := *e.Act
 		for _, f := range []*string{&a.Who, &a.Object, &a.Text} {

@@ -56,9 +56,9 @@ func NewFold(m *Map) *Fold {
 	return f
 }
 
-// Event folds in one event. Acts, and records that another closes, are none of a map's business.
+// Event folds in one event. Acts, log records, and records that another closes, are none of a map's business.
 func (f *Fold) Event(e *event.Event) {
-	if e.Act != nil || e.Open {
+	if e.Act != nil || e.Log != nil || e.Open {
 		return
 	}
 	f.count(e)

@@ -53,6 +53,8 @@ func (l *Lines) Observe(e *event.Event) {
 // Line is one event in one line: time, status, method and path, who, where to, how long, why not, id.
 func Line(e *event.Event, st Style) string {
 	switch {
+	case e.Log != nil:
+		return logLine(e, st)
 	case e.Act != nil:
 		return actLine(e, st)
 	case e.Connection != nil:

@@ -104,6 +104,8 @@ func (m *Metrics) Reloaded(ok bool, version string) {
 // Observe counts one event.
 func (m *Metrics) Observe(e *event.Event) {
 	switch {
+	case e.Log != nil: // counted by its source
+		return
 	case e.Act != nil:
 		m.acts.WithLabelValues(string(e.Act.Kind.Known()), string(e.Act.Outcome.Known())).Add(float64(e.Act.Omitted + 1))
 		return

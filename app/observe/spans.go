@@ -68,7 +68,7 @@ func (givenIDs) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
 func (s *Spans) Observe(e *event.Event) {
 	t, terr := trace.TraceIDFromHex(e.TraceID)
 	sp, serr := trace.SpanIDFromHex(e.SpanID)
-	if terr != nil || serr != nil {
+	if terr != nil || serr != nil || e.Log != nil {
 		return
 	}
 	name := e.Method

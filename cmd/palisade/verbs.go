@@ -241,7 +241,7 @@ type eventsCmd struct {
 	Refused bool          `help:"Only refusals, dry runs included."`
 	Service string        `help:"Only of this service."`
 	User    string        `help:"Only of this user, or by this administrator."`
-	Kind    string        `help:"Only of this kind: request, connection, act, or a kind of act such as revoked."`
+	Kind    string        `help:"Only of this kind: request, connection, act, log, or a kind of act such as revoked."`
 	Since   time.Duration `help:"Only of this long ago, e.g. 1h."`
 }
 

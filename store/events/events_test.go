@@ -190,7 +190,7 @@ func TestRun(t *testing.T) {
 // TestAnswers compares with the reference, on events in memory, being sealed and sealed.
 func TestAnswers(t *testing.T) {
 	s, _ := open(t, events.Options{Dir: t.TempDir()})
-	given := eventtest.New(5, start, 100*time.Millisecond).Take(4000)
+	given := append(eventtest.New(5, start, 100*time.Millisecond).Take(3700), eventtest.New(7, start, time.Second).Logs(300)...)
 	for i := range given { // some of one moment
 		if i%50 < 3 {
 			given[i].Time = given[i].Time.Truncate(time.Second)

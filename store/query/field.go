@@ -21,7 +21,7 @@ const (
 	Status         // of the answer; 0: none
 	ID             // request id
 	Trace          // W3C trace id
-	Kind           // request, connection, open (written before forwarding), or a kind of act
+	Kind           // request, connection, open (written before forwarding), log, or a kind of act
 	Side           // where it was seen: edge, inbound, outbound, egress
 	Outcome        // allowed, denied, error (could not decide), dry-run (allowed only by that); of acts done, denied, failed
 	Reason         // code of why it was not allowed
@@ -33,12 +33,13 @@ const (
 	Host
 	Path
 	Address // of the client
+	Level   // severity of a log record: trace, debug, info, warn, error, fatal
 )
 
 // Fields lists the fields in the order they are shown.
 func Fields() []Field {
-	out := make([]Field, 0, Address)
-	for f := Time; f <= Address; f++ {
+	out := make([]Field, 0, Level)
+	for f := Time; f <= Level; f++ {
 		out = append(out, f)
 	}
 	return out
@@ -47,7 +48,7 @@ func Fields() []Field {
 var names = [...]string{ //nolint:gochecknoglobals // a constant table
 	None: "", Time: "time", Duration: "duration", Status: "status", ID: "id", Trace: "trace", Kind: "kind", Side: "side",
 	Outcome: "outcome", Reason: "reason", Service: "service", User: "user", Caller: "caller", Route: "route",
-	Method: "method", Host: "host", Path: "path", Address: "address",
+	Method: "method", Host: "host", Path: "path", Address: "address", Level: "level",
 }
 
 // String returns the name in queries.
@@ -60,7 +61,7 @@ func (f Field) String() string {
 
 // FieldNamed returns a field by its name in queries; None if there is none.
 func FieldNamed(name string) Field {
-	for f := Time; f <= Address; f++ {
+	for f := Time; f <= Level; f++ {
 		if names[f] == name {
 			return f
 		}
@@ -72,7 +73,7 @@ func FieldNamed(name string) Field {
 func (f Field) IsNumber() bool { return f == Time || f == Duration || f == Status }
 
 // IsText tells whether a field is compared as text.
-func (f Field) IsText() bool { return f > Status && f <= Address }
+func (f Field) IsText() bool { return f > Status && f <= Level }
 
 // Countable tells whether events can be counted by a field.
 func (f Field) Countable() bool { return f.IsText() || f == Status }
@@ -90,6 +91,7 @@ const (
 	KindRequest    = "request"
 	KindConnection = "connection"
 	KindOpen       = "open"
+	KindLog        = "log"
 )
 
 // SideEdge is the Side of requests that were seen outside the mesh.
@@ -99,7 +101,7 @@ const SideEdge = "edge"
 func (f Field) Values() []string {
 	switch f {
 	case Kind:
-		out := []string{KindRequest, KindConnection, KindOpen}
+		out := []string{KindRequest, KindConnection, KindOpen, KindLog}
 		for _, k := range event.Kinds() {
 			out = append(out, string(k))
 		}
@@ -108,6 +110,8 @@ func (f Field) Values() []string {
 		return []string{SideEdge, event.SideInbound.String(), event.SideOutbound.String(), event.SideEgress.String()}
 	case Outcome:
 		return []string{Allowed, Denied, Error, DryRun, string(event.Done), string(event.Failed)}
+	case Level:
+		return event.Levels()
 	default:
 		return nil
 	}

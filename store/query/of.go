@@ -52,6 +52,8 @@ func TextOf(e *event.Event, f Field) string {
 		return e.Path
 	case Address:
 		return e.Client
+	case Level:
+		return levelOf(e)
 	case Status:
 		return strconv.Itoa(e.Status)
 	default:
@@ -62,6 +64,8 @@ func TextOf(e *event.Event, f Field) string {
 // KindOf says what an event is of.
 func KindOf(e *event.Event) string {
 	switch {
+	case e.Log != nil:
+		return KindLog
 	case e.Act != nil:
 		return string(e.Act.Kind)
 	case e.Open:
@@ -75,7 +79,7 @@ func KindOf(e *event.Event) string {
 func sideOf(e *event.Event) string {
 	side := e.Side
 	switch {
-	case e.Act != nil:
+	case e.Act != nil || e.Log != nil:
 		return ""
 	case e.Connection != nil:
 		side = e.Connection.Side
@@ -88,9 +92,11 @@ func sideOf(e *event.Event) string {
 	return side.String()
 }
 
-// OutcomeOf says what was decided.
+// OutcomeOf says what was decided; nothing of what others wrote.
 func OutcomeOf(e *event.Event) string {
 	switch {
+	case e.Log != nil:
+		return ""
 	case e.Act != nil:
 		return string(e.Act.Outcome.Known())
 	case e.Allowed && e.DryRun:
@@ -169,6 +175,13 @@ func callerOf(e *event.Event) string {
 	return ""
 }
 
+func levelOf(e *event.Event) string {
+	if e.Log == nil {
+		return ""
+	}
+	return e.Log.Severity.Level()
+}
+
 // Texts hands out what Text looks through, until yield returns false.
 func Texts(e *event.Event, yield func(string) bool) {
 	some := func(texts ...string) bool {
@@ -178,6 +191,12 @@ func Texts(e *event.Event, yield func(string) bool) {
 			}
 		}
 		return true
+	}
+	if l := e.Log; l != nil {
+		if some(l.Text, l.Source, e.Service, e.Workload, e.Host, e.Client) {
+			AttributeTexts(l.Attributes, yield)
+		}
+		return
 	}
 	if a := e.Act; a != nil {
 		some(a.Who, a.Object, a.Reason, a.Text, a.Proxy, e.Client)
@@ -207,6 +226,16 @@ func TrailTexts(trail []event.Stage, yield func(string) bool) bool {
 					return false
 				}
 			}
+		}
+	}
+	return true
+}
+
+// AttributeTexts hands out what Text looks through in the attributes of a log record. It reports whether yield wants more.
+func AttributeTexts(attributes map[string]string, yield func(string) bool) bool {
+	for _, v := range attributes {
+		if !yield(v) {
+			return false
 		}
 	}
 	return true

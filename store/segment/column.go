@@ -28,6 +28,7 @@ const (
 	spoken        // the text itself
 	headed        // values of headers, a JSON list of {"name":, "value":}
 	trailed       // texts of the reasons of a trail
+	valued        // values of a JSON object of texts
 )
 
 // column is one column of a segment: where it comes from in an event, and how it goes back. The columns hold every field of
@@ -50,11 +51,14 @@ const (
 	ClassRequest    = "request"
 	ClassConnection = "connection"
 	ClassAct        = "act"
+	ClassLog        = "log"
 )
 
 // ClassOf is the class of an event.
 func ClassOf(e *event.Event) string {
 	switch {
+	case e.Log != nil:
+		return ClassLog
 	case e.Act != nil:
 		return ClassAct
 	case e.Connection != nil:
@@ -81,7 +85,7 @@ var columns = join(
 		truth("open", func(e *event.Event) *bool { return &e.Open }),
 		{name: "number", kind: size, num: nothing, setNum: func(*event.Event, int64) {}}, // of the store, not of the event
 	},
-	found(), asked(), decided(), measured(), acted(),
+	found(), asked(), decided(), measured(), acted(), logged(),
 )
 
 func nothing(*event.Event) int64 { return 0 }

@@ -150,6 +150,8 @@ func acted() []column {
 
 func setClass(e *event.Event, s string) error {
 	switch s {
+	case ClassLog:
+		e.Log = &event.Log{}
 	case ClassAct:
 		e.Act = &event.Act{}
 	case ClassConnection:

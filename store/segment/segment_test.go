@@ -58,10 +58,12 @@ func every(c segment.Chunk) []uint32 {
 
 // TestExact holds that what was recorded comes back from the columns byte for byte.
 func TestExact(t *testing.T) {
-	events := eventtest.New(1, start, time.Millisecond).Take(5000)
+	fleet := eventtest.New(1, start, time.Millisecond)
+	events := append(fleet.Take(5000), fleet.Logs(500)...)
 	odd := &event.Event{Time: start, ID: "a\xff\x00", Host: "[x", User: &event.User{Subject: "ü\xfe", Attributes: &event.Attributes{ACR: "\xff", AuthTime: start, Claims: []event.Claim{{Name: "\u2028", Value: []string{"\xff"}}, {Name: "n"}}}}, Headers: []event.Header{{Name: "a", Value: "<\xff>"}}, Trail: []event.Stage{{Outcome: 77}, {Took: -1, Reasons: []event.Reason{{Data: map[string]string{"\u2028": "\xff"}}}}}}
 	events = append(events, odd, &event.Event{Time: start, User: &event.User{}, Connection: &event.Connection{Side: 9}, Side: event.SideEgress},
 		&event.Event{Time: start, Client: "x", ClientPort: 7, Act: &event.Act{Kind: "of later", Who: "spiffe://x/service/y", Outcome: "odd", Omitted: -3}},
+		&event.Event{Time: start, Allowed: true, Log: &event.Log{Text: "a\xff\x00", Severity: 99, Attributes: map[string]string{"\xfe": "\u2028"}, Omitted: -1}},
 		&event.Event{Time: start.Add(time.Hour), Open: true, Act: &event.Act{Who: "bob", Object: "service/a"}})
 	var want []string
 	for _, e := range events {
@@ -103,14 +105,16 @@ func timeOf(t *testing.T, line string) time.Time {
 
 // TestSelect compares with what query says of each event.
 func TestSelect(t *testing.T) {
-	events := eventtest.New(2, start, time.Millisecond).Take(20_000)
+	events := append(eventtest.New(2, start, time.Millisecond).Take(20_000), eventtest.New(7, start, time.Millisecond).Logs(2000)...)
 	slices.SortStableFunc(events, func(a, b *event.Event) int { return a.Time.Compare(b.Time) })
+	traced := events[slices.IndexFunc(events, func(e *event.Event) bool { return e.TraceID != "" })]
 	s := seal(t, t.TempDir(), events)
 	chunks := append(s.Chunks(), block(t, events))
 	for _, text := range []string{
-		"", "service:orders", "outcome:denied user:user-1*", "id:" + events[77].ID, "trace:" + events[99].TraceID, "id:none", "user:nobody", "caller:web", "caller:edge status:>=400",
+		"", "service:orders", "outcome:denied user:user-1*", "id:" + events[77].ID, "trace:" + traced.TraceID, "id:none", "user:nobody", "caller:web", "caller:edge status:>=400",
 		"status:404 or duration:>10ms", "-side:edge", `"user-12"`, "wp-login", "no-permit", "KEYCLOAK", "path:/orders/*", "firefox -service:items", "kind:applied or kind:connection", "attested", "reason:limit-exceeded method:GET",
 		"time:>=2026-11-22T09:00:05Z", "user:alice", `host:""`,
+		"kind:log", "level:error or level:fatal", `level:"" kind:log`, "host:node-1 reserved", `"<&>"`, "of item 49",
 	} {
 		x, err := query.Parse(text)
 		must(t, err)

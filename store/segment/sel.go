@@ -189,6 +189,8 @@ func (s *selection) says(x query.Text) (*Set, error) {
 			match = func(v string) bool { return inHeaders(f, v) }
 		case trailed:
 			match = func(v string) bool { return inTrail(f, v) }
+		case valued:
+			match = func(v string) bool { return inValues(f, v) }
 		}
 		set, err := s.texts(c, match)
 		if err != nil {
@@ -223,6 +225,22 @@ func inTrail(f query.Finder, text string) bool {
 	}
 	found := false
 	query.TrailTexts(all, func(v string) bool {
+		found = f.In(v)
+		return !found
+	})
+	return found
+}
+
+func inValues(f query.Finder, text string) bool {
+	if text == "" || !f.In(text) && !escaped(text) {
+		return false
+	}
+	var all map[string]string
+	if json.Unmarshal([]byte(text), &all) != nil {
+		return false
+	}
+	found := false
+	query.AttributeTexts(all, func(v string) bool {
 		found = f.In(v)
 		return !found
 	})

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS events (
 	id text COLLATE "C" NOT NULL, trace text COLLATE "C" NOT NULL, kind text COLLATE "C" NOT NULL, side text COLLATE "C" NOT NULL,
 	outcome text COLLATE "C" NOT NULL, reason text COLLATE "C" NOT NULL, service text COLLATE "C" NOT NULL, who text COLLATE "C" NOT NULL,
 	caller text COLLATE "C" NOT NULL, route text COLLATE "C" NOT NULL, method text COLLATE "C" NOT NULL, host text COLLATE "C" NOT NULL,
-	path text COLLATE "C" NOT NULL, address text COLLATE "C" NOT NULL
+	path text COLLATE "C" NOT NULL, address text COLLATE "C" NOT NULL, level text COLLATE "C" NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_time ON events (time DESC, key DESC);
 CREATE INDEX IF NOT EXISTS events_service ON events (service, time DESC, key DESC);

@@ -44,7 +44,7 @@ func open(t *testing.T) *shared.Store {
 // TestAnswers compares with the reference.
 func TestAnswers(t *testing.T) {
 	s := open(t)
-	given := eventtest.New(5, start, 100*time.Millisecond).Take(3000)
+	given := append(eventtest.New(5, start, 100*time.Millisecond).Take(2700), eventtest.New(7, start, time.Second).Logs(300)...)
 	for i := range given { // some of one moment
 		if i%50 < 3 {
 			given[i].Time = given[i].Time.Truncate(time.Second)
