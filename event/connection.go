@@ -40,11 +40,15 @@ func (s Side) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads a side by name; another name is an unknown side.
 func (s *Side) UnmarshalText(b []byte) error {
-	*s = SideUnknown
-	for _, c := range []Side{SideInbound, SideOutbound, SideEgress} {
-		if c.String() == string(b) {
-			*s = c
+	*s = sideNamed(string(b))
+	return nil
+}
+
+func sideNamed(name string) Side {
+	for _, s := range []Side{SideInbound, SideOutbound, SideEgress} {
+		if s.String() == name {
+			return s
 		}
 	}
-	return nil
+	return SideUnknown
 }

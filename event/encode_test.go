@@ -6,11 +6,13 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/event/eventtest"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -130,6 +132,40 @@ func FuzzAppendJSON(f *testing.F) {
 	})
 }
 
+// FuzzScan holds that the fast way to read an event and the general one agree.
+func FuzzScan(f *testing.F) {
+	for _, all := range []map[string]*event.Event{samples(), connections(), acts()} {
+		for _, e := range all {
+			f.Add(event.AppendJSON(nil, e))
+		}
+	}
+	f.Fuzz(func(t *testing.T, line []byte) { event.Agree(t, line) })
+}
+
+// TestScan takes the fast way with all that gateways write.
+func TestScan(t *testing.T) {
+	all := eventtest.New(1, moment, time.Millisecond).Take(3000)
+	all = slices.AppendSeq(all, maps.Values(samples()))
+	all = slices.AppendSeq(all, maps.Values(connections()))
+	for i, e := range all {
+		line := append(event.AppendJSON(nil, e), '\n')
+		if !event.Agree(t, line) && e.Act == nil {
+			t.Errorf("read the general way: %s", line)
+		}
+		if i%100 != 0 {
+			continue
+		}
+		for at := 0; at < len(line); at += 1 + len(line)/80 { // what is nearly right
+			for _, c := range []byte("\"\\,:}]0-.\xff") {
+				other := bytes.Clone(line)
+				other[at] = c
+				event.Agree(t, other)
+			}
+			event.Agree(t, line[:at])
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, e := range samples() {
 		f.Add(event.AppendJSON(nil, e))
@@ -169,12 +205,16 @@ func BenchmarkAppendJSONAllowed(b *testing.B) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	line := event.AppendJSON(nil, full())
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := event.Parse(line); err != nil {
-			b.Fatal(err)
-		}
+	for name, e := range map[string]*event.Event{"full": full(), "ordinary": ordinary()} {
+		b.Run(name, func(b *testing.B) {
+			line := event.AppendJSON(nil, e)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := event.Parse(line); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -73,11 +73,15 @@ func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 
 // UnmarshalText reads an outcome by name; an unknown name is an error outcome.
 func (o *Outcome) UnmarshalText(b []byte) error {
-	*o = OutcomeError
-	for _, c := range []Outcome{OutcomePass, OutcomeDeny, OutcomeSkip} {
-		if c.String() == string(b) {
-			*o = c
+	*o = outcomeNamed(string(b))
+	return nil
+}
+
+func outcomeNamed(name string) Outcome {
+	for _, o := range []Outcome{OutcomePass, OutcomeDeny, OutcomeSkip} {
+		if o.String() == name {
+			return o
 		}
 	}
-	return nil
+	return OutcomeError
 }

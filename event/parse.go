@@ -69,18 +69,20 @@ type wire struct {
 
 type wireActor struct {
 	User struct {
-		UID     string `json:"uid"`
-		TypeID  int    `json:"type_id"`
-		TokenID string `json:"credential_uid"`
-		Groups  []struct {
-			Name string `json:"name"`
-		} `json:"groups"`
+		UID     string      `json:"uid"`
+		TypeID  int         `json:"type_id"`
+		TokenID string      `json:"credential_uid"`
+		Groups  []wireGroup `json:"groups"`
 	} `json:"user"`
 	IDP struct {
 		Name   string `json:"name"`
 		Issuer string `json:"issuer"`
 	} `json:"idp"`
 	ClientID string `json:"app_uid"`
+}
+
+type wireGroup struct {
+	Name string `json:"name"`
 }
 
 type wireUnmapped struct {
@@ -109,12 +111,14 @@ type wireUnmapped struct {
 		Reused   bool          `json:"reused"`
 		Attempts int           `json:"attempts"`
 	} `json:"upstream"`
-	Connection *struct {
-		Side     Side   `json:"side"`
-		Protocol string `json:"protocol"`
-	} `json:"connection"`
-	Trail []Stage  `json:"trail"`
-	Act   *wireAct `json:"act"`
+	Connection *wireConnection `json:"connection"`
+	Trail      []Stage         `json:"trail"`
+	Act        *wireAct        `json:"act"`
+}
+
+type wireConnection struct {
+	Side     Side   `json:"side"`
+	Protocol string `json:"protocol"`
 }
 
 // wireAct is an act as actUnmapped writes it.
@@ -137,9 +141,17 @@ func Parse(b []byte) (*Event, error) {
 		return parseLog(b)
 	}
 	var w wire
-	if err := json.Unmarshal(b, &w); err != nil {
-		return nil, fmt.Errorf("reading event: %w", err)
+	if !w.scanned(b) {
+		w = wire{}
+		if err := json.Unmarshal(b, &w); err != nil {
+			return nil, fmt.Errorf("reading event: %w", err)
+		}
 	}
+	return w.event()
+}
+
+// event is what was read.
+func (w *wire) event() (*Event, error) {
 	if !w.ours() || w.Metadata.Version != SchemaVersion {
 		return nil, fmt.Errorf("reading event: %w", ErrForeign)
 	}
