@@ -1,6 +1,7 @@
 package app
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -65,31 +66,38 @@ func TestEventQuery(t *testing.T) {
 	connection := &event.Event{Allowed: true, Service: "orders", Connection: &event.Connection{}}
 	revoked := &event.Event{Allowed: true, Act: &event.Act{Kind: event.KindRevoked, Who: "alice", Object: "service/orders", Outcome: event.Done}}
 	refused := &event.Event{Act: &event.Act{Kind: event.KindRefused, Who: "spiffe://shop.example/service/web", Proxy: "orders", Outcome: event.Denied}}
-	all := []*event.Event{request, connection, revoked, refused}
+	open := &event.Event{Allowed: true, Service: "orders", Open: true}
+	all := []*event.Event{request, connection, revoked, refused, open}
 	for _, c := range []struct {
 		q    EventQuery
-		want [4]bool
+		want [5]bool
 	}{
-		{EventQuery{}, [4]bool{true, true, true, true}},
-		{EventQuery{Refused: true}, [4]bool{3: true}},
-		{EventQuery{Kind: "request"}, [4]bool{0: true}},
-		{EventQuery{Kind: "connection"}, [4]bool{1: true}},
-		{EventQuery{Kind: "act"}, [4]bool{2: true, 3: true}},
-		{EventQuery{Kind: "revoked"}, [4]bool{2: true}},
-		{EventQuery{Service: "orders"}, [4]bool{true, true, true, true}},
-		{EventQuery{Service: "web"}, [4]bool{3: true}},
-		{EventQuery{User: "alice"}, [4]bool{2: true}},
+		{EventQuery{}, [5]bool{true, true, true, true, false}},
+		{EventQuery{Refused: true}, [5]bool{3: true}},
+		{EventQuery{Kind: "request"}, [5]bool{0: true}},
+		{EventQuery{Kind: "connection"}, [5]bool{1: true}},
+		{EventQuery{Kind: "act"}, [5]bool{2: true, 3: true}},
+		{EventQuery{Kind: "revoked"}, [5]bool{2: true}},
+		{EventQuery{Service: "orders"}, [5]bool{true, true, true, false}},
+		{EventQuery{Service: "web"}, [5]bool{3: true}},
+		{EventQuery{User: "alice"}, [5]bool{2: true}},
+		{EventQuery{Text: "service:orders -kind:revoked"}, [5]bool{true, true}},
+		{EventQuery{Text: "kind:open"}, [5]bool{4: true}},
 	} {
+		q, err := c.q.build()
+		if err != nil {
+			t.Error(err)
+		}
 		for i, e := range all {
-			if got := c.q.wants(e); got != c.want[i] {
+			if got := q.Match(e); got != c.want[i] {
 				t.Errorf("%+v: event %d: %t", c.q, i, got)
 			}
 		}
-		if err := c.q.check(); err != nil {
-			t.Error(err)
-		}
 	}
-	if err := (&EventQuery{Kind: "revokd"}).check(); err == nil {
+	if _, err := (&EventQuery{Kind: "revokd"}).build(); err == nil {
 		t.Error("an unknown kind is taken")
+	}
+	if _, err := (&EventQuery{Text: "service:orders servce:x"}).build(); err == nil || !strings.Contains(err.Error(), "\n                 ^") {
+		t.Errorf("a mistake is not shown where it is: %v", err)
 	}
 }

@@ -51,6 +51,9 @@ func (e *edge) ready() error {
 	if err := e.journal.Err(); err != nil && e.engine.Table().Strict {
 		errs = append(errs, fmt.Errorf("the record cannot be written: %w", err))
 	}
+	if e.memory != nil {
+		errs = append(errs, e.memory.ready())
+	}
 	return errors.Join(errs...)
 }
 

@@ -44,7 +44,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if err != nil {
 		return err
 	}
-	rec, err := openRecorder(ctx, o, state, snap)
+	rec, err := openRecorder(ctx, o, "control", state, snap)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/palisade-security/palisade/app/archive"
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/authority"
@@ -56,6 +57,14 @@ func (e *edge) administrators(mux *http.ServeMux) {
 		}
 		return admin.RevokeResult{Confirmed: len(e.mesh.Status())}, err
 	}))
+	if e.memory != nil {
+		mount("GET "+admin.EventsPath, func(ctx context.Context, _ string, r *http.Request) (any, error) {
+			return admin.AnswerEvents(ctx, e.memory, r.URL.Query())
+		})
+		mount("GET "+admin.CountsPath, func(ctx context.Context, _ string, r *http.Request) (any, error) {
+			return admin.AnswerCounts(ctx, e.memory, r.URL.Query())
+		})
+	}
 	mount("/v1/admin/", func(context.Context, string, *http.Request) (any, error) {
 		return nil, &admin.Problem{
 			Status: http.StatusNotFound, Title: "no control",
@@ -143,6 +152,9 @@ func answerAdmin(w http.ResponseWriter, out any, err error) {
 	status, kind := http.StatusOK, "application/json"
 	if err != nil {
 		p, told := errors.AsType[*admin.Problem](err)
+		if errors.Is(err, archive.ErrOpening) {
+			p, told = &admin.Problem{Status: http.StatusServiceUnavailable, Title: http.StatusText(http.StatusServiceUnavailable), Detail: err.Error()}, true
+		}
 		if !told {
 			p = &admin.Problem{Status: http.StatusInternalServerError, Title: http.StatusText(http.StatusInternalServerError), Detail: err.Error()}
 		}

@@ -34,6 +34,7 @@ type edge struct {
 	journal  *journal.Journal
 	metrics  *observe.Metrics
 	recorder *recorder
+	memory   *memory // nil: the record alone
 	engine   *engine.Engine
 	builder  *gate.Builder
 	mesh     *mesh.Mesh             // nil: none declared
@@ -106,10 +107,13 @@ func (e *edge) measure() {
 // openRecords opens the journal and whatever else looks at events.
 func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 	var err error
-	if e.recorder, err = openRecorder(ctx, e.o, e.state, snap); err != nil {
+	if e.recorder, err = openRecorder(ctx, e.o, model.EdgeName, e.state, snap); err != nil {
 		return err
 	}
 	e.journal = e.recorder.journal
+	if e.development {
+		e.memory = e.recorder.remember(e.state, e.recorder.dir, openEvents(e.state, retention(snap.Audit.Retain)))
+	}
 	return nil
 }
 
@@ -155,6 +159,9 @@ func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct
 	}
 	if err := e.serveAdmin(); err != nil {
 		return err
+	}
+	if e.memory != nil {
+		e.memory.run(ctx, group, e.metrics)
 	}
 	e.serveControl()
 	if e.remote == nil {

@@ -80,7 +80,7 @@ func openFedEdge(ctx context.Context, o *Options, j *Joining) (f *fedEdge, err e
 		return nil, err
 	}
 	f = &fedEdge{edge: &edge{o: o, state: state, ctx: ctx, listeners: map[string]*listener{}}, first: make(chan struct{})}
-	if f.recorder, err = openRecorder(ctx, o, state, unbound()); err != nil {
+	if f.recorder, err = openRecorder(ctx, o, model.EdgeName, state, unbound()); err != nil {
 		return nil, err
 	}
 	journal := f.recorder.journal

@@ -4,78 +4,104 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/event"
-	"github.com/palisade-security/palisade/store/journal"
+	"github.com/palisade-security/palisade/store/query"
 )
 
 // EventQuery says which events to show.
 type EventQuery struct {
-	Follow  bool
-	Last    int // of those recorded already; 0: all
+	Text    string // as store/query reads it; what follows narrows it
 	Refused bool
 	Service string
 	User    string
 	Kind    string // request, connection, act, log, or a kind of act; empty: all
 	Since   time.Time
+	Until   time.Time
+
+	Follow bool
+	Last   int // of those recorded already; 0: all
+
+	Count string        // field to count by, in place of showing events; empty: none
+	Per   time.Duration // with Count: over time, in steps of it
+	Top   int           // with Count: how many values are told apart; 0: 10
+
+	Format string // text, json, table, csv
 }
 
-// The kinds of events beside those of acts.
-const (
-	kindRequest    = "request"
-	kindConnection = "connection"
-	kindAct        = "act"
-	kindLog        = "log"
-)
+// kindAct is every kind of act.
+const kindAct = "act"
 
-func (q *EventQuery) wants(e *event.Event) bool {
-	return (!q.Refused || !e.Allowed || e.DryRun) && q.wantsKind(e) && (q.Service == "" || concernsService(e, q.Service)) &&
-		(q.User == "" || e.User != nil && e.User.Subject == q.User || e.Act != nil && e.Act.Who == q.User) && !e.Time.Before(q.Since)
+// build makes a query of text and flags.
+func (q *EventQuery) build() (out query.Query, err error) {
+	where, err := query.Parse(q.Text)
+	if err != nil {
+		if wrong, ok := errors.AsType[*query.SyntaxError](err); ok {
+			return out, fmt.Errorf("%w\n  %s\n  %s^", err, q.Text, strings.Repeat(" ", max(wrong.Column-1, 0)))
+		}
+		return out, err
+	}
+	var all query.And
+	if where != nil {
+		all = append(all, where)
+	}
+	if q.Refused {
+		all = append(all, query.Not{Of: query.Is{Field: query.Outcome, Value: query.Allowed}}, query.Not{Of: query.Is{Field: query.Outcome, Value: string(event.Done)}})
+	}
+	if q.Service != "" {
+		all = append(all, query.Is{Field: query.Service, Value: q.Service})
+	}
+	if q.User != "" {
+		all = append(all, query.Is{Field: query.User, Value: q.User})
+	}
+	if all, err = q.kind(all); err != nil {
+		return out, err
+	}
+	out = query.Query{From: q.Since, To: q.Until}
+	if len(all) > 0 {
+		out.Where = all
+	}
+	return out, out.Validate()
 }
 
-func (q *EventQuery) wantsKind(e *event.Event) bool {
+// kind narrows to a kind. Records that were written before forwarding are left out unless they are asked for.
+func (q *EventQuery) kind(all query.And) (query.And, error) {
+	not := func(kind string) query.Expr { return query.Not{Of: query.Is{Field: query.Kind, Value: kind}} }
 	switch q.Kind {
 	case "":
-		return true
-	case kindRequest:
-		return e.Act == nil && e.Connection == nil && e.Log == nil
-	case kindConnection:
-		return e.Connection != nil
+		if !wantsOpen(all) {
+			all = append(all, not(query.KindOpen))
+		}
 	case kindAct:
-		return e.Act != nil
-	case kindLog:
-		return e.Log != nil
+		for _, kind := range query.Kind.Values() {
+			if !slices.Contains(event.Kinds(), event.Kind(kind)) {
+				all = append(all, not(kind))
+			}
+		}
+	default:
+		if kinds := query.Kind.Values(); !slices.Contains(kinds, q.Kind) {
+			return nil, fmt.Errorf("there are no events of the kind %q; choose one of %s", q.Kind, strings.Join(slices.Insert(kinds, 2, kindAct), ", "))
+		}
+		all = append(all, query.Is{Field: query.Kind, Value: q.Kind})
 	}
-	return e.Act != nil && string(e.Act.Kind) == q.Kind
+	return all, nil
 }
 
-// concernsService tells whether an event is of a service: who was asked, or who saw, did or suffered an act.
-func concernsService(e *event.Event, name string) bool {
-	if e.Act == nil {
-		return e.Service == name
+// wantsOpen tells whether a tree asks for what was written before forwarding.
+func wantsOpen(x query.Expr) bool {
+	switch x := x.(type) {
+	case query.And:
+		return slices.ContainsFunc(x, wantsOpen)
+	case query.Or:
+		return slices.ContainsFunc(x, wantsOpen)
+	case query.Is:
+		return x == query.Is{Field: query.Kind, Value: query.KindOpen}
 	}
-	of := "service/" + name
-	return e.Act.Proxy == name || e.Act.Object == of || strings.HasSuffix(e.Act.Who, "/"+of)
-}
-
-// check refuses a kind that no event has.
-func (q *EventQuery) check() error {
-	kinds := []string{kindRequest, kindConnection, kindAct, kindLog}
-	for _, k := range event.Kinds() {
-		kinds = append(kinds, string(k))
-	}
-	if q.Kind != "" && !slices.Contains(kinds, q.Kind) {
-		return fmt.Errorf("there are no events of the kind %q; choose one of %s", q.Kind, strings.Join(kinds, ", "))
-	}
-	return nil
+	return false
 }
 
 // elsewhereRecorded names state directories below the one of a record: each sidecar of a host has one of its own.
@@ -91,12 +117,9 @@ func elsewhereRecorded(dir string) string {
 	return "; there are records of " + strings.Join(names, ", ") + ": name one, such as --state " + filepath.Dir(found[0])
 }
 
-// Events prints recorded events, oldest first, and new ones as they come if asked to follow.
+// Events prints recorded events, oldest first, and new ones as they come if asked to follow; or counts them.
 func Events(ctx context.Context, o *Options, q *EventQuery) error {
-	if err := q.check(); err != nil {
-		return err
-	}
-	state, err := o.state()
+	meant, err := q.build()
 	if err != nil {
 		return err
 	}
@@ -104,67 +127,121 @@ func Events(ctx context.Context, o *Options, q *EventQuery) error {
 	if err != nil {
 		snap = nil // events can be read without a sound model
 	}
-	dir := recordsDir(o, state, snap)
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no record in %s; palisade up, control, and each edge and sidecar begin one in their state directories%s", dir, elsewhereRecorded(dir))
+	from, err := o.find(ctx, snap)
+	if err != nil {
+		return err
 	}
-	var window [][]byte
-	next := uint64(0)
-	for rec, err := range journal.Read(dir, 0) {
-		if err != nil {
-			fmt.Fprintf(o.Err, "warning: %v\n", err)
-			continue
-		}
-		next = rec.Seq + 1
-		if e, err := event.Parse(rec.Data); err != nil || e.Open || !q.wants(e) {
-			continue
-		}
-		window = append(window, []byte(string(rec.Data)))
-		if q.Last > 0 && len(window) > q.Last {
-			window = window[1:]
-		}
+	defer from.close()
+	if q.Count != "" {
+		return o.asked(o.countEvents(ctx, from, q, meant))
 	}
-	for _, data := range window {
-		if err := o.printEvent(o.Out, data); err != nil {
+	began := time.Now()
+	all, err := newest(ctx, from, meant, q.Last)
+	if err != nil {
+		return o.asked(err)
+	}
+	out := o.newEventWriter(q.Format)
+	slices.Reverse(all)
+	for _, e := range all {
+		if err := out.write(e); err != nil {
 			return err
 		}
 	}
-	if len(window) == 0 && !o.Quiet {
-		what := "nothing is recorded yet"
-		if next > 0 {
-			what = "nothing of that kind is recorded"
-		}
-		fmt.Fprintf(o.Err, "%s in %s\n", what, dir)
+	if err := out.flush(); err != nil {
+		return err
+	}
+	if len(all) == 0 && !o.Quiet {
+		fmt.Fprintf(o.Err, "nothing of that kind is recorded in %s\n", from.where)
 	}
 	if !q.Follow {
 		return nil
 	}
-	for rec, err := range journal.Follow(ctx, dir, next) {
+	return from.follow(ctx, meant, began, all, func(e *event.Event) error { return errors.Join(out.write(e), out.flush()) })
+}
+
+// newest returns the newest n events that are meant, or all if n is 0, newest first.
+func newest(ctx context.Context, from *finder, q query.Query, n int) (all []*event.Event, err error) {
+	for at := (query.Cursor{}); ; {
+		size := query.MaxLast
+		if n > 0 {
+			size = min(n-len(all), query.MaxLast)
+		}
+		page, err := from.Last(ctx, q, size, at)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Events...)
+		if at = page.Next; at.IsZero() || n > 0 && len(all) >= n {
+			return all, nil
+		}
+	}
+}
+
+const (
+	followEvery = 200 * time.Millisecond
+	followBack  = time.Minute // how late an event may come and still be shown
+	followMost  = 10_000      // new ones that are shown of one look; the oldest of more are left out
+)
+
+// follow hands out events as they come, until ctx ends. Those shown are shown already.
+func (f *finder) follow(ctx context.Context, q query.Query, since time.Time, shown []*event.Event, yield func(*event.Event) error) error {
+	if f.journal != nil {
+		return f.journal.Follow(ctx, q, yield)
+	}
+	seen := map[string]time.Time{}
+	for _, e := range shown {
+		seen[query.Key(e)] = e.Time
+	}
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := time.Now()
+		q.From = since
+		if back := now.Add(-followBack); back.After(since) {
+			q.From = back
+		}
+		fresh, err := f.unseen(ctx, q, seen)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
-			fmt.Fprintf(o.Err, "warning: %v\n", err)
-			continue
+			return err
 		}
-		if e, err := event.Parse(rec.Data); err == nil && !e.Open && q.wants(e) {
-			if err := o.printEvent(o.Out, rec.Data); err != nil {
+		for _, e := range slices.Backward(fresh) {
+			if err := yield(e); err != nil {
 				return err
+			}
+			seen[query.Key(e)] = e.Time
+		}
+		for key, at := range seen {
+			if now.Sub(at) > 2*followBack {
+				delete(seen, key)
 			}
 		}
 	}
-	return nil
 }
 
-func (o *Options) printEvent(w io.Writer, data []byte) error {
-	line := strings.TrimSpace(string(data))
-	if !o.JSON {
-		e, err := event.Parse(data)
+// unseen returns those events that have not been seen, newest first. It stops looking where a whole page has been.
+func (f *finder) unseen(ctx context.Context, q query.Query, seen map[string]time.Time) (fresh []*event.Event, err error) {
+	for at := (query.Cursor{}); len(fresh) < followMost; {
+		page, err := f.Last(ctx, q, 200, at)
 		if err != nil {
-			return fmt.Errorf("reading a record: %w", err)
+			return nil, err
 		}
-		line = observe.Line(e, o.style())
+		before := len(fresh)
+		for _, e := range page.Events {
+			if _, there := seen[query.Key(e)]; !there {
+				fresh = append(fresh, e)
+			}
+		}
+		if at = page.Next; at.IsZero() || len(fresh) == before {
+			break
+		}
 	}
-	_, err := io.WriteString(w, line+"\n")
-	return err
+	return fresh, nil
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/policy"
-	"github.com/palisade-security/palisade/store/journal"
 )
 
 // Explanation is one decision with everything that led to it.
@@ -22,51 +21,34 @@ type Explanation struct {
 	Policies map[string]string `json:"policies,omitempty"` // text of every policy named in the trail
 	Flips    []policy.Flip     `json:"flips,omitempty"`    // the smallest changes that would turn the decision
 	Stale    bool              `json:"stale,omitempty"`    // the model that is here has another snapshot
+	Hops     []*Hop            `json:"hops,omitempty"`     // the way of the request through the fleet, as far as it was recorded
 }
 
-// Explain finds the recorded decision of a request and what would flip it.
-func Explain(_ context.Context, o *Options, id string) (*Explanation, error) {
-	state, err := o.state()
-	if err != nil {
-		return nil, err
-	}
+// Explain finds the recorded decision of a request by its id, or its trace, and what would flip it.
+func Explain(ctx context.Context, o *Options, id string) (*Explanation, error) {
 	_, snap, _, err := o.load(true)
 	if err != nil {
 		snap = nil // the record still tells what happened; only the model's part is missing
 	}
-	e, err := find(recordsDir(o, state, snap), id)
+	from, err := o.find(ctx, snap)
 	if err != nil {
 		return nil, err
+	}
+	defer from.close()
+	e, err := from.byID(ctx, id)
+	if err != nil {
+		return nil, o.asked(err)
+	}
+	whole, err := from.trace(ctx, e)
+	if err != nil {
+		return nil, o.asked(err)
 	}
 	if snap == nil {
 		fmt.Fprintln(o.Err, "there is no sound model here; name it, to see the texts of policies and what would change this")
 	}
-	return explain(e, snap), nil
-}
-
-// find returns the newest record with that request id, or with the only id that begins so.
-func find(dir, id string) (*event.Event, error) {
-	var found *event.Event
-	ids := map[string]bool{}
-	for rec, err := range journal.Read(dir, 0) {
-		if err != nil {
-			continue // damage elsewhere does not hide this record; "events" tells of it
-		}
-		if !strings.Contains(string(rec.Data), id) {
-			continue
-		}
-		if e, err := event.Parse(rec.Data); err == nil && strings.HasPrefix(e.ID, id) {
-			found = e
-			ids[e.ID] = true
-		}
-	}
-	if len(ids) > 1 {
-		return nil, fmt.Errorf("%d records have ids that begin with %q; give more of the id, such as %s", len(ids), id, found.ID)
-	}
-	if found == nil {
-		return nil, fmt.Errorf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up%s", id, dir, elsewhereRecorded(dir))
-	}
-	return found, nil
+	x := explain(e, snap)
+	x.Hops = hopsOf(whole)
+	return x, nil
 }
 
 // explain joins an event with the model's policies.
@@ -125,6 +107,7 @@ func (x *Explanation) Print(w io.Writer, st observe.Style) {
 		x.stage(w, st, &e.Trail[i])
 	}
 	x.changes(w, st)
+	x.way(w, st)
 }
 
 // changes writes what would turn the decision.

@@ -1,10 +1,10 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,14 +13,14 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/event"
-	"github.com/palisade-security/palisade/store/journal"
+	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/topology"
 	"github.com/palisade-security/palisade/topology/draw"
 )
 
 // MapQuery says what to draw.
 type MapQuery struct {
-	From    string             // state directory, or folder of records, whose events are folded in; empty: none
+	From    string             // state directory, or folder of records, whose events are folded in; empty: those of Options.Reach, or none
 	Since   time.Time          // events from then on; zero: all
 	Until   time.Time          // events before then; zero: all
 	Weights map[string]float64 // of data classes
@@ -34,8 +34,8 @@ type mapped struct {
 }
 
 // Map draws who calls whom.
-func Map(o *Options, q *MapQuery) error {
-	m, err := o.readMap(q, o.paths()...)
+func Map(ctx context.Context, o *Options, q *MapQuery) error {
+	m, err := o.readMap(ctx, q, o.paths()...)
 	if err != nil {
 		return err
 	}
@@ -58,8 +58,8 @@ func Map(o *Options, q *MapQuery) error {
 }
 
 // MapBlast tells what a service reaches once it is taken.
-func MapBlast(o *Options, q *MapQuery, service string) error {
-	m, err := o.readMap(q, o.paths()...)
+func MapBlast(ctx context.Context, o *Options, q *MapQuery, service string) error {
+	m, err := o.readMap(ctx, q, o.paths()...)
 	if err != nil {
 		return err
 	}
@@ -79,10 +79,10 @@ func MapBlast(o *Options, q *MapQuery, service string) error {
 }
 
 // MapDiff tells what has changed from one map to another, each a model or a map in a file, and whether anything has.
-func MapDiff(o *Options, before, after string) (changed bool, err error) {
+func MapDiff(ctx context.Context, o *Options, before, after string) (changed bool, err error) {
 	var of [2]*topology.Map
 	for i, path := range []string{before, after} {
-		if of[i], err = o.readMap(&MapQuery{}, path); err != nil {
+		if of[i], err = o.readMap(ctx, &MapQuery{}, path); err != nil {
 			return false, err
 		}
 	}
@@ -94,7 +94,7 @@ func MapDiff(o *Options, before, after string) (changed bool, err error) {
 }
 
 // readMap makes the map of a model and of the events asked for, or reads one that was kept in a file.
-func (o *Options) readMap(q *MapQuery, paths ...string) (*topology.Map, error) {
+func (o *Options) readMap(ctx context.Context, q *MapQuery, paths ...string) (*topology.Map, error) {
 	m, err := o.declaredMap(paths)
 	if err != nil {
 		return nil, err
@@ -107,10 +107,10 @@ func (o *Options) readMap(q *MapQuery, paths ...string) (*topology.Map, error) {
 			return nil, fmt.Errorf("--weight %s: no service holds data of that class; the map has %s", class, strings.Join(slices.Sorted(maps.Keys(m.Weights)), ", "))
 		}
 	}
-	if q.From == "" {
+	if q.From == "" && o.Reach.Control == "" {
 		return m, nil
 	}
-	return o.foldMap(m, q)
+	return o.foldMap(ctx, m, q)
 }
 
 func (o *Options) declaredMap(paths []string) (*topology.Map, error) {
@@ -135,25 +135,23 @@ func (o *Options) declaredMap(paths []string) (*topology.Map, error) {
 	return topology.Declare(snap, &d.Fleet), nil
 }
 
-// foldMap reads records as Events does.
-func (o *Options) foldMap(m *topology.Map, q *MapQuery) (*topology.Map, error) {
-	dir := q.From
-	if inside := filepath.Join(dir, "events"); isDir(inside) {
-		dir = inside
+// foldMap folds in the events of a fleet, or of one proxy.
+func (o *Options) foldMap(ctx context.Context, m *topology.Map, q *MapQuery) (*topology.Map, error) {
+	var from *finder
+	var err error
+	if q.From == "" {
+		from, err = o.find(ctx, nil)
+	} else if from, err = o.folder(ctx, q.From); err != nil {
+		err = fmt.Errorf("--from: %w", err)
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--from: no record in %s yet; palisade up or palisade edge begins one", dir)
+	if err != nil {
+		return nil, err
 	}
+	defer from.close()
 	f := topology.NewFold(m)
-	for rec, err := range journal.Read(dir, 0) {
-		if err != nil {
-			fmt.Fprintf(o.Err, "warning: %v\n", err)
-			continue
-		}
-		e, err := event.Parse(rec.Data)
-		if err == nil && !e.Time.Before(q.Since) && (q.Until.IsZero() || e.Time.Before(q.Until)) {
-			f.Event(e)
-		}
+	meant := query.Query{From: q.Since, To: q.Until, Where: query.Or{query.Is{Field: query.Kind, Value: query.KindRequest}, query.Is{Field: query.Kind, Value: query.KindConnection}}}
+	if err := each(ctx, from, meant, func(e *event.Event) error { f.Event(e); return nil }); err != nil {
+		return nil, o.asked(err)
 	}
 	if m = f.Map(); !m.Observed() {
 		if _, err := io.WriteString(o.Err, "warning: no event of a request or a connection in that time; the map shows what is declared\n"); err != nil {

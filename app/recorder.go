@@ -17,6 +17,8 @@ import (
 // recorder is the engine's recorder: the journal first, then everything that looks on.
 type recorder struct {
 	journal *journal.Journal
+	dir     string // of the journal
+	name    string // of the proxy whose record it is: a service, "edge" or "control"
 	metrics *observe.Metrics
 	lines   *observe.Lines // nil: quiet
 	json    *jsonLines     // nil: text

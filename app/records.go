@@ -12,9 +12,10 @@ import (
 	"github.com/palisade-security/palisade/store/journal"
 )
 
-// openRecorder opens the journal and whatever else looks at events. The caller sets its metrics, and closes it.
-func openRecorder(ctx context.Context, o *Options, state string, snap *model.Snapshot) (*recorder, error) {
-	j, rec, err := journal.Open(journal.Options{Dir: recordsDir(o, state, snap), KeepBytes: int64(snap.Audit.Keep)})
+// openRecorder opens the journal of a proxy and whatever else looks at events. The caller sets its metrics, and closes it.
+func openRecorder(ctx context.Context, o *Options, name, state string, snap *model.Snapshot) (*recorder, error) {
+	dir := recordsDir(o, state, snap)
+	j, rec, err := journal.Open(journal.Options{Dir: dir, KeepBytes: int64(snap.Audit.Keep)})
 	if err != nil {
 		if errors.Is(err, journal.ErrLocked) {
 			return nil, fmt.Errorf("opening the record: another process writes it; does one run on %s already? Stop that one, or choose another state directory with --state DIR, or another place for records with --audit-dir DIR: %w", state, err)
@@ -27,7 +28,7 @@ func openRecorder(ctx context.Context, o *Options, state string, snap *model.Sna
 	if rec.Damage != nil {
 		slog.ErrorContext(ctx, "the record is damaged; a new segment was begun", "error", rec.Damage)
 	}
-	r := &recorder{journal: j}
+	r := &recorder{journal: j, dir: dir, name: name}
 	switch {
 	case o.Quiet:
 	case o.JSON:

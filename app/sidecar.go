@@ -100,7 +100,7 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.recorder, err = openRecorder(ctx, o, s.state, unbound()); err != nil {
+	if s.recorder, err = openRecorder(ctx, o, so.Service, s.state, unbound()); err != nil {
 		return s, err
 	}
 	s.recorder.metrics = observe.NewMetrics(func() float64 { return float64(s.inFlight()) })

@@ -50,6 +50,8 @@ func (c *Control) verbs() []verb {
 		{"GET " + admin.ModelPath, admin.Viewer, "", false, c.showModel},
 		{"GET " + admin.HistoryPath, admin.Viewer, "", false, c.showHistory},
 		{"GET " + admin.ActsPath, admin.Viewer, "", false, c.showActs},
+		{"GET " + admin.EventsPath, admin.Viewer, "", false, c.findEvents},
+		{"GET " + admin.CountsPath, admin.Viewer, "", false, c.countEvents},
 		{"POST " + admin.PlanPath, admin.Viewer, "", false, c.showPlan},
 		{"POST " + admin.ApplyPath, admin.Operator, "apply", true, c.doApply},
 		{"POST " + admin.RevokePath, admin.Operator, "revoke", true, c.doRevoke},

@@ -55,6 +55,8 @@ type Options struct {
 	// Authenticate verifies the access token of an administrator; nil: administrators come by the socket alone.
 	Authenticate func(ctx context.Context, token string) (User, error)
 	Roles        map[string]admin.Role // the provider's roles to ours
+	// Events is where the events of the fleet are found; nil: nowhere.
+	Events admin.Events
 	// Record makes an event of what happened; nil: it is logged alone.
 	Record func(context.Context, Event)
 

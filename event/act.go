@@ -70,6 +70,12 @@ const (
 	KindBypass  Kind = "bypass"             // a service tried to get past its sidecar
 )
 
+// What happens to the record itself.
+const (
+	KindLost   Kind = "events-lost"    // events are gone before they were where they are kept: how many, and why
+	KindForged Kind = "events-refused" // a proxy delivered events that it cannot have made
+)
+
 // KindOther is what none of the others is.
 const KindOther Kind = "other"
 
@@ -133,6 +139,8 @@ var forms = []form{
 	{KindRefused, classNetworkActivity, networkRefuse, severityLow, severityLow},
 	{KindCut, classNetworkActivity, networkReset, severityInformational, severityInformational},
 	{KindBypass, classNetworkActivity, networkRefuse, severityMedium, severityMedium},
+	{KindLost, classEntityManagement, entityOther, severityHigh, severityHigh},
+	{KindForged, classAPIActivity, apiOther, severityHigh, severityHigh},
 	{KindOther, classEntityManagement, entityOther, severityInformational, severityLow},
 }
 

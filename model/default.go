@@ -48,6 +48,9 @@ const (
 	DefaultAuditMode = "best-effort"
 	DefaultAuditKeep = Size(1 << 30)
 
+	DefaultRetain     = Duration(30 * 24 * time.Hour)
+	DefaultRetainActs = Duration(400 * 24 * time.Hour)
+
 	DefaultSample = 0.1
 
 	DefaultSVIDLifetime = Duration(time.Hour)

@@ -236,7 +236,15 @@ type Audit struct {
 	Mode   string   `yaml:"mode,omitempty" json:"mode,omitzero" enum:"best-effort,strict"` // best-effort (default) counts the loss; strict refuses the request
 	Dir    string   `yaml:"dir,omitempty" json:"dir,omitzero"`                             // where records are kept; default: events in the state directory
 	Keep   Size     `yaml:"keep,omitempty" json:"keep,omitzero"`                           // bytes kept on disk; default 1GiB
+	Retain Retain   `yaml:"retain,omitempty" json:"retain,omitzero"`                       // how long events are kept where the fleet's are found
 	Redact []string `yaml:"redact,omitempty" json:"redact,omitzero"`                       // names of parameters, headers and JSON fields never recorded
+}
+
+// Retain says how long events are kept by "palisade up" and control, by class. Proxies keep theirs by size (audit.keep).
+type Retain struct {
+	Requests    Duration `yaml:"requests,omitempty" json:"requests,omitzero"`       // default 720h: 30 days
+	Connections Duration `yaml:"connections,omitempty" json:"connections,omitzero"` // that are no HTTP; default 720h: 30 days
+	Acts        Duration `yaml:"acts,omitempty" json:"acts,omitzero"`               // on the fleet and its identities; default 9600h: 400 days
 }
 
 // Telemetry sends traces over OTLP/HTTP.

@@ -33,6 +33,19 @@ func (r *reachFlags) on(e *environment, paths ...string) *app.Options {
 	return o
 }
 
+// askFlags are reachFlags for verbs that also look into the state of a proxy: where proxies run, PALISADE_CONTROL says whom they obey.
+type askFlags struct {
+	Control     string `help:"Ask control on another host; several by commas (default: what runs on the state directory, or what it left there)." placeholder:"HOST:PORT"`
+	Bundle      string `help:"Trust bundle by which that control is known." placeholder:"FILE" env:"PALISADE_BUNDLE"`
+	TrustDomain string `help:"Its trust domain (default: that of the bundle)." placeholder:"NAME" env:"PALISADE_TRUST_DOMAIN"`
+	TokenFile   string `help:"Access token of an administrator; - is standard input (default: PALISADE_ADMIN_TOKEN)." placeholder:"FILE"`
+}
+
+func (a *askFlags) on(e *environment, paths ...string) *app.Options {
+	r := reachFlags(*a)
+	return r.on(e, paths...)
+}
+
 type statusCmd struct {
 	modelArgs
 	reachFlags

@@ -45,17 +45,27 @@ func (*explainCmd) Help() string {
 
 Examples:
   palisade explain 01a20506-0392-7200
-  palisade explain 01a20506-0392-7200 examples/shop --format json`
+  palisade explain 01a20506-0392-7200 examples/shop --format json
+  palisade explain 4bf92f3577b34da6a3ce929d0e0e4736   a trace
+  palisade explain 01a20506-0392-7200 --control control.example:9950 --bundle bundle.json --token-file token`
 }
 
 // Help shows examples.
 func (*eventsCmd) Help() string {
-	return `Examples:
+	return `Asks what runs on the state directory, or control on another host; where nothing runs, what was left there.
+Fields: time duration status id trace kind side outcome reason service user caller route method host path address.
+
+Examples:
   palisade events                            the newest 20
+  palisade events service:orders outcome:denied --since 7d
+  palisade events 'status:>=500 duration:>100ms -path:/health*' --format table
+  palisade events '"card declined"'          said anywhere in the event
   palisade events --follow --refused         refusals as they come
-  palisade events --user user-1 --since 1h -n 0
+  palisade events --count user outcome:denied --since 1d
+  palisade events --count status --per 1h --format csv
   palisade events --kind act                 who revoked, applied, was refused
-  palisade events --format json | jq .http_response.code`
+  palisade events --control control.example:9950 --bundle bundle.json --token-file token
+  palisade events --format json -n 0 | jq .http_response.code`
 }
 
 // Help shows examples.

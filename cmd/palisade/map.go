@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"time"
 
 	"github.com/palisade-security/palisade/app"
 )
@@ -15,25 +14,21 @@ type mapCmd struct {
 
 // mapFlags say of what a map is made beside the model.
 type mapFlags struct {
-	From   string             `help:"State directory, or folder of records, whose events are folded in (default: none, the map is what is declared)." placeholder:"DIR"`
-	Since  time.Duration      `help:"Only events of this long ago, e.g. 168h."`
-	Until  time.Duration      `help:"Only events older than this, e.g. 144h."`
+	From   string             `help:"State directory, or folder of records, whose events are folded in (default: those of --control, or none: the map is what is declared)." placeholder:"DIR"`
+	Since  moment             `help:"Only events from then on: 36h or 7d ago, or a date such as 2026-11-17." placeholder:"WHEN"`
+	Until  moment             `help:"Only events before then." placeholder:"WHEN"`
 	Weight map[string]float64 `help:"How much a data class weighs: CLASS=NUMBER; repeat for several (default: 1, and 3 for a class that redacts)." placeholder:"CLASS=NUMBER"`
+	askFlags
 }
 
 func (f *mapFlags) query(e *environment) (*app.MapQuery, error) {
-	q := &app.MapQuery{From: f.From, Weights: f.Weight, Format: e.format}
-	if f.From == "" && (f.Since > 0 || f.Until > 0) {
-		return nil, errors.New("--since and --until choose among events; say with --from where these are")
+	if f.From == "" && f.Control == "" && !(f.Since.IsZero() && f.Until.IsZero()) {
+		return nil, errors.New("--since and --until choose among events; say with --from or --control where these are")
 	}
-	now := time.Now()
-	if f.Since > 0 {
-		q.Since = now.Add(-f.Since)
+	if f.From != "" && f.Control != "" {
+		return nil, errors.New("--from and --control: events are in one place; leave out one of them")
 	}
-	if f.Until > 0 {
-		q.Until = now.Add(-f.Until)
-	}
-	return q, nil
+	return &app.MapQuery{From: f.From, Weights: f.Weight, Format: e.format, Since: f.Since.Time, Until: f.Until.Time}, nil
 }
 
 type mapDrawCmd struct {
@@ -50,7 +45,7 @@ func (c *mapDrawCmd) Run(e *environment) error {
 	if err != nil {
 		return err
 	}
-	return app.Map(e.with(c.Model...), q)
+	return app.Map(e.ctx, c.on(e, c.Model...), q)
 }
 
 type mapBlastCmd struct {
@@ -66,7 +61,7 @@ func (c *mapBlastCmd) Run(e *environment) error {
 	if err != nil {
 		return err
 	}
-	return app.MapBlast(e.with(c.Model...), q, c.Service)
+	return app.MapBlast(e.ctx, c.on(e, c.Model...), q, c.Service)
 }
 
 type mapDiffCmd struct {
@@ -75,7 +70,7 @@ type mapDiffCmd struct {
 }
 
 func (c *mapDiffCmd) Run(e *environment) error {
-	changed, err := app.MapDiff(e.with(), c.Before, c.After)
+	changed, err := app.MapDiff(e.ctx, e.with(), c.Before, c.After)
 	if err == nil && changed {
 		return errRefused
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,7 +36,7 @@ var errRefused = errors.New("refused")
 type cli struct {
 	State     string `group:"common" help:"Where keys, the local authority and records live (default: .palisade beside the model; of sidecar and run: .palisade/NAME)." placeholder:"DIR" env:"PALISADE_STATE"`
 	AuditDir  string `group:"common" help:"Where records lie (default: audit.dir of the model; for proxies that control feeds, and without it, events in the state directory)." placeholder:"DIR" env:"PALISADE_AUDIT_DIR" type:"path"`
-	Format    string `group:"common" help:"Output: text or json; map also draws." default:"text"`
+	Format    string `group:"common" help:"Output: text or json; map also draws, events also write table and csv." default:"text"`
 	LogFormat string `group:"common" help:"Messages: text or json." enum:"text,json" default:"text"`
 	NoColor   bool   `group:"common" help:"No colours (also: NO_COLOR=1)."`
 	Quiet     bool   `group:"common" help:"No line per request." short:"q"`
@@ -52,8 +54,8 @@ type cli struct {
 	Snapshot snapshotCmd `cmd:"" group:"model" help:"Print the compiled model as JSON."`
 	Schema   schemaCmd   `cmd:"" group:"model" help:"Print the JSON Schema of palisade.yaml."`
 
-	Events  eventsCmd  `cmd:"" group:"see" help:"Show recorded requests, connections and acts."`
-	Explain explainCmd `cmd:"" group:"see" help:"Explain a recorded decision by its request id."`
+	Events  eventsCmd  `cmd:"" group:"see" help:"Find recorded requests, connections and acts, or count them."`
+	Explain explainCmd `cmd:"" group:"see" help:"Explain a recorded decision, and its way through the fleet, by its id."`
 	Map     mapCmd     `cmd:"" group:"see" help:"Draw who calls whom, and show what follows from it."`
 	Status  statusCmd  `cmd:"" group:"see" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
 	History historyCmd `cmd:"" group:"see" help:"Show which models were in force, or what administrators did."`
@@ -221,12 +223,13 @@ func claims(in map[string]string) map[string]any {
 }
 
 type explainCmd struct {
-	ID string `arg:"" help:"Request id, or its beginning."`
+	ID string `arg:"" help:"Request id, or its beginning, or a trace id."`
 	modelArgs
+	askFlags
 }
 
 func (c *explainCmd) Run(e *environment) error {
-	o := e.with(c.Model...)
+	o := c.on(e, c.Model...)
 	x, err := app.Explain(e.ctx, o, c.ID)
 	if err != nil {
 		return err
@@ -235,22 +238,59 @@ func (c *explainCmd) Run(e *environment) error {
 }
 
 type eventsCmd struct {
-	modelArgs
-	Follow  bool          `help:"Go on as new ones come." short:"f"`
-	Last    int           `help:"How many of those recorded; 0: all." default:"20" short:"n"`
-	Refused bool          `help:"Only refusals, dry runs included."`
-	Service string        `help:"Only of this service."`
-	User    string        `help:"Only of this user, or by this administrator."`
-	Kind    string        `help:"Only of this kind: request, connection, act, log, or a kind of act such as revoked."`
-	Since   time.Duration `help:"Only of this long ago, e.g. 1h."`
+	Query []string `arg:"" optional:"" help:"Which ones, such as: service:orders outcome:denied (default: all)."`
+	askFlags
+	Model   string `help:"Model whose fleet is meant (default: here)." placeholder:"DIR"`
+	Follow  bool   `help:"Go on as new ones come." short:"f"`
+	Last    int    `help:"How many of those recorded; 0: all." default:"20" short:"n"`
+	Refused bool   `help:"Only refusals, dry runs included."`
+	Service string `help:"Only of this service."`
+	User    string `help:"Only of this user, or by this administrator."`
+	Kind    string `help:"Only of this kind: request, connection, act, log, or a kind of act such as revoked."`
+	Since   moment `help:"Only from then on: 1h or 7d ago, or a date such as 2026-11-22." placeholder:"WHEN"`
+	Until   moment `help:"Only before then." placeholder:"WHEN"`
+	Count   string `help:"Count them by this field, such as service, user, status or route." placeholder:"FIELD"`
+	Per     step   `help:"Count over time, in steps such as 1m, 1h or 1d." placeholder:"TIME"`
+	Top     int    `help:"How many values are counted apart." default:"10"`
 }
 
+func (*eventsCmd) formats() []string { return []string{"text", "json", "table", "csv"} }
+
 func (c *eventsCmd) Run(e *environment) error {
-	q := app.EventQuery{Follow: c.Follow, Last: c.Last, Refused: c.Refused, Service: c.Service, User: c.User, Kind: c.Kind}
-	if c.Since > 0 {
-		q.Since = time.Now().Add(-c.Since)
+	if c.Per.Duration > 0 && c.Count == "" {
+		return errors.New("--per counts over time; say with --count by what, such as --count outcome")
 	}
-	return app.Events(e.ctx, e.with(c.Model...), &q)
+	words, model := c.words()
+	q := app.EventQuery{
+		Text: strings.Join(words, " "), Follow: c.Follow, Last: c.Last, Refused: c.Refused, Service: c.Service, User: c.User, Kind: c.Kind,
+		Since: c.Since.Time, Until: c.Until.Time, Count: c.Count, Per: c.Per.Duration, Top: c.Top, Format: e.format,
+	}
+	return app.Events(e.ctx, c.on(e, model), &q)
+}
+
+// words are those of the query. A first or last word that is a file or folder of a model is that, as for other verbs.
+func (c *eventsCmd) words() (words []string, model string) {
+	last := len(c.Query) - 1
+	switch {
+	case c.Model != "" || last < 0:
+	case isModel(c.Query[0]):
+		return c.Query[1:], c.Query[0]
+	case isModel(c.Query[last]):
+		return c.Query[:last], c.Query[last]
+	}
+	return c.Query, c.Model
+}
+
+func isModel(word string) bool {
+	info, err := os.Stat(word)
+	switch {
+	case err != nil:
+		return false
+	case !info.IsDir() || word == "." || strings.ContainsRune(word, filepath.Separator):
+		return true
+	}
+	_, err = os.Stat(filepath.Join(word, "palisade.yaml"))
+	return err == nil
 }
 
 type tokenCmd struct {

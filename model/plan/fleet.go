@@ -202,6 +202,16 @@ func (d *differ) records() {
 	d.ranked("audit.mode", "the recording", was.Audit.Mode, is.Audit.Mode, "best-effort", "strict")
 	d.text(Changes, "audit.dir", "where records are kept", was.Audit.Dir, is.Audit.Dir)
 	d.text(Changes, "audit.keep", "how much is kept of records", size(int64(was.Audit.Keep)), size(int64(is.Audit.Keep)))
+	for _, class := range []struct {
+		key, what string
+		was, is   model.Duration
+	}{
+		{"requests", "requests", was.Audit.Retain.Requests, is.Audit.Retain.Requests},
+		{"connections", "connections", was.Audit.Retain.Connections, is.Audit.Retain.Connections},
+		{"acts", "acts", was.Audit.Retain.Acts, is.Audit.Retain.Acts},
+	} {
+		d.text(Changes, "audit.retain."+class.key, "how long "+class.what+" are kept", retained(class.was), retained(class.is))
+	}
 	d.setOf(Narrows, Widens, "audit.redact", "records no longer hold", "records hold", was.Redact, is.Redact)
 	if slices.Equal(was.Redact, is.Redact) && !slices.Equal(was.Audit.Redact, is.Audit.Redact) {
 		d.add(Changes, "audit.redact", "names move between audit and data classes")
@@ -213,4 +223,12 @@ func (d *differ) records() {
 	if !maps.Equal(was.Telemetry.Headers, is.Telemetry.Headers) {
 		d.add(Changes, "telemetry.headers", "other headers are sent to the collector")
 	}
+}
+
+// retained is how long a class of events is kept; empty by default.
+func retained(d model.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.Std().String()
 }

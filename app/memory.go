@@ -1,0 +1,100 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/app/archive"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/store/events"
+	"github.com/palisade-security/palisade/store/segment"
+)
+
+// memory is where the events of a fleet are kept and found: under up those of its one process, in control those of all.
+type memory struct {
+	*archive.Archive
+	follower *archive.Follower // of the journal of this process
+}
+
+// archiveDir is where a store of events lies in a state directory.
+func archiveDir(state string) string { return filepath.Join(state, "archive") }
+
+// retention is how long events are kept, by class.
+func retention(r model.Retain) map[string]time.Duration {
+	or := func(d, normal model.Duration) time.Duration {
+		if d == 0 {
+			d = normal
+		}
+		return d.Std()
+	}
+	return map[string]time.Duration{
+		segment.ClassRequest:    or(r.Requests, model.DefaultRetain),
+		segment.ClassConnection: or(r.Connections, model.DefaultRetain),
+		segment.ClassAct:        or(r.Acts, model.DefaultRetainActs),
+	}
+}
+
+// openEvents opens the store of events in a state directory. A nil keep keeps all.
+func openEvents(state string, keep map[string]time.Duration) func(context.Context) (archive.Store, error) {
+	return func(ctx context.Context) (archive.Store, error) {
+		s, rec, err := events.Open(ctx, events.Options{Dir: archiveDir(state), Keep: keep})
+		if err != nil {
+			return nil, err
+		}
+		for _, damaged := range rec.Damaged {
+			slog.ErrorContext(ctx, "the store of events is damaged", "error", damaged)
+		}
+		return s, nil
+	}
+}
+
+// remember makes the memory of what a journal holds and its process is given. It works while run does.
+func (r *recorder) remember(state, records string, open func(context.Context) (archive.Store, error)) *memory {
+	m := &memory{Archive: archive.New(open, r.lost, slog.Default())}
+	m.follower = followed(state, records, m.Archive, r.lost)
+	return m
+}
+
+// followed follows the journal of a state directory into an archive.
+func followed(state, records string, a *archive.Archive, lost func(context.Context, uint64, string)) *archive.Follower {
+	return &archive.Follower{
+		Journal: records, Position: filepath.Join(archiveDir(state), "followed"), Deliver: a.Take, Lost: lost, Log: slog.Default(),
+	}
+}
+
+// run keeps events until ctx ends.
+func (m *memory) run(ctx context.Context, g *errgroup.Group, metrics interface{ Behind(func() time.Duration) }) {
+	metrics.Behind(m.follower.Behind)
+	g.Go(func() error { return m.Run(ctx) })
+	g.Go(func() error { return m.follower.Run(ctx) })
+}
+
+// ready tells why events are not kept, if so.
+func (m *memory) ready() error {
+	if err := m.Err(); err != nil {
+		return fmt.Errorf("events cannot be kept: %w", err)
+	}
+	return nil
+}
+
+// lost takes note of recorded events that did not come to where they are kept.
+func (r *recorder) lost(ctx context.Context, n uint64, why string) {
+	r.metrics.Lost(int(min(n, 1<<40)))
+	slog.ErrorContext(ctx, "recorded events are lost", "events", n, "why", why)
+	r.Act(ctx, &event.Event{Act: &event.Act{
+		Kind: event.KindLost, Outcome: event.Failed, Object: fmt.Sprintf("%d events", n), Text: why, Proxy: r.name,
+	}})
+}
+
+// hasArchive tells whether a state directory has a store of events.
+func hasArchive(state string) bool {
+	_, err := os.Stat(filepath.Join(archiveDir(state), "segments"))
+	return err == nil
+}
