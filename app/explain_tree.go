@@ -39,7 +39,7 @@ func hopsOf(events []*event.Event) (roots []*Hop) {
 	}
 	var all []*Hop
 	for _, e := range events {
-		if e.Act == nil && (!e.Open || !closed[e.ID]) {
+		if e.Act == nil && e.Log == nil && (!e.Open || !closed[e.ID]) {
 			all = append(all, &Hop{Event: e})
 		}
 	}

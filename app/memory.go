@@ -38,6 +38,7 @@ func retention(r model.Retain) map[string]time.Duration {
 		segment.ClassRequest:    or(r.Requests, model.DefaultRetain),
 		segment.ClassConnection: or(r.Connections, model.DefaultRetain),
 		segment.ClassAct:        or(r.Acts, model.DefaultRetainActs),
+		segment.ClassLog:        or(r.Logs, model.DefaultRetain),
 	}
 }
 

@@ -209,6 +209,7 @@ func (d *differ) records() {
 		{"requests", "requests", was.Audit.Retain.Requests, is.Audit.Retain.Requests},
 		{"connections", "connections", was.Audit.Retain.Connections, is.Audit.Retain.Connections},
 		{"acts", "acts", was.Audit.Retain.Acts, is.Audit.Retain.Acts},
+		{"logs", "logs of services", was.Audit.Retain.Logs, is.Audit.Retain.Logs},
 	} {
 		d.text(Changes, "audit.retain."+class.key, "how long "+class.what+" are kept", retained(class.was), retained(class.is))
 	}
