@@ -199,8 +199,14 @@ func notReady(c *Call) (whole bool) {
 // Decide runs a request through every stage up to forwarding and returns what was decided, without
 // forwarding, answering or recording anything.
 func (e *Engine) Decide(w http.ResponseWriter, hr *http.Request) *event.Event {
+	return e.DecideAt(hr.Context(), callOf(w, hr), time.Now())
+}
+
+// DecideAt is Decide of a call as if it had been received at that time.
+func (e *Engine) DecideAt(ctx context.Context, c *Call, at time.Time) *event.Event {
 	x := &exchange{}
-	x.start(hr.Context(), e, e.table.Load(), callOf(w, hr))
+	x.start(ctx, e, e.table.Load(), c)
+	x.req.Received = at
 	defer x.ended()
 	if err := x.decide(); err != nil {
 		x.setDenial(denialFor(err, &x.req))

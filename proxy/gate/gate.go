@@ -46,6 +46,7 @@ type Builder struct {
 	side     engine.Side
 	reach    func(s *model.ResolvedService) Reach
 	exchange *exchange.Exchange // nil: tokens from outside travel on
+	stage    func(name string, f proxy.Filter) proxy.Filter
 	limits   *limit.Store
 	waf      *waf.Compiler
 	services map[string]*engine.Service // by everything that makes them what they are
@@ -63,6 +64,7 @@ type options struct {
 	side     engine.Side
 	reach    func(s *model.ResolvedService) Reach
 	exchange *exchange.Exchange
+	stage    func(name string, f proxy.Filter) proxy.Filter
 }
 
 // WithWAF hands options to the compiler of inspections.
@@ -78,7 +80,7 @@ func NewBuilder(with ...Option) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{side: o.side, reach: o.reach, exchange: o.exchange, limits: limit.NewStore(limitKeys), waf: w, services: map[string]*engine.Service{}}, nil
+	return &Builder{side: o.side, reach: o.reach, exchange: o.exchange, stage: o.stage, limits: limit.NewStore(limitKeys), waf: w, services: map[string]*engine.Service{}}, nil
 }
 
 // ErrFindings is returned when the user's files hold mistakes; they are the findings beside it.
@@ -123,7 +125,7 @@ func (b *Builder) Build(ctx context.Context, snap *model.Snapshot, auth Authenti
 
 // selfTest proves that inspection works, if any route asks for it.
 func (b *Builder) selfTest(ctx context.Context, snap *model.Snapshot) error {
-	if !slices.ContainsFunc(snap.Routes, func(r model.ResolvedRoute) bool { return r.WAF.Mode != "off" }) {
+	if b.stage != nil || !slices.ContainsFunc(snap.Routes, func(r model.ResolvedRoute) bool { return r.WAF.Mode != "off" }) {
 		return nil
 	}
 	if err := b.waf.SelfTest(ctx); err != nil {
@@ -236,7 +238,7 @@ func (b *Builder) routes(snap *model.Snapshot, auth Authenticator, policies *pol
 // steps is the pipeline of one route, in the order of the house.
 func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, auth Authenticator, authorise *authz.Filter, api *openapi.API) ([]engine.Step, error) {
 	byAddress, byPrincipal := limit.Compile(r.Limits, r.ID, r.Service, b.limits, nil)
-	inspect, err := b.waf.Filter(r, service)
+	inspect, err := b.inspect(r, service)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +249,7 @@ func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, au
 	var steps []engine.Step
 	add := func(stage, dry string, f proxy.Filter) {
 		if f != nil {
-			steps = append(steps, engine.Step{Stage: stage, Filter: f, DryRun: slices.Contains(r.DryRun, dry)})
+			steps = append(steps, engine.Step{Stage: stage, Filter: b.instead(stage, f), DryRun: slices.Contains(r.DryRun, dry)})
 		}
 	}
 	add(event.StageLimitAddress, "limit", byAddress)
@@ -259,9 +261,7 @@ func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, au
 	add(event.StageAuthorise, "authorise", authorise)
 	add(event.StageInspect, "inspect", inspect)
 	add(event.StageValidate, "validate", validate)
-	if b.exchange != nil {
-		add(event.StageExchange, "", b.exchange.ForRoute(r))
-	}
+	add(event.StageExchange, "", b.exchanges(r))
 	return steps, nil
 }
 
