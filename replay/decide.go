@@ -61,7 +61,7 @@ func verdictOf(e *event.Event) Verdict {
 	return v
 }
 
-// Decide decides about what e records. Acts, and records that were written before forwarding and that another one closes, are
+// Decide decides about what e records. Acts, records of others, and records that were written before forwarding and that another one closes, are
 // not for it: see Decidable.
 func (r *Replay) Decide(ctx context.Context, e *event.Event) (Outcome, error) {
 	o := Outcome{Was: verdictOf(e), Service: e.Service, Route: e.Route, Template: e.Template}
@@ -96,7 +96,7 @@ func (r *Replay) Decide(ctx context.Context, e *event.Event) (Outcome, error) {
 }
 
 // Decidable reports whether e records a decision, and is the last word about it.
-func Decidable(e *event.Event) bool { return e.Act == nil && !e.Open }
+func Decidable(e *event.Event) bool { return e.Act == nil && e.Log == nil && !e.Open }
 
 func gone() Verdict {
 	return Verdict{Stage: event.StageRoute, Code: "service-not-declared", Text: "the model declares no such service"}

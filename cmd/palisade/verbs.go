@@ -57,6 +57,7 @@ type cli struct {
 	Events  eventsCmd  `cmd:"" group:"see" help:"Find recorded requests, connections and acts, or count them."`
 	Explain explainCmd `cmd:"" group:"see" help:"Explain a recorded decision, and its way through the fleet, by its id."`
 	Map     mapCmd     `cmd:"" group:"see" help:"Draw who calls whom, and show what follows from it."`
+	Replay  replayCmd  `cmd:"" group:"see" help:"Decide what is recorded again under another model: exit 0 nothing is newly denied, 1 something, 2 error."`
 	Status  statusCmd  `cmd:"" group:"see" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
 	History historyCmd `cmd:"" group:"see" help:"Show which models were in force, or what administrators did."`
 
