@@ -17,17 +17,18 @@ import (
 // ReplayQuery says what is decided again.
 type ReplayQuery struct {
 	Model string // files of the model that decides; empty: the one of Options.Paths
-	From  string // state directory, or folder of records; empty: that of Options
+	From  string // state directory, or folder of records; empty: where events are found otherwise
 	Span
 }
 
 // Replay decides recorded requests and connections again under a model, shows what it would newly deny or allow, and reports
 // whether it would deny any.
 func Replay(ctx context.Context, o *Options, q *ReplayQuery) (narrows bool, err error) {
-	dir, err := o.recorded(q.From)
+	from, err := o.finding(ctx, q.From)
 	if err != nil {
 		return false, err
 	}
+	defer from.close()
 	with := *o.forOthers()
 	if q.Model != "" {
 		with.Paths = []string{q.Model}
@@ -36,7 +37,7 @@ func Replay(ctx context.Context, o *Options, q *ReplayQuery) (narrows bool, err 
 	if err != nil {
 		return false, errors.Join(errors.New("no replay: "+err.Error()), o.printFindings(o.Err, findings))
 	}
-	r, err := o.replay(ctx, snap, dir, q.Span)
+	r, err := o.replay(ctx, snap, from, q.Span)
 	if err != nil {
 		return false, err
 	}
@@ -46,13 +47,17 @@ func Replay(ctx context.Context, o *Options, q *ReplayQuery) (narrows bool, err 
 	return r.Narrows(), o.showReplay(r)
 }
 
-// replay decides what is recorded in a folder again under a snapshot.
-func (o *Options) replay(ctx context.Context, snap *model.Snapshot, dir string, span Span) (*replay.Report, error) {
+// replay decides what is recorded again under a snapshot.
+func (o *Options) replay(ctx context.Context, snap *model.Snapshot, from *finder, span Span) (*replay.Report, error) {
 	rp, findings, err := replay.New(ctx, snap)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("no replay: %w", err), o.printFindings(o.Err, findings))
 	}
-	return rp.Run(ctx, o.past(dir, span))
+	r, err := rp.Run(ctx, decisions(ctx, from, span))
+	if err != nil {
+		return nil, o.asked(err)
+	}
+	return r, nil
 }
 
 // showReplay writes a report for people.

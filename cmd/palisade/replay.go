@@ -1,23 +1,26 @@
 package main
 
 import (
-	"time"
+	"errors"
 
 	"github.com/palisade-security/palisade/app"
 )
 
 type replayCmd struct {
 	modelArgs
-	New   string `name:"model" help:"Files of the model that decides (default: the one whose records these are)." placeholder:"PATH"`
-	From  string `help:"State directory, or folder of records, in place of those of the model." placeholder:"DIR"`
-	Since ago    `help:"Only what was recorded this long ago or later: 90m, 24h, 7d, 4w (default: all)." placeholder:"AGO"`
-	Until ago    `help:"Only what was recorded longer ago than this." placeholder:"AGO"`
+	askFlags
+	New   string `name:"model" help:"Files of the model that decides (default: the one whose events these are)." placeholder:"PATH"`
+	From  string `help:"State directory, or folder of records, whose events are decided again (default: those of --control, of what runs here, or of the model)." placeholder:"DIR"`
+	Since moment `help:"Only events from then on: 36h or 7d ago, or a date such as 2026-11-17." placeholder:"WHEN"`
+	Until moment `help:"Only events before then." placeholder:"WHEN"`
 }
 
 func (c *replayCmd) Run(e *environment) error {
-	now := time.Now()
-	narrows, err := app.Replay(e.ctx, e.with(c.Model...), &app.ReplayQuery{
-		Model: c.New, From: c.From, Span: app.Span{Since: c.Since.before(now), Until: c.Until.before(now)},
+	if c.From != "" && c.Control != "" {
+		return errors.New("--from and --control: events are in one place; leave out one of them")
+	}
+	narrows, err := app.Replay(e.ctx, c.on(e, c.Model...), &app.ReplayQuery{
+		Model: c.New, From: c.From, Span: app.Span{Since: c.Since.Time, Until: c.Until.Time},
 	})
 	if err == nil && narrows {
 		return errRefused
