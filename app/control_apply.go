@@ -24,6 +24,8 @@ type Application struct {
 	Yes     bool          // nobody is asked
 	Watch   time.Duration // how long errors are watched on the first proxies; 0: control's default
 	Note    string
+	Used    time.Time // what was used since then is not denied; zero: nobody looks
+	Accept  bool      // though it is
 }
 
 // ErrNotApplied tells that a model is not in force: it was taken back, or somebody said no.
@@ -55,6 +57,9 @@ func Apply(ctx context.Context, o *Options, a Application) error {
 	}
 	if before.Content() == next.Content() {
 		return o.showApplied(&admin.ApplyResult{Outcome: admin.Unchanged, Model: admin.Model{Version: before.Version}, Plan: p})
+	}
+	if err := o.unused(ctx, c, next, a.Used, a.Accept); err != nil {
+		return err
 	}
 	if err := o.consent(a.Yes); err != nil {
 		return err

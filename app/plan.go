@@ -9,23 +9,32 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/model/plan"
+	"github.com/palisade-security/palisade/replay"
 )
 
 // planned is a plan as programs read it.
 type planned struct {
 	Widens bool `json:"widens"`
 	plan.Plan
+	Replay *replay.Report `json:"replay,omitempty"`
+}
+
+// PlanQuery says what a plan begins with.
+type PlanQuery struct {
+	From   string    // a model, or a snapshot in a file whose name ends in .json; empty: what is in force
+	Replay time.Time // what was used since then is decided again; zero: nothing is
 }
 
 // Plan shows what the model permits more and less than the one before, and reports whether it permits anything more
-// or cannot be told not to. From is a model, or a snapshot in a file whose name ends in .json; without it the model
+// or cannot be told not to, or denies what was used. Without From the model
 // before is what control has put in force, or what the gateway serves that runs on the state directory.
-func Plan(ctx context.Context, o *Options, from string) (widens bool, err error) {
-	before, err := o.before(ctx, from)
+func Plan(ctx context.Context, o *Options, q PlanQuery) (finds bool, err error) {
+	before, err := o.before(ctx, q.From)
 	if err != nil {
 		return false, err
 	}
@@ -35,13 +44,34 @@ func Plan(ctx context.Context, o *Options, from string) (widens bool, err error)
 		return false, errors.Join(errors.New("no plan: "+err.Error()), o.printFindings(o.Err, findings))
 	}
 	p := plan.Diff(before, after)
+	used, err := o.planReplay(ctx, after, q.Replay)
+	if err != nil {
+		return false, err
+	}
+	finds = p.Widens() || used != nil && used.Narrows()
 	if o.JSON {
 		if p.Changes == nil {
 			p.Changes = []plan.Change{}
 		}
-		return p.Widens(), writeJSON(o.Out, planned{p.Widens(), p})
+		return finds, writeJSON(o.Out, planned{p.Widens(), p, used})
 	}
-	return p.Widens(), o.showPlan(after.Fleet, p)
+	if err := o.showPlan(after.Fleet, p); err != nil || used == nil {
+		return finds, err
+	}
+	return finds, o.showReplay(used, mostShown)
+}
+
+// planReplay decides what was used since a time under the model after; nil if that is not asked for.
+func (o *Options) planReplay(ctx context.Context, after *model.Snapshot, since time.Time) (*replay.Report, error) {
+	if since.IsZero() {
+		return nil, nil //nolint:nilnil // it is not asked for
+	}
+	from, err := o.find(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("--replay-since: %w", err)
+	}
+	defer from.close()
+	return o.replay(ctx, after, from, Span{Since: since}, 0)
 }
 
 // before is the snapshot that a plan starts from.

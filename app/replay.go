@@ -37,31 +37,31 @@ func Replay(ctx context.Context, o *Options, q *ReplayQuery) (narrows bool, err 
 	if err != nil {
 		return false, errors.Join(errors.New("no replay: "+err.Error()), o.printFindings(o.Err, findings))
 	}
-	r, err := o.replay(ctx, snap, from, q.Span)
+	r, err := o.replay(ctx, snap, from, q.Span, 0)
 	if err != nil {
 		return false, err
 	}
 	if o.JSON {
 		return r.Narrows(), writeJSON(o.Out, r)
 	}
-	return r.Narrows(), o.showReplay(r)
+	return r.Narrows(), o.showReplay(r, r.Denied+r.Allowed)
 }
 
-// replay decides what is recorded again under a snapshot.
-func (o *Options) replay(ctx context.Context, snap *model.Snapshot, from *finder, span Span) (*replay.Report, error) {
+// replay decides the newest that is recorded of a time again under a snapshot; most 0: all of it.
+func (o *Options) replay(ctx context.Context, snap *model.Snapshot, from *finder, span Span, most int) (*replay.Report, error) {
 	rp, findings, err := replay.New(ctx, snap)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("no replay: %w", err), o.printFindings(o.Err, findings))
 	}
-	r, err := rp.Run(ctx, decisions(ctx, from, span))
+	r, err := rp.Run(ctx, firstOf(most, decisions(ctx, from, span)))
 	if err != nil {
 		return nil, o.asked(err)
 	}
 	return r, nil
 }
 
-// showReplay writes a report for people.
-func (o *Options) showReplay(r *replay.Report) error {
+// showReplay writes a report for people, with at most so many of the newly denied and of the newly allowed.
+func (o *Options) showReplay(r *replay.Report, most int) error {
 	st := o.style()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s  snapshot %s", st.Paint(observe.Bold, "replay"), observe.Printable(r.Fleet), short(r.Snapshot))
@@ -76,10 +76,17 @@ func (o *Options) showReplay(r *replay.Report) error {
 		n             int
 	}{{replay.NewlyDenied, observe.Bad, r.Denied}, {replay.NewlyAllowed, observe.Good, r.Allowed}} {
 		fmt.Fprintf(&b, "%s %d\n", st.Paint(part.colour, "newly "+part.newly), part.n)
+		shown := 0
 		for i := range r.Changes {
-			if c := &r.Changes[i]; c.Newly == part.newly {
-				showChange(&b, st, c)
+			c := &r.Changes[i]
+			if c.Newly != part.newly {
+				continue
 			}
+			if shown++; shown > most {
+				b.WriteString("          and others; palisade replay lists them all\n")
+				break
+			}
+			showChange(&b, st, c)
 		}
 	}
 	if r.MoreChanges > 0 {

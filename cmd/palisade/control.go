@@ -81,13 +81,15 @@ type applyCmd struct {
 	Yes     bool          `help:"Do not ask." short:"y"`
 	Watch   time.Duration `help:"How long errors are watched on the first proxies, at most 1h." default:"30s"`
 	Note    string        `help:"Why, for the history."`
+	Replay  moment        `name:"replay-since" help:"Apply nothing that denies what was used since then, as far as events are kept." default:"24h" placeholder:"WHEN"`
+	Accept  bool          `help:"Apply it although it denies what was used."`
 }
 
 func (c *applyCmd) Run(e *environment) error {
 	if c.Version != "" && len(c.Model) > 0 {
 		return errors.New("expected files of a model or --version, found both")
 	}
-	return app.Apply(e.ctx, c.on(e, c.Model...), app.Application{Version: c.Version, Yes: c.Yes, Watch: c.Watch, Note: c.Note})
+	return app.Apply(e.ctx, c.on(e, c.Model...), app.Application{Version: c.Version, Yes: c.Yes, Watch: c.Watch, Note: c.Note, Used: c.Replay.Time, Accept: c.Accept})
 }
 
 type historyCmd struct {

@@ -13,11 +13,12 @@ import (
 type planCmd struct {
 	modelArgs
 	reachFlags
-	From string `help:"Model, or snapshot in a .json file, to compare with (default: what is in force where control or the gateway runs)." placeholder:"PATH"`
+	From   string `help:"Model, or snapshot in a .json file, to compare with (default: what is in force where control or the gateway runs)." placeholder:"PATH"`
+	Replay moment `name:"replay-since" help:"Decide again what was used since then, and show what would newly be denied or allowed: 36h or 7d ago, or a date." placeholder:"WHEN"`
 }
 
 func (c *planCmd) Run(e *environment) error {
-	widens, err := app.Plan(e.ctx, c.on(e, c.Model...), c.From)
+	widens, err := app.Plan(e.ctx, c.on(e, c.Model...), app.PlanQuery{From: c.From, Replay: c.Replay.Time})
 	if err == nil && widens {
 		return errRefused
 	}
