@@ -54,6 +54,7 @@ func (d *Declared) Compile(o Options) (*Snapshot, []Finding) {
 		Redact:      redacted(f),
 		Telemetry:   c.telemetry(),
 		Development: o.Development,
+		Intake:      c.intake(),
 		Mesh:        c.mesh(),
 	}
 	s.Services = c.services(s.Edge)

@@ -53,6 +53,12 @@ const (
 
 	DefaultSample = 0.1
 
+	DefaultIntakeBody    = Size(1 << 20)
+	DefaultIntakeRecord  = Size(64 << 10)
+	DefaultIntakeFormat  = "lines"
+	DefaultSourceRecords = 1000          // a second
+	DefaultSourceBytes   = Size(1 << 20) // a second
+
 	DefaultSVIDLifetime = Duration(time.Hour)
 	DefaultJWTLifetime  = Duration(5 * time.Minute)
 	DefaultStale        = "stop"

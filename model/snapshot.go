@@ -17,6 +17,7 @@ type Snapshot struct {
 	Redact      []string           `json:"redact,omitempty"` // lower case, sorted: from audit and data classes
 	Telemetry   Telemetry          `json:"telemetry"`
 	Development bool               `json:"development,omitempty"` // compiled for "palisade up": development providers are honoured
+	Intake      *ResolvedIntake    `json:"intake,omitempty"`      // nil without one; of the edge alone
 	Mesh        *ResolvedMesh      `json:"mesh,omitempty"`        // nil without one
 	Self        string             `json:"self,omitempty"`        // SPIFFE ID of the proxy whose slice this is; empty for the whole
 	Callers     []Caller           `json:"callers,omitempty"`     // of a service's slice with policies: who may call it, sorted by name
@@ -77,6 +78,24 @@ type BrokerClient struct {
 	ID        string   `json:"id"` // SPIFFE ID
 	Publish   []string `json:"publish,omitempty"`
 	Subscribe []string `json:"subscribe,omitempty"`
+}
+
+// ResolvedIntake is an Intake with its defaults and the content of the file it names. Certificates are those of the host that the
+// edge runs on.
+type ResolvedIntake struct {
+	HTTP    string           `json:"http,omitempty"`
+	Syslog  string           `json:"syslog,omitempty"`
+	TLS     TLS              `json:"tls,omitzero"`
+	Roots   []byte           `json:"roots,omitempty"` // PEM
+	Sources []ResolvedSource `json:"sources"`         // sorted by name
+	Body    Size             `json:"body"`
+	Record  Size             `json:"record"`
+}
+
+// ResolvedSource is a Source with its name and defaults.
+type ResolvedSource struct {
+	Name string `json:"name"`
+	Source
 }
 
 // ResolvedMesh is a Mesh with its defaults and the content of the files it names.

@@ -16,6 +16,7 @@ type Fleet struct {
 	WAF         WAF                 `yaml:"waf,omitempty" json:"waf,omitzero"`                   // defaults for every route
 	Audit       Audit               `yaml:"audit,omitempty" json:"audit,omitzero"`               // what recording must guarantee
 	Telemetry   Telemetry           `yaml:"telemetry,omitempty" json:"telemetry,omitzero"`       // traces
+	Intake      *Intake             `yaml:"intake,omitempty" json:"intake,omitzero"`             // log records of services and systems, taken in beside the decisions; default none
 	Mesh        *Mesh               `yaml:"mesh,omitempty" json:"mesh,omitzero"`                 // identities and sidecars for the services; {} takes every default
 }
 

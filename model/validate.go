@@ -60,6 +60,7 @@ func validate(d *Declared) []Finding {
 	c.startCircles()
 	c.inspection("waf", d.Fleet.WAF)
 	c.recording()
+	c.intake()
 	return c.found
 }
 
