@@ -52,6 +52,7 @@ type edge struct {
 	auth      *jwt.Authenticator
 	stopAuth  context.CancelFunc
 	listeners map[string]*listener
+	intake    *taking // nil: none declared
 
 	refused bool // the last change was refused; belongs to watch
 }
@@ -211,6 +212,12 @@ func (e *edge) apply(g *gate.Gate) error {
 	}
 	if err := e.bind(g.Snapshot); err != nil {
 		return err
+	}
+	if err := e.takeIn(g.Snapshot); err != nil {
+		if e.remote == nil {
+			return err
+		}
+		slog.ErrorContext(e.ctx, "log records are not taken in as declared", "error", err) // deciding must not wait for this
 	}
 	stop := e.stopAuth
 	ctx, cancel := context.WithCancel(e.ctx)

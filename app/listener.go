@@ -205,6 +205,9 @@ func (e *edge) reloadCertificates() error {
 			errs = append(errs, l.files.Reload())
 		}
 	}
+	if e.intake != nil && e.intake.files != nil {
+		errs = append(errs, e.intake.files.Reload())
+	}
 	return errors.Join(errs...)
 }
 

@@ -21,6 +21,9 @@ func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
 	warn("audit.dir", was.Audit.Dir, snap.Audit.Dir)
 	warn("audit.keep", was.Audit.Keep, snap.Audit.Keep)
 	warn("mesh", was.Mesh, snap.Mesh)
+	if e.intake != nil {
+		warn("intake", e.intake.fixed, fixedOf(snap.Intake))
+	}
 	if e.development {
 		was, now := commands(e.processes), commands(e.declared.Processes())
 		for _, name := range slices.Sorted(maps.Keys(now)) {

@@ -87,6 +87,9 @@ func (e *edge) freePorts(ctx context.Context) error {
 		places["edge.listeners."+name+".address"] = l.Address
 		places["edge.listeners."+name+".redirect_from"] = l.RedirectFrom
 	}
+	if in := e.gate.Snapshot.Intake; in != nil {
+		places["intake.http"], places["intake.syslog"] = in.HTTP, in.Syslog
+	}
 	for _, key := range slices.Sorted(maps.Keys(places)) {
 		if places[key] == "" {
 			continue

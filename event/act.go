@@ -68,6 +68,7 @@ const (
 	KindRefused Kind = "connection-refused" // a sidecar refused who connected, before anything was asked
 	KindCut     Kind = "connections-cut"    // connections were cut since who is at their end is revoked
 	KindBypass  Kind = "bypass"             // a service tried to get past its sidecar
+	KindIntake  Kind = "intake-refused"     // log records were refused: of nobody who is declared, beyond a quota, too large
 )
 
 // What happens to the record itself.
@@ -141,6 +142,7 @@ var forms = []form{
 	{KindBypass, classNetworkActivity, networkRefuse, severityMedium, severityMedium},
 	{KindLost, classEntityManagement, entityOther, severityHigh, severityHigh},
 	{KindForged, classAPIActivity, apiOther, severityHigh, severityHigh},
+	{KindIntake, classNetworkActivity, networkRefuse, severityLow, severityLow},
 	{KindOther, classEntityManagement, entityOther, severityInformational, severityLow},
 }
 

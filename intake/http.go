@@ -140,8 +140,8 @@ func (in *Intake) whose(r *http.Request) (*source, sender, *fault) {
 	if hasKey {
 		byKey = all.keyed(key)
 	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		byCertificate, from.workload = all.certified(r.TLS.PeerCertificates[0])
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		byCertificate, from.workload = all.certified(in.o.Certificate(r.TLS))
 	}
 	switch {
 	case hasKey && byKey == nil, byKey == nil && byCertificate == nil, byKey != nil && byCertificate != nil && byKey != byCertificate:

@@ -8,6 +8,8 @@ package intake
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +40,10 @@ type Options struct {
 	Take    func(ctx context.Context, records []*event.Event) error // returns when they are safe on disk
 	Refused func(Refusal)                                           // is told of refusals, at most once a minute for each source and reason
 	Count   func(source string, records int, bytes int64)           // is told of what was taken
-	Turned  func(source, reason string, n int)                      // is told of every refusal
+	Turned  func(source, reason string)                             // is told of every refusal
+
+	// Certificate returns what the other end of a connection has shown, verified; nil: nothing that is believed.
+	Certificate func(*tls.ConnectionState) *x509.Certificate
 }
 
 // Intake takes records in. It is safe for concurrent use.

@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -67,13 +69,22 @@ func open(t testing.TB, sources ...intake.Source) (*intake.Intake, *taken) {
 			defer k.mu.Unlock()
 			k.refusals = append(k.refusals, r)
 		},
-		Count: func(string, int, int64) {}, Turned: func(string, string, int) {},
+		Count: func(string, int, int64) {}, Turned: func(string, string) {},
+		Certificate: verified,
 	})
 	if len(sources) == 0 {
 		sources = []intake.Source{{Name: "shop", Keys: []string{sumOf(key)}, Records: 1000, Bytes: 1 << 20}}
 	}
 	in.Declare(sources)
 	return in, k
+}
+
+// verified believes what the standard library has verified.
+func verified(state *tls.ConnectionState) *x509.Certificate {
+	if len(state.VerifiedChains) == 0 {
+		return nil
+	}
+	return state.PeerCertificates[0]
 }
 
 // post sends a body and returns the answer.

@@ -30,7 +30,7 @@ const tellEvery = time.Minute
 // refusals tells of refusals, the first one at once and those that follow together.
 type refusals struct {
 	tell   func(Refusal)
-	turned func(source, reason string, n int)
+	turned func(source, reason string)
 	mu     sync.Mutex
 	last   map[told]*waiting
 }
@@ -44,7 +44,7 @@ type waiting struct {
 
 // refuse counts a refusal and tells of it, now or later.
 func (r *refusals) refuse(now time.Time, one Refusal) {
-	r.turned(one.Source, one.Reason, 1)
+	r.turned(one.Source, one.Reason)
 	key := told{one.Source, one.Reason}
 	r.mu.Lock()
 	if r.last == nil {

@@ -79,8 +79,11 @@ func (s *sources) keyed(key string) *source {
 	return found
 }
 
-// certified finds whose certificate this is, which was verified, and its SPIFFE ID if it has one.
+// certified finds whose certificate this is, which was verified, and its SPIFFE ID if it has one; nil is nobody's.
 func (s *sources) certified(c *x509.Certificate) (found *source, workload string) {
+	if c == nil {
+		return nil, ""
+	}
 	names := slices.Clone(c.DNSNames)
 	for _, u := range c.URIs {
 		if name := u.String(); strings.HasPrefix(name, "spiffe://") {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/palisade-security/palisade/internal/accept"
 )
 
 // Bounds of the syslog intake.
@@ -32,29 +34,23 @@ func (in *Intake) ServeSyslog(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	room := make(chan struct{}, syslogConnections)
-	for {
-		conn, err := ln.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if temporary, ok := errors.AsType[net.Error](err); ok && temporary.Timeout() {
-				continue
-			}
-			return fmt.Errorf("taking syslog: %w", err)
-		}
+	err := accept.Loop(ctx, ln, func(conn net.Conn) {
 		select {
 		case room <- struct{}{}:
 		default:
 			in.refusals.refuse(time.Now(), Refusal{Reason: ReasonBusy, Address: hostOf(conn), Text: "too many connections of syslog"})
 			_ = conn.Close() // it has said nothing yet
-			continue
+			return
 		}
 		all.Go(func() {
 			defer func() { <-room }()
 			in.serveSyslog(ctx, conn)
 		})
+	})
+	if err != nil {
+		return fmt.Errorf("taking syslog: %w", err)
 	}
+	return nil
 }
 
 // serveSyslog takes what comes on one connection.
@@ -135,10 +131,10 @@ func (in *Intake) sender(ctx context.Context, conn net.Conn) (*source, sender) {
 		return nil, from
 	}
 	state := secured.ConnectionState()
-	if len(state.VerifiedChains) == 0 {
+	if len(state.PeerCertificates) == 0 {
 		return nil, from
 	}
-	s, workload := in.sources.Load().certified(state.PeerCertificates[0])
+	s, workload := in.sources.Load().certified(in.o.Certificate(&state))
 	from.workload = workload
 	return s, from
 }

@@ -2,7 +2,7 @@
 # Installs the Debian packages that tests need, if they are missing. Versions are those of the Debian release
 # (bookworm); tools in Go are pinned in tools.mod.
 set -euo pipefail
-packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql redis-server redis-tools nginx curl)
+packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql redis-server redis-tools nginx curl rsyslog rsyslog-gnutls prometheus)
 missing=()
 for p in "${packages[@]}"; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")

@@ -322,3 +322,6 @@ func expires(all []workload.Held) map[string]time.Time {
 
 // Sidecar returns the sidecar of a service, or nil.
 func (m *Mesh) Sidecar(service string) *Sidecar { return m.sidecars[service] }
+
+// Verifier tells which peers are services of the fleet.
+func (m *Mesh) Verifier() *peer.Verifier { return m.verifier }
