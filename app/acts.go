@@ -33,6 +33,8 @@ func actOfControl(e control.Event) *event.Event {
 		kind = event.KindEnrolled
 	case "enrolment-denied":
 		kind = event.KindEnrolment
+	case "events-refused":
+		kind = event.KindForged
 	case "identity-denied":
 		kind = event.KindIdentity
 	}

@@ -57,6 +57,8 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 		}
 		rec.Act(ctx, actOfControl(e))
 	}
+	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap.Audit.Retain)))
+	options.Events, options.Keep = kept, kept.Keep
 	options.Ready = func(at string) { o.welcomeControl(ctx, c, snap, at) }
 	if c, err = control.New(*options); err != nil {
 		return err
@@ -70,7 +72,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if at != "" {
 		bounds := adminOptions()
 		bounds.Address = at
-		server, err := bindAdmin(ctx, bounds, rec.metrics, c.Ready)
+		server, err := bindAdmin(ctx, bounds, rec.metrics, func() error { return errors.Join(c.Ready(), kept.ready()) })
 		if err != nil {
 			return fmt.Errorf("mesh.control.admin: %w", err)
 		}
@@ -79,6 +81,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if s.users != nil {
 		g.Go(func() error { return s.users.Run(ctx) })
 	}
+	kept.run(ctx, g, rec.metrics)
 	g.Go(func() error { return c.Run(ctx) })
 	return sameRing(ignoreCanceled(g.Wait()))
 }
@@ -88,6 +91,7 @@ func fleetOf(n control.Counts) observe.Fleet {
 	return observe.Fleet{
 		Version: n.Version, Leads: n.Leads, Bus: n.Bus, Proxies: n.Proxies, Lag: n.Lag, Ending: n.Ending, Ended: n.Ended, List: n.List, Ends: n.Ends,
 		Enrolled: n.Enrolled, Renewed: n.Renewed, Refused: n.Refused,
+		Kept: n.Kept, Forged: n.Forged,
 	}
 }
 

@@ -36,6 +36,7 @@ type stand struct {
 	mesh   *model.ResolvedMesh
 	state  string
 	users  *jwt.Authenticator // of administrators; nil: they come by the socket alone
+	shared string             // where PostgreSQL is, if it holds the truth; secret
 	closes []io.Closer        // in the order in which they were opened
 }
 
@@ -117,6 +118,7 @@ func (s *stand) openStore(ctx context.Context, o *control.Options) error {
 		if !strings.HasPrefix(location, "postgres://") && !strings.HasPrefix(location, "postgresql://") {
 			return errors.New("mesh.control.store: what it refers to is not a postgres:// URL; leave it out for SQLite in the state directory")
 		}
+		s.shared = location
 	}
 	store, err := table.Open(ctx, location)
 	if err != nil {

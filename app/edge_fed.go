@@ -46,8 +46,11 @@ func FedEdge(ctx context.Context, o *Options, j *Joining, reload <-chan struct{}
 	defer stop()
 	g.Go(func() error { return f.remote.Run(reporting) })
 	g.Go(func() error { return joined(reporting, f.remote.Client()) })
+	delivery := f.recorder.deliver(f.state, f.remote.Client)
+	g.Go(func() error { return delivery.Run(reporting) })
 	g.Go(func() error {
 		defer stop() // control is heard until all requests are over
+		defer delivery.settle(failed)
 		serving, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(failed, cancel)()

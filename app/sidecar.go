@@ -49,6 +49,7 @@ type sidecar struct {
 	inbound  net.Listener
 	admin    *listen.Server // nil: none
 	remote   *mesh.Remote
+	delivery *delivery
 	api      *identities  // nil: none
 	low      bool         // ports below 1024 can be had
 	dropped  *capture.Log // nil: nothing is captured, or what is dropped cannot be read
@@ -128,7 +129,7 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 	s.low = so.Started || lowPorts(ctx)
 	s.remote, err = mesh.OpenRemote(ctx, mesh.RemoteOptions{
 		Service: so.Service, Client: client, Inbound: s.inbound, Advertise: []string{advertise}, Recorder: s.recorder,
-		Doors: s.doors, Applied: s.applied,
+		Doors: s.doors, Applied: s.applied, Over: func(ctx context.Context) { s.delivery.settle(ctx) },
 	})
 	if err != nil {
 		return s, err
@@ -137,6 +138,7 @@ func openSidecar(ctx context.Context, o *Options, j *Joining, so *SidecarOptions
 		return s, err
 	}
 	s.recorder.metrics.SVIDs(s.remote.Expires)
+	s.delivery = s.recorder.deliver(s.state, s.remote.Client)
 	return s, s.openAPI(ctx)
 }
 
@@ -302,7 +304,12 @@ func (s *sidecar) welcome(what string, j *Joining) {
 // run serves until ctx ends.
 func (s *sidecar) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.remote.Run(ctx) })
+	delivering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return s.delivery.Run(delivering) })
+	g.Go(func() error {
+		defer stop()
+		return s.remote.Run(ctx)
+	})
 	g.Go(func() error { return joined(ctx, s.remote.Client()) })
 	if s.admin != nil {
 		g.Go(func() error { return s.admin.Run(ctx) })

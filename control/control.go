@@ -116,6 +116,9 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return c.serveSign(ctx) })
 	g.Go(func() error { return c.serveReports(ctx) })
+	if c.o.Keep != nil {
+		g.Go(func() error { return c.takeEvents(ctx) })
+	}
 	g.Go(func() error { return c.desk.run(ctx, c.several()) })
 	g.Go(func() error { return c.followNews(ctx) })
 	if err := c.listen(ctx, g); err != nil {

@@ -11,6 +11,7 @@ import (
 // counts are what this control has done since its start.
 type counts struct {
 	enrolled, renewed, refused atomic.Uint64
+	kept, forged               atomic.Uint64 // events of proxies
 }
 
 // Counts is how a control stands, in numbers.
@@ -26,6 +27,7 @@ type Counts struct {
 	Ending, Ended int            // SVIDs of proxies that are not away
 
 	Enrolled, Renewed, Refused uint64 // since the start, by this control
+	Kept, Forged               uint64 // events that proxies delivered: kept, and refused since the sender cannot have made them
 }
 
 // The states of proxies. Each proxy is in one.
@@ -44,6 +46,7 @@ func (c *Control) Count() Counts {
 		Version: s.InForce.Version, Leads: s.Leads, Bus: c.onBus(), List: s.Authority.List, Ends: s.Authority.Ends,
 		Proxies:  map[string]int{stateCurrent: 0, stateBehind: 0, stateRejecting: 0, stateStale: 0, stateAway: 0},
 		Enrolled: c.counts.enrolled.Load(), Renewed: c.counts.renewed.Load(), Refused: c.counts.refused.Load(),
+		Kept: c.counts.kept.Load(), Forged: c.counts.forged.Load(),
 	}
 	for i := range s.Proxies {
 		p := &s.Proxies[i]

@@ -12,6 +12,7 @@ import (
 
 	"github.com/palisade-security/palisade/bus"
 	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/federation"
@@ -55,6 +56,8 @@ type Options struct {
 	// Authenticate verifies the access token of an administrator; nil: administrators come by the socket alone.
 	Authenticate func(ctx context.Context, token string) (User, error)
 	Roles        map[string]admin.Role // the provider's roles to ours
+	// Keep keeps events that proxies deliver, and returns when they are safe. They are told once or several times. Nil: none are taken.
+	Keep func(context.Context, []*event.Event) error
 	// Events is where the events of the fleet are found; nil: nowhere.
 	Events admin.Events
 	// Record makes an event of what happened; nil: it is logged alone.
@@ -71,7 +74,8 @@ type BusOptions struct {
 	Listen    string   // host:port of our own server
 	URLs      []string // of an external cluster: tls://host:port
 	Advertise []string // what proxies are told; default URLs, or where our own server listens
-	Replicas  int      // of the bucket, in a cluster; default 1
+	Replicas  int      // of the bucket and the stream of events, in a cluster; default 1
+	Events    int64    // bytes of events that may wait on the bus to be kept; then proxies hold theirs back. Default 2 GiB
 }
 
 // Certificates are node certificates that prove what a proxy is.
@@ -102,6 +106,8 @@ const (
 	defaultJoin  = 24 * time.Hour
 	defaultGrace = 72 * time.Hour
 	defaultLease = 10 * time.Second
+
+	defaultEvents = 2 << 30
 )
 
 func (o *Options) complete() error {
@@ -125,6 +131,9 @@ func (o *Options) complete() error {
 	}
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
+	}
+	if o.Bus.Events == 0 {
+		o.Bus.Events = defaultEvents
 	}
 	if o.Lease == 0 {
 		o.Lease = defaultLease

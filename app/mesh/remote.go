@@ -29,6 +29,8 @@ type RemoteOptions struct {
 	Doors func(slice *model.Snapshot) []model.Door
 	// Applied is told of each slice that is put in force; nil: nobody waits.
 	Applied func(slice *model.Snapshot)
+	// Over is called when all calls are over, while control is still heard and told; nil: nothing is left to do then.
+	Over func(context.Context)
 }
 
 // Remote is the sidecar of one service in a process of its own, fed by a control.
@@ -112,7 +114,11 @@ func (r *Remote) Run(ctx context.Context) error {
 		defer cancel()
 		defer context.AfterFunc(failed, cancel)()
 		defer context.AfterFunc(serving, r.withdraw)()
-		return r.serving.run(serving)
+		err := r.serving.run(serving)
+		if r.o.Over != nil {
+			r.o.Over(failed)
+		}
+		return err
 	})
 	err := g.Wait()
 	r.mu.Lock()

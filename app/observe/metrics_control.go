@@ -19,13 +19,14 @@ type Fleet struct {
 	Ends    time.Time      // of the last intermediate; zero: another issues
 
 	Enrolled, Renewed, Refused uint64 // since the start
+	Kept, Forged               uint64 // events of proxies, since the start
 }
 
 // fleet shows how a fleet stands, as its control knows it.
 type fleet struct {
 	look func() Fleet
 
-	proxies, lag, svids, leads, bus, list, ends, enrolled, renewed, refused, snapshot *prometheus.Desc
+	proxies, lag, svids, leads, bus, list, ends, enrolled, renewed, refused, kept, forged, snapshot *prometheus.Desc
 }
 
 // Fleet shows how a fleet stands. Look is asked at every scrape, and must be safe for concurrent use.
@@ -46,13 +47,15 @@ func (m *Metrics) Fleet(look func() Fleet) {
 		enrolled: d("control_enrolments_total", "Proxies that this control has let in."),
 		renewed:  d("control_renewals_total", "SVIDs that this control has renewed."),
 		refused:  d("control_refusals_total", "Requests of proxies, or of those who wanted to be one, that this control has denied."),
+		kept:     d("control_events_total", "Events that proxies delivered and this control has kept, repeated ones included."),
+		forged:   d("control_events_refused_total", "Events that this control has refused since the proxy that delivered them cannot have made them."),
 		snapshot: d("snapshot_info", "The snapshot in force.", "version"),
 	})
 }
 
 // Describe implements prometheus.Collector.
 func (f *fleet) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{f.proxies, f.lag, f.svids, f.leads, f.bus, f.list, f.ends, f.enrolled, f.renewed, f.refused, f.snapshot} {
+	for _, d := range []*prometheus.Desc{f.proxies, f.lag, f.svids, f.leads, f.bus, f.list, f.ends, f.enrolled, f.renewed, f.refused, f.kept, f.forged, f.snapshot} {
 		ch <- d
 	}
 }
@@ -81,6 +84,8 @@ func (f *fleet) Collect(ch chan<- prometheus.Metric) {
 	count(f.enrolled, s.Enrolled)
 	count(f.renewed, s.Renewed)
 	count(f.refused, s.Refused)
+	count(f.kept, s.Kept)
+	count(f.forged, s.Forged)
 	if s.Version != "" {
 		gauge(f.snapshot, 1, s.Version)
 	}

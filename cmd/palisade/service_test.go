@@ -42,8 +42,8 @@ func service() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(4) })
-	mux.HandleFunc("/call", func(w http.ResponseWriter, _ *http.Request) {
-		status, text := get(os.Getenv("ORDERS_ADDRESS") + "/x")
+	mux.HandleFunc("/call", func(w http.ResponseWriter, r *http.Request) {
+		status, text := getAs(os.Getenv("ORDERS_ADDRESS")+"/x", http.Header{"Traceparent": r.Header["Traceparent"]})
 		w.WriteHeader(status)
 		fmt.Fprint(w, text)
 	})
@@ -93,13 +93,20 @@ func ping(ctx context.Context, at string) (string, error) {
 
 // get asks another service, on behalf of a user if there is a transaction token; status 599 is that nobody answers.
 func get(url string, user ...string) (status int, text string) {
+	return getAs(url, http.Header{"Txn-Token": user})
+}
+
+// getAs asks another service with some headers.
+func getAs(url string, headers http.Header) (status int, text string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 	req, err := http.NewRequest(http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 599, err.Error()
 	}
-	if len(user) > 0 {
-		req.Header["Txn-Token"] = user
+	for name, values := range headers {
+		if len(values) > 0 {
+			req.Header[name] = values
+		}
 	}
 	resp, err := client.Do(req)
 	if err != nil {

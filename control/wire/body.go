@@ -56,6 +56,13 @@ const (
 	AskerToken    = 3
 )
 
+// Events are delivered to a stream, each message with events as lines of JSON. The second token of the subject is who sends it.
+const (
+	EventsStream  = "events"
+	EventsSubject = "events."
+	MaxEvents     = 512 << 10 // bytes of a message, unless one event has more
+)
+
 // IsBus tells whether an identity may be a server of the bus: control, whose own server it is, or a server of a cluster,
 // whose SVID names it bus/NAME. Any other identity could read what proxies ask if it stood between.
 func IsBus(domain, id string) bool {
@@ -66,7 +73,8 @@ func IsBus(domain, id string) bool {
 func Permissions(id string) bus.Permissions {
 	token := bus.SubjectToken(id)
 	return bus.MayWatch(Bucket, ForOne(id)).Add(bus.MayWatch(Bucket, ForAll)).
-		Add(bus.MayRequest(SignSubject + token)).Add(bus.MayRequest(ReportSubject + token))
+		Add(bus.MayRequest(SignSubject + token)).Add(bus.MayRequest(ReportSubject + token)).
+		Add(bus.MayRequest(EventsSubject + token))
 }
 
 const maxKeys = 16
