@@ -72,13 +72,13 @@ func TestMemoryOfUp(t *testing.T) {
 			return code == exitOK && strings.Contains(out, want)
 		})
 	}
-	ask("20 events", "events", "service:front status:200", "--count", "path")
-	ask("/front", "events", "outcome:allowed", "--count", "path", "--per", "1m", "--format", "csv")
+	ask("20 events", "events", "--count", "path", "service:front status:200")
+	ask("/front", "events", "--count", "path", "--per", "1m", "--format", "csv", "outcome:allowed")
 	ask("front", "events", "--format=table", "-n1")
 	ask("/front", "explain", id[:20])
 	u.signal(syscall.SIGKILL)
 	u.ends()
-	ask("20 events", "events", "service:front status:200", "--count", "path")
+	ask("20 events", "events", "--count", "path", "service:front status:200")
 	if out, code := u.palisade("events", "servce:front"); code != exitError || !strings.Contains(out, "^") {
 		t.Errorf("a mistake in a query: %d\n%s", code, out)
 	}

@@ -239,7 +239,7 @@ func (c *explainCmd) Run(e *environment) error {
 }
 
 type eventsCmd struct {
-	Query []string `arg:"" optional:"" help:"Which ones, such as: service:orders outcome:denied (default: all)."`
+	Query []string `arg:"" optional:"" help:"Which ones, such as: service:orders outcome:denied (default: all); a model may stand before or behind it."`
 	askFlags
 	Model   string `help:"Model whose fleet is meant (default: here)." placeholder:"DIR"`
 	Follow  bool   `help:"Go on as new ones come." short:"f"`
