@@ -134,7 +134,7 @@ func FuzzAppendJSON(f *testing.F) {
 
 // FuzzScan holds that the fast way to read an event and the general one agree.
 func FuzzScan(f *testing.F) {
-	for _, all := range []map[string]*event.Event{samples(), connections(), acts()} {
+	for _, all := range []map[string]*event.Event{samples(), connections(), acts(), logs()} {
 		for _, e := range all {
 			f.Add(event.AppendJSON(nil, e))
 		}
@@ -147,6 +147,8 @@ func TestScan(t *testing.T) {
 	all := eventtest.New(1, moment, time.Millisecond).Take(3000)
 	all = slices.AppendSeq(all, maps.Values(samples()))
 	all = slices.AppendSeq(all, maps.Values(connections()))
+	all = slices.AppendSeq(all, maps.Values(logs()))
+	all = append(all, eventtest.New(2, moment, time.Millisecond).Logs(1000)...)
 	for i, e := range all {
 		line := append(event.AppendJSON(nil, e), '\n')
 		if !event.Agree(t, line) && e.Act == nil {

@@ -112,23 +112,25 @@ type wireLog struct {
 		Original string `json:"original_time"`
 	} `json:"metadata"`
 	Unmapped struct {
-		TimeNS   int64  `json:"time_ns"`
-		Fleet    string `json:"fleet"`
-		Snapshot string `json:"snapshot"`
-		Log      *struct {
-			Trace      string            `json:"trace"`
-			Span       string            `json:"span"`
-			Host       string            `json:"host"`
-			Client     string            `json:"client"`
-			ClientPort int               `json:"client_port"`
-			Workload   string            `json:"workload"`
-			Form       string            `json:"form"`
-			Severity   Severity          `json:"severity"`
-			ObservedNS int64             `json:"observed_ns"`
-			Omitted    int64             `json:"omitted"`
-			Attributes map[string]string `json:"attributes"`
-		} `json:"log"`
+		TimeNS   int64       `json:"time_ns"`
+		Fleet    string      `json:"fleet"`
+		Snapshot string      `json:"snapshot"`
+		Log      *wireRecord `json:"log"`
 	} `json:"unmapped"`
+}
+
+type wireRecord struct {
+	Trace      string            `json:"trace"`
+	Span       string            `json:"span"`
+	Host       string            `json:"host"`
+	Client     string            `json:"client"`
+	ClientPort int               `json:"client_port"`
+	Workload   string            `json:"workload"`
+	Form       string            `json:"form"`
+	Severity   Severity          `json:"severity"`
+	ObservedNS int64             `json:"observed_ns"`
+	Omitted    int64             `json:"omitted"`
+	Attributes map[string]string `json:"attributes"`
 }
 
 // isLog tells whether AppendJSON wrote b of a log record, by how it begins.
@@ -137,9 +139,17 @@ func isLog(b []byte) bool { return bytes.HasPrefix(b, []byte(`{"class_uid":0,`))
 // parseLog is Parse of a log record.
 func parseLog(b []byte) (*Event, error) {
 	var w wireLog
-	if err := json.Unmarshal(b, &w); err != nil {
-		return nil, fmt.Errorf("reading event: %w", err)
+	if !w.scanned(b) {
+		w = wireLog{}
+		if err := json.Unmarshal(b, &w); err != nil {
+			return nil, fmt.Errorf("reading event: %w", err)
+		}
 	}
+	return w.event()
+}
+
+// event is what was read.
+func (w *wireLog) event() (*Event, error) {
 	l := w.Unmapped.Log
 	if w.ClassUID != 0 || l == nil || w.Metadata.Version != SchemaVersion {
 		return nil, fmt.Errorf("reading event: %w", ErrForeign)

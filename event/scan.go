@@ -15,6 +15,11 @@ type scan struct {
 	failed bool
 }
 
+// done tells whether all was read, but for the end of the line.
+func (p *scan) done() bool {
+	return !p.failed && (p.i == len(p.s) || p.s[p.i:] == "\n")
+}
+
 // key reads the beginning of a member, up to its value, if that is the next; name is as object takes it. It also reads whole
 // members that are always the same.
 func (p *scan) key(name string) bool {

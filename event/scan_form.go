@@ -7,8 +7,7 @@ func (w *wire) scanned(b []byte) bool {
 	p.open("{")
 	w.scan(p)
 	p.close()
-	rest := p.s[p.i:]
-	return !p.failed && (rest == "" || rest == "\n")
+	return p.done()
 }
 
 func (w *wire) scan(p *scan) {
