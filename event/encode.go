@@ -124,16 +124,20 @@ func (o *object) request(e *Event) {
 	o.str(`"referrer":"`, e.Referer)
 	o.exact(`"body_length":`, e.BytesIn)
 	if len(e.Headers) > 0 {
-		o.list(`"http_headers":`)
-		for _, h := range e.Headers {
-			o.open()
-			o.must(`"name":"`, h.Name)
-			o.must(`"value":"`, h.Value)
-			o.close()
-		}
-		o.endList()
+		o.headers(`"http_headers":`, e.Headers)
 	}
 	o.close()
+}
+
+func (o *object) headers(name string, all []Header) {
+	o.list(name)
+	for _, h := range all {
+		o.open()
+		o.must(`"name":"`, h.Name)
+		o.must(`"value":"`, h.Value)
+		o.close()
+	}
+	o.endList()
 }
 
 func (o *object) response(e *Event) {

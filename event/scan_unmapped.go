@@ -1,7 +1,5 @@
 package event
 
-import "encoding/json"
-
 func (u *wireUnmapped) scan(p *scan) {
 	p.open(`"unmapped":{`)
 	num(p, `"time_ns":`, &u.TimeNS)
@@ -47,48 +45,6 @@ func (u *wireUnmapped) scan(p *scan) {
 		u.Trail = p.trail()
 	}
 	p.close()
-}
-
-// ParseTrail reads what AppendTrail writes.
-func ParseTrail(text string) ([]Stage, error) {
-	p := &scan{s: text}
-	p.open("[")
-	if out := p.trail(); p.done() {
-		return out, nil
-	}
-	var out []Stage
-	err := json.Unmarshal([]byte(text), &out)
-	return out, err
-}
-
-// ParseAttributes reads what AppendAttributes writes.
-func ParseAttributes(text string) (*Attributes, error) {
-	a, p := &Attributes{}, &scan{s: text}
-	p.open("{")
-	if a.scan(p); p.done() {
-		return a, nil
-	}
-	a = &Attributes{}
-	return a, json.Unmarshal([]byte(text), a)
-}
-
-// AppendList appends a JSON list of texts.
-func AppendList(dst []byte, list []string) []byte {
-	o := &object{dst: dst}
-	o.strings("", list)
-	return o.dst[:len(o.dst)-1]
-}
-
-// ParseList reads what AppendList writes.
-func ParseList(text string) ([]string, error) {
-	p := &scan{s: text}
-	p.open("[")
-	if out := p.list(); p.done() {
-		return out, nil
-	}
-	var out []string
-	err := json.Unmarshal([]byte(text), &out)
-	return out, err
 }
 
 // stages is room for the trail of an ordinary request.

@@ -44,8 +44,9 @@ type generation struct {
 	since time.Time           // when the first came
 }
 
-func newGeneration() *generation {
-	return &generation{block: segment.NewBlock(), keys: map[string]struct{}{}}
+// newGeneration has room for some events.
+func newGeneration(rows int) *generation {
+	return &generation{block: segment.NewBlock(rows), keys: map[string]struct{}{}}
 }
 
 // due tells whether a generation is to be sealed.

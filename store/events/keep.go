@@ -26,7 +26,7 @@ func (s *Store) Seal(ctx context.Context) error {
 			s.mu.Unlock()
 			return nil
 		}
-		s.sealing, s.tail = g, newGeneration()
+		s.sealing, s.tail = g, newGeneration(g.block.Rows())
 		s.tail.upTo, s.tail.next = g.upTo, g.next
 		for _, b := range s.flight {
 			for _, e := range b.events {

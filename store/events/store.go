@@ -92,7 +92,7 @@ func Open(ctx context.Context, o Options) (*Store, *Recovery, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening event store: %w", err)
 	}
-	s := &Store{opts: o, log: log, full: make(chan struct{}, 1), tail: newGeneration(), room: make(chan struct{})}
+	s := &Store{opts: o, log: log, full: make(chan struct{}, 1), tail: newGeneration(0), room: make(chan struct{})}
 	r := &Recovery{Log: recovered}
 	if recovered.Damage != nil {
 		r.Damaged = append(r.Damaged, recovered.Damage)

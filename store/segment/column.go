@@ -1,8 +1,6 @@
 package segment
 
 import (
-	"encoding/json"
-
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/store/query"
 )
@@ -41,6 +39,7 @@ type column struct {
 	filter bool // has a Bloom filter
 
 	text    func(*event.Event) string
+	join    func(dst []byte, e *event.Event) []byte // text that is put together; instead of text
 	setText func(*event.Event, string) error
 	num     func(*event.Event) int64
 	setNum  func(*event.Event, int64)
@@ -172,7 +171,7 @@ func asked() []column {
 		field("protocol", named, query.None, func(e *event.Event) *string { return &e.Proto }),
 		field("user_agent", named, query.None, func(e *event.Event) *string { return &e.UserAgent }).spoken(),
 		field("referrer", text, query.None, func(e *event.Event) *string { return &e.Referer }).spoken(),
-		{name: "headers", kind: text, words: headed, text: headers, setText: setHeaders},
+		{name: "headers", kind: text, words: headed, join: headers, setText: setHeaders},
 		field("tls_version", named, query.None, func(e *event.Event) *string { return &e.TLSVersion }),
 		field("tls_cipher", named, query.None, func(e *event.Event) *string { return &e.TLSCipher }),
 		field("tls_group", named, query.None, func(e *event.Event) *string { return &e.TLSGroup }),
@@ -181,8 +180,8 @@ func asked() []column {
 		ofUser("user_issuer", named, func(u *event.User) *string { return &u.Issuer }),
 		ofUser("user_client", named, func(u *event.User) *string { return &u.ClientID }),
 		ofUser("user_token", text, func(u *event.User) *string { return &u.TokenID }),
-		{name: "user_roles", kind: named, text: roles, setText: setRoles},
-		{name: "user_attributes", kind: text, text: attributes, setText: setAttributes},
+		{name: "user_roles", kind: named, join: roles, setText: setRoles},
+		{name: "user_attributes", kind: text, join: attributes, setText: setAttributes},
 		field("template", named, query.None, func(e *event.Event) *string { return &e.Template }),
 	}
 }
@@ -200,68 +199,6 @@ func decided() []column {
 		}(),
 		field("problem", named, query.None, func(e *event.Event) *string { return &e.Problem }).spoken(),
 		field("aborted", named, query.None, func(e *event.Event) *string { return &e.Aborted }),
-		{name: "trail", kind: text, words: trailed, text: trail, setText: setTrail},
+		{name: "trail", kind: text, words: trailed, join: trail, setText: setTrail},
 	}
-}
-
-// headers are the headers as a JSON list, empty if there are none.
-func headers(e *event.Event) string {
-	if len(e.Headers) == 0 {
-		return ""
-	}
-	b, _ := json.Marshal(e.Headers) // texts only
-	return string(b)
-}
-
-func setHeaders(e *event.Event, s string) error {
-	if s == "" {
-		return nil
-	}
-	return json.Unmarshal([]byte(s), &e.Headers)
-}
-
-func roles(e *event.Event) string {
-	if e.User == nil || len(e.User.Roles) == 0 {
-		return ""
-	}
-	b, _ := json.Marshal(e.User.Roles) // texts only
-	return string(b)
-}
-
-func setRoles(e *event.Event, s string) error {
-	if s == "" || e.User == nil {
-		return nil
-	}
-	return json.Unmarshal([]byte(s), &e.User.Roles)
-}
-
-func attributes(e *event.Event) string {
-	if e.User == nil || e.User.Attributes == nil {
-		return ""
-	}
-	var room [1 << 8]byte
-	return string(event.AppendAttributes(room[:0], e.User.Attributes))
-}
-
-func setAttributes(e *event.Event, s string) error {
-	if s == "" || e.User == nil {
-		return nil
-	}
-	e.User.Attributes = &event.Attributes{}
-	return json.Unmarshal([]byte(s), e.User.Attributes)
-}
-
-func trail(e *event.Event) string {
-	if len(e.Trail) == 0 {
-		return ""
-	}
-	var room [1 << 10]byte
-	return string(event.AppendTrail(room[:0], e.Trail))
-}
-
-func setTrail(e *event.Event, s string) error {
-	if s == "" {
-		return nil
-	}
-	return json.Unmarshal([]byte(s), &e.Trail)
 }

@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -18,7 +17,7 @@ func logged() []column {
 		ofLog("log_form", named, silent, func(l *event.Log) *string { return &l.Form }),
 		ofLog("log_level", named, silent, func(l *event.Log) *string { return &l.Level }),
 		ofLog("log_text", text, spoken, func(l *event.Log) *string { return &l.Text }),
-		{name: "log_attributes", kind: text, words: valued, text: logAttributes, setText: setLogAttributes},
+		{name: "log_attributes", kind: text, words: valued, join: logAttributes, setText: setLogAttributes},
 		ofLogNumber("log_observed", size, observed, setObserved),
 		ofLog("log_original", named, silent, func(l *event.Log) *string { return &l.Original }),
 		ofLogNumber("log_omitted", size, func(l *event.Log) int64 { return l.Omitted }, func(l *event.Log, v int64) { l.Omitted = v }),
@@ -74,20 +73,4 @@ func setObserved(l *event.Log, v int64) {
 	if v != 0 {
 		l.Observed = time.Unix(0, v).UTC()
 	}
-}
-
-// logAttributes are the attributes as a JSON object, empty if there are none.
-func logAttributes(e *event.Event) string {
-	if e.Log == nil || len(e.Log.Attributes) == 0 {
-		return ""
-	}
-	b, _ := json.Marshal(e.Log.Attributes) // texts only, in the order of names
-	return string(b)
-}
-
-func setLogAttributes(e *event.Event, s string) error {
-	if s == "" || e.Log == nil {
-		return nil
-	}
-	return json.Unmarshal([]byte(s), &e.Log.Attributes)
 }

@@ -70,6 +70,7 @@ func writerOptions() []parquet.WriterOption {
 		parquet.DictionaryMaxBytes(dictBytes),
 		parquet.DeferBloomFiltersWithBuffers(parquet.NewBufferPool()),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending(columns[timeColumn].name))),
+		parquet.DataPageStatistics(false), // the column index has them
 		parquet.CreatedBy("palisade", form, ""),
 		parquet.KeyValueMetadata("palisade.form", form),
 	}
@@ -78,7 +79,7 @@ func writerOptions() []parquet.WriterOption {
 		if columns[i].filter {
 			filters = append(filters, parquet.SplitBlockFilter(filterBits, columns[i].name))
 		}
-		if columns[i].kind == unique || columns[i].words >= headed {
+		if columns[i].kind.isText() {
 			options = append(options, parquet.SkipPageBounds(columns[i].name))
 		}
 	}

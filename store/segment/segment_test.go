@@ -27,7 +27,7 @@ func must(t testing.TB, err error) {
 
 func block(t testing.TB, events []*event.Event) *segment.View {
 	t.Helper()
-	b := segment.NewBlock()
+	b := segment.NewBlock(0)
 	for i, e := range events {
 		must(t, b.Append(e, uint64(i+1)))
 	}
@@ -213,7 +213,7 @@ func TestInfo(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
-	b := segment.NewBlock()
+	b := segment.NewBlock(0)
 	for _, at := range []time.Time{{}, time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		if err := b.Append(&event.Event{Time: at}, 1); err == nil || b.Rows() != 0 {
 			t.Errorf("%s is taken: %v", at, err)

@@ -193,9 +193,10 @@ func (g *gather) write() error {
 }
 
 func (g *gather) column(c int, w *parquet.ColumnWriter, sources []*series) error {
+	f := columns[c].filler(sources, c)
 	values := make([]parquet.Value, 0, batchValues)
 	for i, r := range g.rows {
-		values = columns[c].appendValues(values, sources[r.Chunk], int(r.Row), c)
+		values = f(values, r)
 		if len(values) >= batchValues-64 || i == len(g.rows)-1 {
 			if _, err := w.WriteRowValues(values); err != nil {
 				return err
@@ -206,25 +207,49 @@ func (g *gather) column(c int, w *parquet.ColumnWriter, sources []*series) error
 	return nil
 }
 
-// appendValues appends what a row has in the column numbered at.
-func (c *column) appendValues(dst []parquet.Value, s *series, row, at int) []parquet.Value {
+// filler returns what appends the values that a row has in the column numbered at.
+func (c *column) filler(sources []*series, at int) func(dst []parquet.Value, r Row) []parquet.Value {
 	switch {
 	case c.kind == list:
-		all := s.list(row)
-		if len(all) == 0 {
-			return append(dst, parquet.NullValue().Level(0, 0, at))
+		return func(dst []parquet.Value, r Row) []parquet.Value {
+			all := sources[r.Chunk].list(int(r.Row))
+			if len(all) == 0 {
+				return append(dst, parquet.NullValue().Level(0, 0, at))
+			}
+			for i, v := range all {
+				dst = append(dst, parquet.Int64Value(v).Level(min(i, 1), 1, at))
+			}
+			return dst
 		}
-		for i, v := range all {
-			dst = append(dst, parquet.Int64Value(v).Level(min(i, 1), 1, at))
-		}
-		return dst
 	case c.kind.isText():
-		v := s.text(row)                                                                                       // no copy: the writer only reads it
-		return append(dst, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v), len(v))).Level(0, 0, at)) //nolint:gosec // see above
+		ready := make([][]parquet.Value, len(sources)) // of those with dictionaries
+		for i, s := range sources {
+			if s != nil && s.rows != nil {
+				ready[i] = make([]parquet.Value, len(s.values))
+				for j, v := range s.values {
+					ready[i][j] = textValue(v)
+				}
+			}
+		}
+		return func(dst []parquet.Value, r Row) []parquet.Value {
+			if s := sources[r.Chunk]; s.rows != nil {
+				return append(dst, ready[r.Chunk][s.rows[r.Row]])
+			}
+			return append(dst, textValue(sources[r.Chunk].values[r.Row]))
+		}
 	case c.kind == flag:
-		return append(dst, parquet.BooleanValue(s.numbers[row] != 0).Level(0, 0, at))
+		return func(dst []parquet.Value, r Row) []parquet.Value {
+			return append(dst, parquet.BooleanValue(sources[r.Chunk].numbers[r.Row] != 0))
+		}
 	}
-	return append(dst, parquet.Int64Value(s.numbers[row]).Level(0, 0, at))
+	return func(dst []parquet.Value, r Row) []parquet.Value {
+		return append(dst, parquet.Int64Value(sources[r.Chunk].numbers[r.Row]))
+	}
+}
+
+// textValue is no copy: the writer only reads it.
+func textValue(v string) parquet.Value {
+	return parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v), len(v))) //nolint:gosec // see above
 }
 
 // note gathers what Info says of a column.
