@@ -35,12 +35,14 @@ func (s *Store) snapshot(q *query.Query) (*snapshot, error) {
 			out.memory = append(out.memory, g.block.View())
 		}
 	}
-	for _, one := range s.segments {
+	from, to := q.Bounds()
+	s.segments.between(from, to, func(one *sealed) bool {
 		if one.May(q) {
 			one.users.Add(1)
 			out.segments = append(out.segments, one)
 		}
-	}
+		return true
+	})
 	return out, nil
 }
 

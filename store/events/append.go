@@ -38,15 +38,15 @@ const numberBytes = 8
 // generation is the events in memory that are sealed together.
 type generation struct {
 	block *segment.Block
-	keys  map[string]struct{} // of what is in it, and of what may come into it
-	upTo  uint64              // position of the log up to which all is in here or in segments
-	next  uint64              // number of the next event behind it
-	since time.Time           // when the first came
+	keys  map[mark]struct{} // of what is in it, and of what may come into it
+	upTo  uint64            // position of the log up to which all is in here or in segments
+	next  uint64            // number of the next event behind it
+	since time.Time         // when the first came
 }
 
 // newGeneration has room for some events.
 func newGeneration(rows int) *generation {
-	return &generation{block: segment.NewBlock(rows), keys: map[string]struct{}{}}
+	return &generation{block: segment.NewBlock(rows), keys: map[mark]struct{}{}}
 }
 
 // due tells whether a generation is to be sealed.
@@ -165,12 +165,12 @@ func (s *Store) fresh(record []byte, ends []int, events []*event.Event) ([]byte,
 	out := make([]*event.Event, 0, len(events))
 	to, from := numberBytes, numberBytes // what is left out is closed up
 	for i, e := range events {
-		key := query.Key(e)
-		at := e.Time.UnixNano()
-		there := at < s.kept[segment.ClassOf(e)] && s.kept != nil
+		key := s.marker.of(e)
+		kept, some := s.kept[segment.ClassOf(e)]
+		there := some && e.Time.UnixNano() < kept
 		if !there {
 			var err error
-			there, err = s.has(at, key)
+			there, err = s.has(e, key)
 			failed = errors.Join(failed, err) // rather twice than not at all
 		}
 		if !there {
@@ -224,7 +224,7 @@ func (s *Store) take(events []*event.Event, number uint64) error {
 }
 
 // has tells whether an event is there. The caller holds the lock.
-func (s *Store) has(at int64, key string) (bool, error) {
+func (s *Store) has(e *event.Event, key mark) (there bool, err error) {
 	for _, g := range []*generation{s.tail, s.sealing} {
 		if g == nil {
 			continue
@@ -233,13 +233,12 @@ func (s *Store) has(at int64, key string) (bool, error) {
 			return true, nil
 		}
 	}
-	for _, one := range s.segments {
-		if one.err != nil || at < one.First || at > one.Last {
-			continue
+	at := e.Time.UnixNano()
+	s.segments.between(at, at, func(one *sealed) bool {
+		if one.err == nil {
+			there, err = one.segment.Holds(at, query.Key(e))
 		}
-		if there, err := one.segment.Holds(at, key); err != nil || there {
-			return there, err
-		}
-	}
-	return false, nil
+		return err == nil && !there
+	})
+	return there, err
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
 )
 
@@ -30,7 +29,7 @@ func (s *Store) Seal(ctx context.Context) error {
 		s.tail.upTo, s.tail.next = g.upTo, g.next
 		for _, b := range s.flight {
 			for _, e := range b.events {
-				s.tail.keys[query.Key(e)] = struct{}{} // it comes into this one
+				s.tail.keys[s.marker.of(e)] = struct{}{} // it comes into this one
 			}
 		}
 	}
@@ -83,7 +82,7 @@ func (s *Store) write(from []segment.Chunk) ([]*sealed, error) {
 // The caller holds keeping.
 func (s *Store) replace(m manifest, old, added []*sealed) error {
 	s.mu.RLock()
-	now := slices.DeleteFunc(slices.Clone(s.segments), func(one *sealed) bool { return slices.Contains(old, one) })
+	now := slices.DeleteFunc(slices.Clone(s.segments.all), func(one *sealed) bool { return slices.Contains(old, one) })
 	s.mu.RUnlock()
 	now = append(now, added...)
 	m.Segments = make([]entry, len(now))
@@ -94,8 +93,9 @@ func (s *Store) replace(m manifest, old, added []*sealed) error {
 		return err
 	}
 	s.now = m
+	segments := newTimeline(now)
 	s.mu.Lock()
-	s.segments, s.kept = now, m.Kept
+	s.segments, s.kept = segments, m.Kept
 	if s.sealing != nil && s.sealing.upTo <= m.Sealed {
 		s.sealing = nil
 		close(s.room)
@@ -122,7 +122,7 @@ func (s *Store) Compact(ctx context.Context, now time.Time) error {
 	}
 	groups := map[hour][]*sealed{}
 	s.mu.RLock()
-	for _, one := range s.segments {
+	for _, one := range s.segments.all {
 		start := time.Unix(0, one.First).Truncate(time.Hour)
 		if one.err == nil && one.Rows < s.opts.MergeRows && now.Sub(start) >= time.Hour+settled {
 			groups[hour{one.Class, start.UnixNano()}] = append(groups[hour{one.Class, start.UnixNano()}], one)
@@ -172,7 +172,7 @@ func (s *Store) Retain(now time.Time) error {
 	m.Kept = map[string]int64{}
 	maps.Copy(m.Kept, s.now.Kept)
 	s.mu.RLock()
-	for _, one := range s.segments {
+	for _, one := range s.segments.all {
 		from := now.Add(-s.opts.Keep[one.Class]).UnixNano()
 		if _, ends := s.opts.Keep[one.Class]; ends && one.Last < from {
 			old = append(old, one)

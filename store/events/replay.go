@@ -8,7 +8,6 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/store/journal"
-	"github.com/palisade-security/palisade/store/query"
 )
 
 // replay brings the events of a record of the log back into memory, with the numbers they were given, and returns how many
@@ -27,7 +26,7 @@ func (s *Store) replay(rec journal.Record) (int, error) {
 	}
 	err := s.take(events, binary.BigEndian.Uint64(rec.Data))
 	for _, e := range events {
-		s.tail.keys[query.Key(e)] = struct{}{}
+		s.tail.keys[s.marker.of(e)] = struct{}{}
 	}
 	s.given = s.next
 	s.tail.upTo = rec.Seq

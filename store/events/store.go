@@ -49,9 +49,10 @@ func (o Options) withDefaults() Options {
 
 // Store is a store of events. Its methods are safe for concurrent use.
 type Store struct {
-	opts Options
-	log  *journal.Journal
-	full chan struct{} // wakes Run: what is in memory is to be sealed
+	opts   Options
+	log    *journal.Journal
+	marker marker
+	full   chan struct{} // wakes Run: what is in memory is to be sealed
 
 	keeping sync.Mutex // one seals, merges or deletes at a time
 	now     manifest   // what the disk has; owned by who holds keeping
@@ -61,7 +62,7 @@ type Store struct {
 	mu       sync.RWMutex
 	tail     *generation // takes events
 	sealing  *generation // is being sealed; nil: none is
-	segments []*sealed
+	segments *timeline
 	kept     map[string]int64 // as manifest.Kept; replaced as a whole
 	given    uint64           // number of the next event that comes
 	next     uint64           // number of the next event that can be found
@@ -92,7 +93,7 @@ func Open(ctx context.Context, o Options) (*Store, *Recovery, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening event store: %w", err)
 	}
-	s := &Store{opts: o, log: log, full: make(chan struct{}, 1), tail: newGeneration(0), room: make(chan struct{})}
+	s := &Store{opts: o, log: log, marker: newMarker(), segments: newTimeline(nil), full: make(chan struct{}, 1), tail: newGeneration(0), room: make(chan struct{})}
 	r := &Recovery{Log: recovered}
 	if recovered.Damage != nil {
 		r.Damaged = append(r.Damaged, recovered.Damage)
@@ -117,13 +118,15 @@ func (s *Store) recover(ctx context.Context, r *Recovery) error {
 	if err := removeOthers(s.opts.segments(), m); err != nil {
 		return err
 	}
+	var segments []*sealed
 	for i := range m.Segments {
 		one := openSealed(s.opts.segments(), &m.Segments[i])
 		if one.err != nil {
 			r.Damaged = append(r.Damaged, one.err)
 		}
-		s.segments = append(s.segments, one)
+		segments = append(segments, one)
 	}
+	s.segments = newTimeline(segments)
 	s.tail.upTo, s.tail.next = m.Sealed, m.Number
 	for rec, err := range journal.Read(s.opts.log(), m.Sealed+1) {
 		if ctx.Err() != nil {
@@ -157,10 +160,10 @@ func (s *Store) Close() error {
 	defer s.keeping.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, one := range s.segments {
+	for _, one := range s.segments.all {
 		err = errors.Join(err, one.drop())
 	}
-	s.segments = nil
+	s.segments = newTimeline(nil)
 	close(s.room) // who waits for room learns that there will be none
 	s.room = make(chan struct{})
 	s.tell()

@@ -65,7 +65,7 @@ func (c *column) node() parquet.Node {
 func writerOptions() []parquet.WriterOption {
 	options := []parquet.WriterOption{
 		schema(),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		parquet.PageBufferSize(pageBytes),
 		parquet.DictionaryMaxBytes(dictBytes),
 		parquet.DeferBloomFiltersWithBuffers(parquet.NewBufferPool()),
