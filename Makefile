@@ -46,6 +46,7 @@ vuln: ## known vulnerabilities, where the data can be had
 bench: ## end to end, side by side with peers; see docs/performance.md
 	@scripts/bench.sh
 	@scripts/bench-control.sh
+	@scripts/bench-events.sh
 
 hop: ## one hop of the mesh beside nginx and HAProxy; see docs/performance.md
 	@scripts/bench-hop.sh

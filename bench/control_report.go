@@ -126,15 +126,21 @@ func controlChart(r *ControlResults) string {
 		{"CPU to publish every slice, s", "services", []line{lead, apply}},
 		{"All changed, until confirmed, ms", "connected proxies", []line{p50, p99}},
 	}
+	return panelChart(panels, "How control grows")
+}
+
+// panelChart draws diagrams side by side, three in a row.
+func panelChart(panels []panel, label string) string {
+	const across = 3
 	var b strings.Builder
 	for i, p := range panels {
-		fmt.Fprintf(&b, "<g transform=\"translate(%d 0)\">\n%s</g>\n", i*panelWidth, p.draw())
+		fmt.Fprintf(&b, "<g transform=\"translate(%d %d)\">\n%s</g>\n", i%across*panelWidth, i/across*panelHeight, p.draw())
 	}
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" role="img" aria-label="How control grows">
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" role="img" aria-label="%[4]s">
 <style>text{font:12px system-ui,sans-serif;fill:#333}.t{font-weight:600;font-size:13px}.e{text-anchor:end}.m{text-anchor:middle}path{fill:none;stroke-width:2}.a{stroke:#1f6f5c;fill:#1f6f5c}.b{stroke:#b3b8bd;fill:#b3b8bd}path.a,path.b{fill:none}.axis{stroke:#333;stroke-width:1}</style>
 <rect width="100%%" height="100%%" fill="#fff"/>
 %[3]s</svg>
-`, panelWidth*len(panels), panelHeight, b.String())
+`, panelWidth*min(len(panels), across), panelHeight*((len(panels)+across-1)/across), b.String(), html.EscapeString(label))
 }
 
 func (l *line) add(x, y float64) { l.x, l.y = append(l.x, x), append(l.y, y) }

@@ -150,13 +150,7 @@ func (s *site) write(out io.Writer) error {
 }
 
 // ownCPU is what this process has used.
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
+func ownCPU() time.Duration { return workOf(syscall.RUSAGE_SELF) }
 
 // controlSite is a control in a process of its own, seen from outside.
 type controlSite struct {

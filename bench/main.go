@@ -33,6 +33,8 @@ type options struct {
 	keep     bool
 	hop      bool // measure hops of a mesh, not the edge
 	control  bool // measure control, not the edge
+	events   bool // measure the store of events, not the edge
+	sizes    string
 }
 
 // groups are those that the flags choose among.
@@ -55,6 +57,8 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with configurations and logs")
 	flag.BoolVar(&o.hop, "hop", false, "measure one hop of a mesh in place of the edge")
 	flag.BoolVar(&o.control, "control", false, "measure control in place of the edge; its groups: "+strings.Join(controlGroups, ", "))
+	flag.BoolVar(&o.events, "events", false, "measure the store of events beside SQLite in place of the edge; -peers palisade leaves SQLite out")
+	flag.StringVar(&o.sizes, "sizes", "100000,1000000,10000000", "comma-separated numbers of events, for -events")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if asked, err := service(ctx, os.Args[1:]); asked {
@@ -70,6 +74,8 @@ func main() {
 		do = func(ctx context.Context, _ *options) error { return runSite(ctx, config, os.Stdin, os.Stdout) }
 	} else if o.control {
 		do = runControl
+	} else if o.events {
+		do = runEvents
 	}
 	if err := do(ctx, &o); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -112,10 +118,10 @@ func run(ctx context.Context, o *options) (err error) {
 func command() string {
 	words := []string{"scripts/bench.sh"}
 	flag.Visit(func(f *flag.Flag) {
-		if f.Name == "hop" || f.Name == "control" {
+		if f.Name == "hop" || f.Name == "control" || f.Name == "events" {
 			words[0] = "scripts/bench-" + f.Name + ".sh"
 		}
-		if !slices.Contains([]string{"bin", "rules", "out", "keep", "hop", "control"}, f.Name) {
+		if !slices.Contains([]string{"bin", "rules", "out", "keep", "hop", "control", "events"}, f.Name) {
 			words = append(words, "-"+f.Name, f.Value.String())
 		}
 	})
