@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -263,26 +264,18 @@ func newest(c segment.Chunk, q *query.Query, n int, from query.Cursor) ([]found,
 	if err != nil {
 		return nil, err
 	}
+	before := int64(math.MaxInt64)
+	if !from.IsZero() {
+		before = from.Time
+	}
+	least := nth(times, n, before)
 	var all []found
+	var rows []uint32
 	for i, row := range set.Rows() {
-		if from.IsZero() || times[i] <= from.Time {
-			all = append(all, found{query.Cursor{Time: times[i]}, c, row})
+		// Those of the same time as the place may be before it.
+		if t := times[i]; t >= least && t < before || t == before {
+			all, rows = append(all, found{query.Cursor{Time: t}, c, row}), append(rows, row)
 		}
-	}
-	slices.SortStableFunc(all, func(a, b found) int { return cmp.Compare(b.Time, a.Time) })
-	past := 0 // those of the same time as the place may be before it
-	for past < len(all) && !from.IsZero() && all[past].Time == from.Time {
-		past++
-	}
-	end := min(len(all), past+n)
-	for end < len(all) && end > 0 && all[end].Time == all[end-1].Time {
-		end++
-	}
-	all = all[:end]
-	slices.SortFunc(all, func(a, b found) int { return cmp.Compare(a.row, b.row) })
-	rows := make([]uint32, len(all))
-	for i := range all {
-		rows[i] = all[i].row
 	}
 	keys, err := segment.Keys(c, rows)
 	if err != nil {
@@ -292,6 +285,29 @@ func newest(c segment.Chunk, q *query.Query, n int, from query.Cursor) ([]found,
 		all[i].Key = keys[i]
 	}
 	return slices.DeleteFunc(all, func(f found) bool { return !from.IsZero() && from.Compare(f.Cursor) >= 0 }), nil
+}
+
+// nth is the nth latest of the times before one, or the earliest there can be if there are fewer.
+func nth(times []int64, n int, before int64) int64 {
+	latest := make([]int64, 0, 2*n)
+	least := int64(math.MinInt64)
+	cut := func() {
+		slices.Sort(latest)
+		if over := len(latest) - n; over >= 0 {
+			latest = slices.Delete(latest, 0, over)
+			least = latest[0]
+		}
+	}
+	for _, t := range slices.Backward(times) { // most often the last are the latest
+		if t >= before || t <= least {
+			continue
+		}
+		if latest = append(latest, t); len(latest) == cap(latest) {
+			cut()
+		}
+	}
+	cut()
+	return least
 }
 
 // fetch puts the events of a page together.

@@ -179,6 +179,11 @@ func (v *View) Numbers() (lowest, highest uint64) {
 	return uint64(all[0]), uint64(all[v.n-1]) //nolint:gosec // counted from 1
 }
 
+func (v *View) blank(c int) bool {
+	s := &v.columns[c]
+	return s.rows != nil && len(s.values) == 1 && s.values[0] == ""
+}
+
 func (v *View) load(c int) (*series, error) { return &v.columns[c], nil } //nolint:unparam // a Chunk in a file can fail
 
 func (v *View) pick(c int, rows []uint32) (*series, error) { //nolint:unparam // a Chunk in a file can fail

@@ -11,6 +11,8 @@ type Chunk interface {
 	// Numbers are the lowest and the highest number that the store gave them; of no use if there are no rows.
 	Numbers() (lowest, highest uint64)
 
+	// blank tells whether no row has anything in a column: its texts are empty, its numbers 0, its lists empty.
+	blank(c int) bool
 	// load returns a column as a whole, pick that of some rows, in ascending order.
 	load(c int) (*series, error)
 	pick(c int, rows []uint32) (*series, error)

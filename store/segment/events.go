@@ -16,6 +16,9 @@ func Events(c Chunk, rows []uint32) ([]*event.Event, error) {
 		out[i] = &event.Event{}
 	}
 	for i := range columns {
+		if c.blank(i) { // nothing is what an event has anyway
+			continue
+		}
 		s, err := c.pick(i, rows)
 		if err != nil {
 			return nil, err

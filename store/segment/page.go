@@ -37,38 +37,6 @@ func (r *reader) all(pages parquet.Pages) error {
 	}
 }
 
-// some reads the pages that hold some rows, in ascending order, and keeps of them those rows.
-func (r *reader) some(pages parquet.Pages, rows []uint32) error {
-	var out series
-	for len(rows) > 0 {
-		first := rows[0]
-		if err := pages.SeekToRow(int64(first)); err != nil {
-			return err
-		}
-		page, err := pages.ReadPage() // what is behind the row on its page
-		if err != nil {
-			return err
-		}
-		r.out, r.n = series{}, 0
-		err = r.page(page)
-		parquet.Release(page)
-		if err != nil {
-			return err
-		}
-		var of []uint32
-		for len(rows) > 0 && int(rows[0]-first) < r.n {
-			of = append(of, rows[0]-first)
-			rows = rows[1:]
-		}
-		if len(of) == 0 {
-			return fmt.Errorf("row %d is on no page", first)
-		}
-		r.out.pick(&out, r.kind, of)
-	}
-	r.out = out
-	return nil
-}
-
 // page appends the rows of a page.
 func (r *reader) page(p parquet.Page) error {
 	n := int(p.NumRows())
@@ -168,12 +136,16 @@ func (r *reader) ints(p parquet.Page, n int) error {
 }
 
 func (r *reader) flags(p parquet.Page, n int) error {
-	values := make([]parquet.Value, n)
-	if got, err := p.Values().ReadValues(values); got != n {
+	from, ok := p.Values().(parquet.BooleanReader)
+	if !ok {
+		return errors.New("no truth values")
+	}
+	values := make([]bool, n)
+	if got, err := from.ReadBooleans(values); got != n {
 		return fmt.Errorf("%d values of %d rows: %w", got, n, err)
 	}
 	for _, v := range values {
-		r.out.numbers = append(r.out.numbers, bit(v.Boolean()))
+		r.out.numbers = append(r.out.numbers, bit(v))
 	}
 	return nil
 }

@@ -114,11 +114,11 @@ func (s *Segment) groupsOf(file *parquet.File) error {
 	}
 	total := int64(0)
 	meta := file.Metadata().RowGroups
-	if len(s.Sums) != 4*len(meta)*len(columns) {
+	if len(s.Sums) != 4*len(meta)*len(columns) || len(s.Blanks) != len(meta)*blankBytes() {
 		return &DamageError{s.Name, fmt.Sprintf("it has %d row groups; checksums are known of %d columns of %d each", len(meta), len(s.Sums)/4, len(columns))}
 	}
 	for i, rg := range file.RowGroups() {
-		g := &group{segment: s, n: int(rg.NumRows()), meta: meta[i].Columns, sums: s.Sums[4*i*len(columns):][:4*len(columns)]}
+		g := &group{segment: s, n: int(rg.NumRows()), meta: meta[i].Columns, sums: s.Sums[4*i*len(columns):][:4*len(columns)], blanks: s.Blanks[i*blankBytes():][:blankBytes()]}
 		for _, c := range rg.ColumnChunks() {
 			chunk, ok := c.(*parquet.FileColumnChunk)
 			if !ok {
@@ -159,6 +159,7 @@ type group struct {
 	chunks      []*parquet.FileColumnChunk
 	meta        []format.ColumnChunk
 	sums        []byte // of the columns, as in Info
+	blanks      []byte // the same
 }
 
 // bound finds the times and the numbers of the group.
@@ -197,7 +198,12 @@ func (g *group) lacks(c int, value string) (bool, error) {
 	return !has, nil
 }
 
+func (g *group) blank(c int) bool { return g.blanks[c/8]&(1<<(c%8)) != 0 }
+
 func (g *group) load(c int) (*series, error) {
+	if g.blank(c) {
+		return columns[c].none(g.n), nil
+	}
 	r := &reader{kind: columns[c].kind}
 	if err := g.read(c, r.all); err != nil {
 		return nil, err
@@ -211,6 +217,9 @@ func (g *group) load(c int) (*series, error) {
 func (g *group) pick(c int, rows []uint32) (*series, error) {
 	if len(rows) > 0 && int(rows[len(rows)-1]) >= g.n || !slices.IsSorted(rows) {
 		return nil, fmt.Errorf("reading segment %s: rows that are not there", g.segment.Name)
+	}
+	if g.blank(c) {
+		return columns[c].none(len(rows)), nil
 	}
 	if _, err := g.chunks[c].OffsetIndex(); err != nil { // reads it, so that pages can be sought
 		return nil, g.damage(c, err)

@@ -126,6 +126,9 @@ func columnOf(f query.Field) int {
 
 // texts returns the rows whose value meets a condition, which is asked once for each different value.
 func (s *selection) texts(c int, match func(string) bool) (*Set, error) {
+	if s.chunk.blank(c) {
+		return s.each(match(""))
+	}
 	col, err := s.chunk.load(c)
 	if err != nil {
 		return nil, err
@@ -161,7 +164,18 @@ func (s *selection) texts(c int, match func(string) bool) (*Set, error) {
 	return out, nil
 }
 
+// each returns all rows or none.
+func (s *selection) each(all bool) (*Set, error) { //nolint:unparam // as the others
+	if all {
+		return fullSet(s.n), nil
+	}
+	return newSet(s.n), nil
+}
+
 func (s *selection) numbers(c int, match func(int64) bool) (*Set, error) {
+	if s.chunk.blank(c) {
+		return s.each(match(0))
+	}
 	col, err := s.chunk.load(c)
 	if err != nil {
 		return nil, err

@@ -37,6 +37,9 @@ type Info struct {
 	Tail  uint32 `json:"tail"`  // CRC-32C of the bytes from there on
 	Sums  []byte `json:"sums"`  // CRC-32C of the bytes of each column of each row group, four bytes each, little-endian
 
+	// Blanks are the columns of each row group that are blank, a bit for each, filled up to whole bytes.
+	Blanks []byte `json:"blanks"`
+
 	// Values is how many rows have which value, by field, where there are few.
 	Values map[string]map[string]int64 `json:"values"`
 }
@@ -175,6 +178,7 @@ func (g *gather) write() error {
 		used[r.Chunk] = true
 	}
 	writers := g.writer.ColumnWriters()
+	blanks := make([]byte, blankBytes())
 	for c := range columns {
 		sources := make([]*series, len(g.from))
 		for i := range used {
@@ -185,11 +189,32 @@ func (g *gather) write() error {
 			sources[i] = s
 		}
 		g.note(c, sources)
+		if g.blank(c, sources) {
+			blanks[c/8] |= 1 << (c % 8)
+		}
 		if err := g.column(c, writers[c], sources); err != nil {
 			return fmt.Errorf("column %s: %w", columns[c].name, err)
 		}
 	}
+	g.info.Blanks = append(g.info.Blanks, blanks...)
 	return g.writer.Flush()
+}
+
+// blankBytes is how many bytes tell which columns of a row group are blank.
+func blankBytes() int { return (len(columns) + 7) / 8 }
+
+// blank tells whether no row has anything in a column.
+func (g *gather) blank(c int, sources []*series) bool {
+	return !slices.ContainsFunc(g.rows, func(r Row) bool {
+		s := sources[r.Chunk]
+		switch k := columns[c].kind; {
+		case k == list:
+			return len(s.list(int(r.Row))) > 0
+		case k.isText():
+			return s.text(int(r.Row)) != ""
+		}
+		return s.numbers[r.Row] != 0
+	})
 }
 
 func (g *gather) column(c int, w *parquet.ColumnWriter, sources []*series) error {
