@@ -110,9 +110,9 @@ var network = []sink.Field{ // a constant table
 }
 
 var identity = []sink.Field{ // a constant table
-	row("user.id", "actor.user.uid", user),
+	row("user.id", "(actor.user.uid of a person)", user),
 	row("user.roles", "(actor.user.groups.name)", func(e *event.Event) any { return roles(e) }),
-	row("service.name", "dst_endpoint.svc_name", serviceOf),
+	row("service.name", "(dst_endpoint.svc_name of a request or connection)", serviceOf),
 }
 
 var ours = []sink.Field{ // a constant table
