@@ -3,6 +3,8 @@ package event
 // Class returns the OCSF class that e is written in: its class_uid and class_name.
 func (e *Event) Class() (uid int, name string) {
 	switch {
+	case e.Log != nil:
+		return 0, "Base Event"
 	case e.Act == nil && e.Connection == nil:
 		return classHTTPActivity, "HTTP Activity"
 	case e.Act == nil:
@@ -19,10 +21,13 @@ func (e *Event) Class() (uid int, name string) {
 	return uid, "Entity Management"
 }
 
-// Severity returns the severity_id that e is written with: 1 informational, 2 low, 3 medium, 4 high.
-func (e *Event) Severity() int {
+// SeverityID returns the severity_id that e is written with: 1 informational, 2 low, 3 medium, 4 high; of log records also 0,
+// unknown, and 6, fatal.
+func (e *Event) SeverityID() int {
 	members := ""
 	switch {
+	case e.Log != nil:
+		members = e.Log.Severity.ocsf()
 	case e.Act == nil:
 		members = judge(e).severity
 	case e.Act.Outcome == Done:

@@ -12,6 +12,7 @@ import (
 // TestSummary compares with what is written.
 func TestSummary(t *testing.T) {
 	events := eventtest.New(3, moment, time.Second).Take(2000)
+	events = append(events, eventtest.New(4, moment, time.Second).Logs(100)...)
 	for _, e := range samples() {
 		events = append(events, e)
 	}
@@ -34,8 +35,8 @@ func TestSummary(t *testing.T) {
 			t.Fatal(err)
 		}
 		uid, name := e.Class()
-		if uid != written.Class || name != written.Name || e.Severity() != written.Severity || e.UID() != written.Metadata.UID {
-			t.Errorf("%d %q %d %q, written as %s", uid, name, e.Severity(), e.UID(), text)
+		if uid != written.Class || name != written.Name || e.SeverityID() != written.Severity || e.UID() != written.Metadata.UID {
+			t.Errorf("%d %q %d %q, written as %s", uid, name, e.SeverityID(), e.UID(), text)
 		}
 	}
 }

@@ -53,6 +53,7 @@ func (d *Declared) Compile(o Options) (*Snapshot, []Finding) {
 		Audit:       c.audit(),
 		Redact:      redacted(f),
 		Telemetry:   c.telemetry(),
+		Export:      c.exports(),
 		Development: o.Development,
 		Intake:      c.intake(),
 		Mesh:        c.mesh(),

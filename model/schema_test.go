@@ -23,7 +23,7 @@ import (
 func comments(t *testing.T) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
-	for _, name := range []string{"types.go", "types_mesh.go", "types_control.go", "types_intake.go"} {
+	for _, name := range []string{"types.go", "types_mesh.go", "types_control.go", "types_intake.go", "types_export.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)

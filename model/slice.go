@@ -48,6 +48,7 @@ func (c *Slicer) Edge() *Snapshot {
 	out := *c.whole
 	out.Self = EdgeID(out.TrustDomain)
 	out.Mesh = out.Mesh.forProxy()
+	out.Export = nil // what proxies record comes to control
 	out.Services = nil
 	for i := range c.whole.Services {
 		s := c.whole.Services[i]

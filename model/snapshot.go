@@ -16,6 +16,7 @@ type Snapshot struct {
 	Audit       Audit              `json:"audit"`
 	Redact      []string           `json:"redact,omitempty"` // lower case, sorted: from audit and data classes
 	Telemetry   Telemetry          `json:"telemetry"`
+	Export      []ResolvedExport   `json:"export,omitempty"`      // sorted by name; of no slice
 	Development bool               `json:"development,omitempty"` // compiled for "palisade up": development providers are honoured
 	Intake      *ResolvedIntake    `json:"intake,omitempty"`      // nil without one; of the edge alone
 	Mesh        *ResolvedMesh      `json:"mesh,omitempty"`        // nil without one
@@ -34,6 +35,12 @@ type ResolvedProvider struct {
 type ResolvedRole struct {
 	Name     string   `json:"name"`
 	Includes []string `json:"includes"`
+}
+
+// ResolvedExport is an Export with its name. What it refers to is read where events are sent from.
+type ResolvedExport struct {
+	Name string `json:"name"`
+	Export
 }
 
 // ResolvedService is a Service as the data path needs it.

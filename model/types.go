@@ -17,6 +17,7 @@ type Fleet struct {
 	Audit       Audit               `yaml:"audit,omitempty" json:"audit,omitzero"`               // what recording must guarantee
 	Telemetry   Telemetry           `yaml:"telemetry,omitempty" json:"telemetry,omitzero"`       // traces
 	Intake      *Intake             `yaml:"intake,omitempty" json:"intake,omitzero"`             // log records of services and systems, taken in beside the decisions; default none
+	Export      map[string]Export   `yaml:"export,omitempty" json:"export,omitzero"`             // where events go as they are recorded
 	Mesh        *Mesh               `yaml:"mesh,omitempty" json:"mesh,omitzero"`                 // identities and sidecars for the services; {} takes every default
 }
 

@@ -61,6 +61,7 @@ func validate(d *Declared) []Finding {
 	c.inspection("waf", d.Fleet.WAF)
 	c.recording()
 	c.intake()
+	c.exports()
 	return c.found
 }
 

@@ -44,9 +44,11 @@ func Positive[N int | int64](n N) any {
 }
 
 // Outcome is what came of an event in one word: allowed, denied, error (what should decide could not) or dry-run
-// (allowed only by that); of acts done, denied or failed.
+// (allowed only by that); of acts done, denied or failed. Log records have none.
 func Outcome(e *event.Event) string {
 	switch {
+	case e.Log != nil:
+		return ""
 	case e.Act != nil:
 		return string(e.Act.Outcome.Known())
 	case e.Allowed && e.DryRun:
@@ -104,12 +106,39 @@ func HostPort(text string) (host string, port int) {
 	return host, port
 }
 
-// Slug is a text as one lower-case word: "HTTP Activity" is "http_activity".
-func Slug(text string) string { return strings.ReplaceAll(strings.ToLower(text), " ", "_") }
+// Class is the class of an event as one lower-case word: http_activity, network_activity, log...
+func Class(e *event.Event) string {
+	if e.Log != nil {
+		return "log"
+	}
+	_, name := e.Class()
+	return strings.ReplaceAll(strings.ToLower(name), " ", "_")
+}
+
+// User is the person who asked, or the administrator who acted; empty where that was a service, or nobody.
+func User(e *event.Event) string {
+	switch {
+	case e.Act != nil && e.Act.Role != "":
+		return e.Act.Who
+	case e.Act == nil && e.User != nil:
+		return e.User.Subject
+	}
+	return ""
+}
+
+// Service is the service that was called, or that wrote the log record. An act is about one, or was seen at one.
+func Service(e *event.Event) string {
+	if e.Act != nil {
+		return ""
+	}
+	return e.Service
+}
 
 // Message is an event on one line, for people.
 func Message(e *event.Event) string {
 	switch {
+	case e.Log != nil:
+		return e.Log.Text
 	case e.Act != nil:
 		return join(string(e.Act.Kind), e.Act.Who, e.Act.Object, Outcome(e), e.Act.Reason, e.Act.Text)
 	case e.Connection != nil:

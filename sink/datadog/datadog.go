@@ -49,17 +49,19 @@ type entry struct {
 }
 
 func entryOf(e *event.Event) entry {
-	_, class := e.Class()
 	out := entry{
-		Source: "palisade", Tags: "class:" + sink.Slug(class) + ",outcome:" + sink.Outcome(e),
-		Hostname: e.Fleet, Service: "palisade", Status: status(e.Severity()), Timestamp: e.Time.UnixMilli(),
+		Source: "palisade", Tags: "class:" + sink.Class(e),
+		Hostname: e.Fleet, Service: "palisade", Status: status(e.SeverityID()), Timestamp: e.Time.UnixMilli(),
 		Message: string(event.AppendJSON(nil, e)),
 	}
 	if e.Fleet != "" {
 		out.Tags = "fleet:" + e.Fleet + "," + out.Tags
 	}
-	if e.Act == nil && e.Service != "" {
-		out.Service = e.Service
+	if outcome := sink.Outcome(e); outcome != "" {
+		out.Tags += ",outcome:" + outcome
+	}
+	if name := sink.Service(e); name != "" {
+		out.Service = name
 	}
 	return out
 }
@@ -67,14 +69,16 @@ func entryOf(e *event.Event) entry {
 // status is what Datadog calls a severity of OCSF.
 func status(severity int) string {
 	switch severity {
-	case 1:
+	case 0, 1:
 		return "info"
 	case 2:
 		return "notice"
 	case 3:
 		return "warning"
+	case 4:
+		return "error"
 	}
-	return "error"
+	return "critical"
 }
 
 func body(records []sink.Record) ([]byte, error) {

@@ -8,7 +8,7 @@ import (
 
 func ofRequest(of func(*event.Event) any) func(*event.Event) any {
 	return func(e *event.Event) any {
-		if e.Act != nil || e.Connection != nil {
+		if e.Act != nil || e.Connection != nil || e.Log != nil {
 			return nil
 		}
 		return of(e)
@@ -26,15 +26,17 @@ func ofAct(of func(*event.Act) any) func(*event.Event) any {
 
 // kind is alert for what OCSF calls medium or more: an attack, an identity that is no more.
 func kind(e *event.Event) any {
-	if e.Severity() >= 3 {
+	if e.SeverityID() >= 3 {
 		return "alert"
 	}
 	return "event"
 }
 
-// category is one of the values that ECS allows for event.category.
+// category is one of the values that ECS allows for event.category. Log records may be about anything.
 func category(e *event.Event) []string {
 	switch class, _ := e.Class(); class {
+	case 0:
+		return nil
 	case 4002:
 		return []string{"web", "network"}
 	case 4001:
@@ -50,6 +52,8 @@ func category(e *event.Event) []string {
 // types are values that ECS allows for event.type in these categories.
 func types(e *event.Event) []string {
 	switch class, _ := e.Class(); class {
+	case 0:
+		return nil
 	case 4002:
 		return []string{"access", verdict(e)}
 	case 4001:
@@ -77,6 +81,8 @@ func verdict(e *event.Event) string {
 
 func action(e *event.Event) any {
 	switch {
+	case e.Log != nil:
+		return nil
 	case e.Act != nil:
 		return string(e.Act.Kind)
 	case e.Connection != nil:
@@ -89,6 +95,8 @@ func action(e *event.Event) any {
 func outcome(e *event.Event) any {
 	failed := !e.Allowed || e.Aborted != "" || e.Status >= 500 || e.Connection != nil && e.Problem != ""
 	switch {
+	case e.Log != nil:
+		return nil
 	case e.Act != nil:
 		failed = e.Act.Outcome != event.Done
 	case e.Open:
@@ -109,22 +117,12 @@ func reason(e *event.Event) any {
 
 func protocol(e *event.Event) any {
 	switch {
-	case e.Act != nil:
+	case e.Act != nil || e.Log != nil:
 		return nil
 	case e.Connection != nil:
 		return e.Connection.Protocol
 	}
 	return "http"
-}
-
-func user(e *event.Event) any {
-	switch {
-	case e.Act != nil && e.Act.Role != "":
-		return e.Act.Who
-	case e.Act == nil && e.User != nil:
-		return e.User.Subject
-	}
-	return nil
 }
 
 func roles(e *event.Event) []string {
@@ -137,14 +135,6 @@ func roles(e *event.Event) []string {
 	return nil
 }
 
-// serviceOf is the service that was called. An act is about one, or was seen at one: palisade.act says which.
-func serviceOf(e *event.Event) any {
-	if e.Act != nil {
-		return nil
-	}
-	return e.Service
-}
-
 func spanned(e *event.Event) any {
 	if e.TraceID == "" {
 		return nil
@@ -155,7 +145,7 @@ func spanned(e *event.Event) any {
 func side(e *event.Event) any {
 	s := e.Side
 	switch {
-	case e.Act != nil:
+	case e.Act != nil || e.Log != nil:
 		return nil
 	case e.Connection != nil:
 		s = e.Connection.Side
@@ -163,4 +153,20 @@ func side(e *event.Event) any {
 		return "edge"
 	}
 	return s.String()
+}
+
+func ofLog(of func(*event.Event) any) func(*event.Event) any {
+	return func(e *event.Event) any {
+		if e.Log == nil {
+			return nil
+		}
+		return of(e)
+	}
+}
+
+func transport(e *event.Event) any {
+	if e.Log != nil {
+		return nil
+	}
+	return "tcp"
 }

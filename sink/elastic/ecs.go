@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func row(name, from string, of func(*event.Event) any) sink.Field {
 func Fields() []sink.Field { return fields }
 
 // fields is a constant table.
-var fields = concat(general, requests, network, identity, ours)
+var fields = concat(general, requests, network, identity, foreign, ours)
 
 func concat(tables ...[]sink.Field) (out []sink.Field) {
 	for _, t := range tables {
@@ -54,7 +55,7 @@ func concat(tables ...[]sink.Field) (out []sink.Field) {
 
 var general = []sink.Field{ // a constant table
 	row("@timestamp", "(time)", func(e *event.Event) any { return e.Time.UTC().Format(time.RFC3339Nano) }),
-	row("ecs.version", "(" + Version + ")", func(*event.Event) any { return Version }),
+	row("ecs.version", "("+Version+")", func(*event.Event) any { return Version }),
 	row("message", "(a line for people)", func(e *event.Event) any { return sink.Message(e) }),
 	row("event.id", "metadata.uid", func(e *event.Event) any { return e.UID() }),
 	row("event.kind", "(event, or alert from medium severity on)", kind),
@@ -63,7 +64,7 @@ var general = []sink.Field{ // a constant table
 	row("event.action", "(http_request.http_method, or the kind of act)", action),
 	row("event.outcome", "(status_id)", outcome),
 	row("event.reason", "(status_detail, status_code)", reason),
-	row("event.severity", "severity_id", func(e *event.Event) any { return int64(e.Severity()) }),
+	row("event.severity", "severity_id", func(e *event.Event) any { return int64(e.SeverityID()) }),
 	row("event.duration", "unmapped.took_ns", func(e *event.Event) any { return sink.Positive(int64(e.Took)) }),
 	row("event.module", "(palisade)", func(*event.Event) any { return "palisade" }),
 	row("event.dataset", "(palisade.events)", func(*event.Event) any { return "palisade.events" }),
@@ -101,7 +102,7 @@ var network = []sink.Field{ // a constant table
 	row("destination.address", "unmapped.upstream.address", func(e *event.Event) any { return e.Upstream }),
 	row("destination.ip", "(unmapped.upstream.address)", func(e *event.Event) any { host, _ := sink.HostPort(e.Upstream); return sink.IP(host) }),
 	row("destination.port", "(unmapped.upstream.address)", func(e *event.Event) any { _, port := sink.HostPort(e.Upstream); return sink.Positive(port) }),
-	row("network.transport", "(tcp)", func(*event.Event) any { return "tcp" }),
+	row("network.transport", "(tcp)", transport),
 	row("network.protocol", "(http, or that of the connection)", protocol),
 	row("tls.version", "tls.version", func(e *event.Event) any { return e.TLSVersion }),
 	row("tls.cipher", "tls.cipher", func(e *event.Event) any { return e.TLSCipher }),
@@ -110,9 +111,15 @@ var network = []sink.Field{ // a constant table
 }
 
 var identity = []sink.Field{ // a constant table
-	row("user.id", "(actor.user.uid of a person)", user),
+	row("user.id", "(actor.user.uid of a person)", func(e *event.Event) any { return sink.User(e) }),
 	row("user.roles", "(actor.user.groups.name)", func(e *event.Event) any { return roles(e) }),
-	row("service.name", "(dst_endpoint.svc_name of a request or connection)", serviceOf),
+	row("service.name", "(dst_endpoint.svc_name of a request or connection)", func(e *event.Event) any { return sink.Service(e) }),
+}
+
+var foreign = []sink.Field{ // a constant table: log records that were taken in
+	row("log.level", "(metadata.log_level)", ofLog(func(e *event.Event) any { return cmp.Or(e.Log.Severity.Level(), e.Log.Level) })),
+	row("log.logger", "metadata.log_name", ofLog(func(e *event.Event) any { return e.Log.Source })),
+	row("host.name", "unmapped.log.host", ofLog(func(e *event.Event) any { return e.Host })),
 }
 
 var ours = []sink.Field{ // a constant table

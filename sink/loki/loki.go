@@ -55,7 +55,8 @@ type labels struct {
 	ServiceName string `json:"service_name"`
 	Fleet       string `json:"fleet,omitempty"`
 	Class       string `json:"class"`
-	Outcome     string `json:"outcome"`
+	Outcome     string `json:"outcome,omitempty"`
+	Level       string `json:"level,omitempty"`   // of log records
 	Service     string `json:"service,omitempty"` // of the model
 }
 
@@ -66,10 +67,9 @@ type stream struct {
 }
 
 func labelsOf(e *event.Event) labels {
-	_, class := e.Class()
-	l := labels{ServiceName: "palisade", Fleet: e.Fleet, Class: sink.Slug(class), Outcome: sink.Outcome(e)}
-	if e.Act == nil {
-		l.Service = e.Service
+	l := labels{ServiceName: "palisade", Fleet: e.Fleet, Class: sink.Class(e), Outcome: sink.Outcome(e), Service: sink.Service(e)}
+	if e.Log != nil {
+		l.Level = e.Log.Severity.Level()
 	}
 	return l
 }

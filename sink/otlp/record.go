@@ -2,6 +2,8 @@ package otlp
 
 import (
 	"encoding/hex"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,18 +41,34 @@ func request(records []sink.Record) *collector.ExportLogsServiceRequest {
 }
 
 func record(e *event.Event, now uint64) *logs.LogRecord {
-	_, class := e.Class()
-	number, text := severity(e.Severity())
+	number, text := severity(e.SeverityID())
 	out := &logs.LogRecord{
-		TimeUnixNano: uint64(max(e.Time.UnixNano(), 0)), ObservedTimeUnixNano: now, SeverityNumber: number, SeverityText: text,
-		Body: textValue(string(event.AppendJSON(nil, e))), EventName: "palisade." + sink.Slug(class),
+		TimeUnixNano: nanos(e.Time), ObservedTimeUnixNano: now, SeverityNumber: number, SeverityText: text,
+		Body: textValue(string(event.AppendJSON(nil, e))), EventName: "palisade." + sink.Class(e),
 		TraceId: id(e.TraceID, 16), SpanId: id(e.SpanID, 8),
 	}
 	sink.Each(fields, e, func(name string, value any) {
 		out.Attributes = append(out.Attributes, attribute(name, value))
 	})
+	if e.Log != nil {
+		asWritten(out, e.Log)
+	}
 	return out
 }
+
+// asWritten makes out the log record that l was before it was taken in.
+func asWritten(out *logs.LogRecord, l *event.Log) {
+	out.EventName, out.Body = "", textValue(l.Text)
+	out.SeverityNumber, out.SeverityText = logs.SeverityNumber(l.Severity), strings.ToValidUTF8(l.Level, "\uFFFD")
+	if !l.Observed.IsZero() {
+		out.ObservedTimeUnixNano = nanos(l.Observed)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Attributes)) {
+		out.Attributes = append(out.Attributes, attribute(strings.ToValidUTF8(name, "\uFFFD"), l.Attributes[name]))
+	}
+}
+
+func nanos(t time.Time) uint64 { return uint64(max(t.UnixNano(), 0)) }
 
 // severity is that of OpenTelemetry for one of OCSF: what is refused is a warning.
 func severity(of int) (logs.SeverityNumber, string) {
@@ -101,10 +119,10 @@ var fields = []sink.Field{
 	field("server.address", "(http_request.url.hostname)", func(e *event.Event) any { host, _ := sink.HostPort(e.Host); return host }),
 	field("client.address", "(src_endpoint)", func(e *event.Event) any { return e.Client }),
 	field("user_agent.original", "http_request.user_agent", func(e *event.Event) any { return e.UserAgent }),
-	field("user.id", "(actor.user.uid)", user),
+	field("user.id", "(actor.user.uid of a person)", func(e *event.Event) any { return sink.User(e) }),
 	field("palisade.outcome", "(action_id, disposition_id)", func(e *event.Event) any { return sink.Outcome(e) }),
 	field("palisade.problem", "(status_detail)", func(e *event.Event) any { return e.Problem }),
-	field("palisade.service", "(dst_endpoint.svc_name)", func(e *event.Event) any { return e.Service }),
+	field("palisade.service", "(dst_endpoint.svc_name of a request or connection)", func(e *event.Event) any { return sink.Service(e) }),
 	field("palisade.route", "unmapped.route", func(e *event.Event) any { return e.Route }),
 	field("palisade.workload", "unmapped.workload", func(e *event.Event) any { return e.Workload }),
 	field("palisade.act", "unmapped.act.kind", act),
@@ -115,13 +133,6 @@ func Fields() []sink.Field { return fields }
 
 func field(name, from string, of func(*event.Event) any) sink.Field {
 	return sink.Field{Name: name, From: from, Of: of}
-}
-
-func user(e *event.Event) any {
-	if e.Act != nil || e.User == nil {
-		return nil
-	}
-	return e.User.Subject
 }
 
 func act(e *event.Event) any {

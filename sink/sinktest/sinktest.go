@@ -49,7 +49,7 @@ func Samples() []sink.Record {
 			out = append(out, e)
 		}
 	}
-	return Number(append(out, Hostile()))
+	return Number(append(append(out, eventtest.New(12, Start, time.Second).Logs(3)...), Hostile()))
 }
 
 // Hostile is an event made of what breaks formats.

@@ -22,15 +22,14 @@ const (
 
 // Append writes an event as one message (RFC 5424, section 6), without a frame.
 func Append(dst []byte, e *event.Event, hostname string) []byte {
-	_, class := e.Class()
 	dst = append(dst, '<')
-	dst = strconv.AppendInt(dst, int64(facility*8+severity(e.Severity())), 10)
+	dst = strconv.AppendInt(dst, int64(facility*8+severity(e.SeverityID())), 10)
 	dst = append(dst, ">1 "...)
 	dst = e.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
 	dst = append(dst, ' ')
 	dst = appendName(dst, hostname, maxHostname)
 	dst = append(dst, " palisade - "...)
-	dst = appendName(dst, sink.Slug(class), maxMsgID)
+	dst = appendName(dst, sink.Class(e), maxMsgID)
 	dst = append(dst, " ["+ID...)
 	sink.Each(fields, e, func(name string, value any) {
 		dst = append(append(dst, ' '), name...)
@@ -50,14 +49,16 @@ func Append(dst []byte, e *event.Event, hostname string) []byte {
 // severity is that of syslog for one of OCSF.
 func severity(of int) int {
 	switch of {
-	case 1:
+	case 0, 1:
 		return 6 // informational
 	case 2:
 		return 5 // notice
 	case 3:
 		return 4 // warning
+	case 4:
+		return 3 // error
 	}
-	return 3 // error
+	return 2 // critical
 }
 
 // appendName writes what stands in a header: printable ASCII without spaces, or - for nothing.
@@ -99,11 +100,11 @@ var fields = []sink.Field{
 	field("outcome", "(action_id, disposition_id)", func(e *event.Event) any { return sink.Outcome(e) }),
 	field("problem", "(status_detail, status_code)", problem),
 	field("status", "http_response.code", func(e *event.Event) any { return sink.Positive(e.Status) }),
-	field("service", "(dst_endpoint.svc_name of a request or connection)", service),
+	field("service", "(dst_endpoint.svc_name of a request or connection)", func(e *event.Event) any { return sink.Service(e) }),
 	field("route", "unmapped.route", func(e *event.Event) any { return e.Route }),
 	field("method", "http_request.http_method", func(e *event.Event) any { return e.Method }),
 	field("client", "src_endpoint.ip", func(e *event.Event) any { return sink.IP(e.Client) }),
-	field("user", "(actor.user.uid of a person)", user),
+	field("user", "(actor.user.uid of a person)", func(e *event.Event) any { return sink.User(e) }),
 	field("workload", "unmapped.workload", func(e *event.Event) any { return e.Workload }),
 	field("rule", "(firewall_rule.uid, policy.uid)", func(e *event.Event) any { id, _ := sink.Rule(e); return id }),
 	field("act", "unmapped.act.kind", func(e *event.Event) any { return act(e) }),
@@ -121,20 +122,6 @@ func problem(e *event.Event) any {
 		return e.Act.Reason
 	}
 	return e.Problem
-}
-
-func service(e *event.Event) any {
-	if e.Act != nil {
-		return nil
-	}
-	return e.Service
-}
-
-func user(e *event.Event) any {
-	if e.Act != nil || e.User == nil {
-		return nil
-	}
-	return e.User.Subject
 }
 
 func act(e *event.Event) string {

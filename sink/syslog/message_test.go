@@ -14,11 +14,11 @@ import (
 
 // message is one as a strict receiver reads it.
 type message struct {
-	pri                            int
-	at                             time.Time
+	pri                             int
+	at                              time.Time
 	hostname, app, proc, kind, sdID string
-	params                         map[string]string
-	text                           string
+	params                          map[string]string
+	text                            string
 }
 
 // parse reads a message by the grammar of RFC 5424, section 6.

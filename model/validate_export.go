@@ -1,0 +1,124 @@
+package model
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// exportKind is what an export of a kind has beside the keys of all.
+type exportKind struct {
+	schemes []string // the first is the one to recommend
+	port    string   // the usual one of http(s); empty: one must be written
+	needs   []string
+	takes   []string
+	sample  string
+}
+
+// exportKinds is a constant table.
+var exportKinds = map[string]exportKind{
+	"otlp":    {schemes: []string{"https", "http", "grpcs", "grpc"}, port: "443", takes: []string{"headers"}, sample: "https://collector.example:4318"},
+	"elastic": {schemes: []string{"https", "http"}, port: "443", takes: []string{"index", "token", "user", "password"}, sample: "https://elastic.example:9200"},
+	"loki":    {schemes: []string{"https", "http"}, port: "443", takes: []string{"tenant", "token", "user", "password"}, sample: "https://loki.example:3100"},
+	"datadog": {schemes: []string{"https", "http"}, port: "443", needs: []string{"token"}, sample: "https://http-intake.logs.datadoghq.eu"},
+	"splunk":  {schemes: []string{"https", "http"}, port: "443", needs: []string{"token"}, takes: []string{"index"}, sample: "https://splunk.example:8088"},
+	"syslog":  {schemes: []string{"tls", "tcp"}, sample: "tls://syslog.example:6514"},
+}
+
+// secured are the schemes with TLS.
+func secured(scheme string) bool { return slices.Contains([]string{"https", "grpcs", "tls"}, scheme) }
+
+// exports checks where events go.
+func (c *checker) exports() {
+	for _, name := range sortedKeys(c.Fleet.Export) {
+		key := join("export", name)
+		if !IsName(name) {
+			c.failKey("bad-name", key, badName(name), "")
+		}
+		c.export(key, c.Fleet.Export[name])
+	}
+}
+
+func (c *checker) export(key string, e Export) {
+	kind, known := exportKinds[e.Kind]
+	if !known {
+		return // already reported
+	}
+	written := func(k string) bool { _, ok := c.places[key+"."+k]; return ok }
+	for _, k := range []string{"user", "password", "token", "headers", "index", "tenant"} {
+		switch {
+		case slices.Contains(kind.needs, k) && !written(k):
+			c.failKey("missing-key", key, "an export of kind "+e.Kind+" needs the key "+quote(k), "")
+		case written(k) && !slices.Contains(kind.needs, k) && !slices.Contains(kind.takes, k):
+			c.fail("bad-export", key+"."+k, fmt.Sprintf("%q means nothing to kind %s", k, e.Kind), "remove it; such an export takes "+strings.Join(append([]string{"url", "where", "ca", "certificate"}, append(kind.needs, kind.takes...)...), ", "))
+		}
+	}
+	if written("user") != written("password") {
+		c.failKey("bad-export", key, "expected user and password, found one of them", "")
+	}
+	if written("user") && written("token") {
+		c.failKey("bad-export", key, "expected token, or user and password, found both", "keep one of them")
+	}
+	for name, v := range map[string]Value{"password": e.Password, "token": e.Token} {
+		c.onlyReference(key+"."+name, name, v)
+	}
+	for _, name := range sortedKeys(e.Headers) {
+		at := join(key+".headers", name)
+		if !isToken(name) {
+			c.failKey("bad-header", at, fmt.Sprintf("%q is not a header name", name), "")
+		}
+		c.value(at, name, e.Headers[name])
+	}
+	if written("index") && (e.Index == "" || strings.ContainsAny(e.Index, `\/*?"<>| ,#:`) || e.Index != strings.ToLower(e.Index) || strings.HasPrefix(e.Index, "_")) {
+		c.fail("bad-export", key+".index", quote(e.Index)+" is not the name of an index", "write lower-case letters, digits, dots and dashes")
+	}
+	c.exportURL(key, e, kind)
+}
+
+// onlyReference checks a secret, which is never written in the model.
+func (c *checker) onlyReference(key, name string, v Value) {
+	if _, written := c.places[key]; !written {
+		return
+	}
+	if _, literal := c.places[key+".value"]; literal {
+		c.fail("bad-reference", key, "expected a reference to the "+name+", found text", "write {from_file: PATH} or {from_env: NAME}, and replace the secret, for it may have been seen")
+		return
+	}
+	c.value(key, name, v)
+}
+
+// exportURL checks where a server is and that no secret goes there in the clear.
+func (c *checker) exportURL(key string, e Export, kind exportKind) {
+	at := key + ".url"
+	if e.URL == "" {
+		return // already reported
+	}
+	u, err := url.Parse(e.URL)
+	bad := err != nil || !slices.Contains(kind.schemes, u.Scheme) || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery
+	if !bad {
+		web := u.Scheme == "http" || u.Scheme == "https"
+		bad = !web && strings.Trim(u.Path, "/") != "" || u.Port() == "" && (!web || kind.port == "")
+	}
+	if bad {
+		c.fail("bad-url", at, fmt.Sprintf("%q is not %s://host:port", redactURL(e.URL), strings.Join(kind.schemes, "://host:port or ")), "write "+kind.sample+"; who signs in stands under other keys")
+		return
+	}
+	if secured(u.Scheme) {
+		return
+	}
+	for _, k := range []string{"ca", "certificate"} {
+		if _, written := c.places[key+"."+k]; written {
+			c.fail("bad-export", key+"."+k, "without TLS no certificate is looked at", "write "+kind.schemes[0]+":// in url")
+		}
+	}
+	port := or(u.Port(), "80")
+	switch {
+	case loopback(net.JoinHostPort(u.Hostname(), port)):
+	case e.Token != (Value{}) || e.Password != (Value{}) || len(e.Headers) > 0:
+		c.fail("plain-secret", at, "a secret would leave this machine unencrypted", "write "+kind.schemes[0]+"://")
+	default:
+		c.warn("plain-http", at, "events leave this machine unencrypted", "write "+kind.schemes[0]+"://")
+	}
+}
