@@ -13,6 +13,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/mesh"
 	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/app/sinks"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
@@ -35,6 +36,7 @@ type edge struct {
 	metrics  *observe.Metrics
 	recorder *recorder
 	memory   *memory // nil: the record alone
+	exports  *sinks.Sinks
 	engine   *engine.Engine
 	builder  *gate.Builder
 	mesh     *mesh.Mesh             // nil: none declared
@@ -87,6 +89,7 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 		return nil, findings, errors.Join(err, e.journal.Close())
 	}
 	e.engine = engine.New(e.recorder)
+	e.openExports()
 	e.measure()
 	more, err := e.prepare(ctx, snap)
 	findings = append(findings, more...)
@@ -100,6 +103,9 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 func (e *edge) measure() {
 	e.metrics = observe.NewMetrics(func() float64 { return float64(e.engine.InFlight()) })
 	e.recorder.metrics = e.metrics
+	if e.exports != nil {
+		e.metrics.Exports(exported(e.exports))
+	}
 	if e.mesh != nil {
 		e.metrics.SVIDs(e.mesh.Expires)
 	}
@@ -210,6 +216,9 @@ func (e *edge) apply(g *gate.Gate) error {
 		}
 		slog.ErrorContext(e.ctx, untraced, "error", err) // what control says to decide must not wait for this
 	}
+	if err := e.export(g.Snapshot); err != nil {
+		return err
+	}
 	if err := e.bind(g.Snapshot); err != nil {
 		return err
 	}
@@ -290,6 +299,9 @@ func (e *edge) reload(ctx context.Context) (string, []model.Finding, error) {
 // close ends what outlives requests.
 func (e *edge) close() {
 	e.engine.Close()
+	if e.exports != nil {
+		e.exports.Close()
+	}
 	if err := e.recorder.close(e.ctx); err != nil {
 		slog.ErrorContext(e.ctx, "closing the record", "error", err)
 	}

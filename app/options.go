@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/palisade-security/palisade/app/observe"
+	"github.com/palisade-security/palisade/app/sinks"
 	"github.com/palisade-security/palisade/model"
 )
 
@@ -76,6 +77,9 @@ func (o *Options) load(development bool) (*model.Declared, *model.Snapshot, []mo
 		return d, nil, findings, ErrFindings
 	}
 	snap, findings := d.Compile(model.Options{Development: development, Elsewhere: o.elsewhere, Getenv: os.LookupEnv}) // those of Load among them
+	if snap != nil {
+		findings = append(findings, sinks.Check(snap.Export)...)
+	}
 	if snap == nil || model.HasErrors(findings) {
 		return d, nil, findings, ErrFindings
 	}

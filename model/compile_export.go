@@ -17,7 +17,7 @@ func (c *compiler) exports() []ResolvedExport {
 		if e.Certificate != nil {
 			e.Certificate = &Certificate{Cert: c.present(key+".certificate.cert", e.Certificate.Cert), Key: c.present(key+".certificate.key", e.Certificate.Key)}
 		}
-		out = append(out, ResolvedExport{Name: name, Export: e})
+		out = append(out, ResolvedExport{Name: name, Export: e, Position: c.at(key)})
 	}
 	return out
 }

@@ -41,6 +41,7 @@ type ResolvedRole struct {
 type ResolvedExport struct {
 	Name string `json:"name"`
 	Export
+	Position Position `json:"position"`
 }
 
 // ResolvedService is a Service as the data path needs it.

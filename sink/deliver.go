@@ -50,7 +50,7 @@ func (s *Sink) send(ctx context.Context, part []Record) error {
 	if err != nil {
 		s.failed(ctx, err)
 	} else {
-		s.update(func(st *Status) { st.Failing, st.Since = "", time.Time{} })
+		s.went()
 	}
 	return err
 }

@@ -39,12 +39,13 @@ type Batch struct {
 	Lost    uint64 // records that were gone before they could be read
 }
 
-// Source is the record as one sink follows it. Numbers grow from 1 on, and stay the same over restarts.
+// Source is the record as one sink follows it, from one goroutine but for Head; one that holds files is an io.Closer as well. Numbers grow from 1 on, and stay the same over restarts.
 type Source interface {
 	// Next returns records from a number on (0: from the oldest), in order. It waits until there is one, or something to move
-	// past, and fails with the cause of ctx when that ends.
+	// past, and fails with the cause of ctx when that ends. A number behind the head is of a record that is no more: it reads
+	// from the oldest.
 	Next(ctx context.Context, from uint64, most Bound) (Batch, error)
-	// Head is the number that the next event will have.
+	// Head is the number that the next event will have; 0 before it is known.
 	Head() uint64
 }
 
@@ -79,6 +80,8 @@ type Options struct {
 	First   time.Duration // pause after the first failure; it doubles with each
 	Most    time.Duration // longest pause that is not asked for by the server
 	Dead    int64         // bytes of dead letters that are kept
+
+	Changed func(Status) // told when sending begins to fail, and when it goes well again; nil: nobody
 }
 
 func (o *Options) withDefaults() {
@@ -160,11 +163,8 @@ func (s *Sink) update(do func(*Status)) {
 	do(&s.status)
 }
 
-// Run sends until ctx ends. What was not taken by then is sent by the next Run. The error is that of closing the target.
+// Run sends until ctx ends. What was not taken by then is sent by the next Run. The error is that of closing source and target.
 func (s *Sink) Run(ctx context.Context) error {
-	if head := s.opts.Source.Head(); s.status.Position > head { // the record was begun anew
-		s.update(func(st *Status) { st.Position = 0 })
-	}
 	pause := pauses{first: s.opts.First, most: s.opts.Most}
 	for ctx.Err() == nil {
 		from := s.Status().Position
@@ -186,10 +186,13 @@ func (s *Sink) Run(ctx context.Context) error {
 			sleep(ctx, s.opts.Linger)
 		}
 	}
-	if c, ok := s.opts.Target.(io.Closer); ok {
-		return c.Close()
+	var errs []error
+	for _, part := range []any{s.opts.Source, s.opts.Target} {
+		if c, ok := part.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // failed keeps an error for the status, unless it is that of stopping.
@@ -197,11 +200,29 @@ func (s *Sink) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	began := false
 	s.update(func(st *Status) {
 		st.Failures++
-		if st.Failing == "" {
+		if began = st.Failing == ""; began {
 			st.Since = time.Now()
 		}
 		st.Failing = err.Error()
 	})
+	s.tell(began)
+}
+
+// went keeps that sending goes well.
+func (s *Sink) went() {
+	ended := false
+	s.update(func(st *Status) {
+		ended = st.Failing != ""
+		st.Failing, st.Since = "", time.Time{}
+	})
+	s.tell(ended)
+}
+
+func (s *Sink) tell(changed bool) {
+	if changed && s.opts.Changed != nil {
+		s.opts.Changed(s.Status())
+	}
 }

@@ -45,7 +45,9 @@ func (r *record) Head() uint64 {
 }
 
 func (r *record) Next(ctx context.Context, from uint64, most sink.Bound) (sink.Batch, error) {
-	from = max(from, 1)
+	if from = max(from, 1); from > r.Head() {
+		from = 1
+	}
 	for {
 		r.mu.Lock()
 		lost := max(from, r.first) - from

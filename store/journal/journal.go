@@ -251,6 +251,13 @@ func (j *Journal) enqueue(rec []byte, urgent bool) (*batch, uint64, error) {
 	return b, seq, nil
 }
 
+// Next returns the sequence number of the next record. Those before it may still be on their way to the disk.
+func (j *Journal) Next() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.next
+}
+
 // Err returns why the journal failed, nil while it is healthy. A failed journal stays failed: after an
 // fsync error nobody can know what the disk holds, so a second try that succeeds would prove nothing.
 func (j *Journal) Err() error {
