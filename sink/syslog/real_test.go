@@ -37,7 +37,7 @@ global(workDirectory="%[1]s" maxMessageSize="64k" parser.escapeControlCharacters
   defaultNetstreamDriverCAFile="%[1]s/cert.pem" defaultNetstreamDriverCertFile="%[1]s/cert.pem" defaultNetstreamDriverKeyFile="%[1]s/key.pem")
 module(load="imtcp")
 input(type="imtcp" address="127.0.0.1" port="%[2]s")
-input(type="imtcp" address="127.0.0.1" port="%[3]s" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon")
+input(type="imtcp" address="127.0.0.1" port="%[3]s" streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="anon")
 template(name="line" type="string" string="%%pri%%|%%timestamp:::date-rfc3339%%|%%hostname%%|%%app-name%%|%%msgid%%|%%structured-data%%|%%msg%%\n")
 action(type="omfile" file="%[1]s/out" template="line")
 `
@@ -107,7 +107,7 @@ func program(t *testing.T) string {
 func (r *rsyslog) start() {
 	r.t.Helper()
 	r.process = exec.CommandContext(context.WithoutCancel(r.t.Context()), program(r.t), "-n", "-f", filepath.Join(r.dir, "conf"), "-i", filepath.Join(r.dir, "pid"))
-	r.process.Stdout, r.process.Stderr = os.Stderr, os.Stderr
+	r.process.Stdout, r.process.Stderr = r.t.Output(), r.t.Output()
 	if err := r.process.Start(); err != nil {
 		r.t.Fatal(err)
 	}
