@@ -22,6 +22,23 @@ var style string
 // light or dark colours.
 func SVG(w io.Writer, m *topology.Map, a *topology.Analysis, b *topology.Blast) error {
 	p := newPicture(m, a, b)
+	p.style = style
+	return p.write(w)
+}
+
+// Inline is SVG as a part of a page: it has no style of its own, which the page brings (Style), and each box leads to where link
+// says for its name.
+func Inline(w io.Writer, m *topology.Map, a *topology.Analysis, b *topology.Blast, link func(name string) string) error {
+	p := newPicture(m, a, b)
+	p.link = link
+	return p.write(w)
+}
+
+// Style is how maps look.
+func Style() string { return style }
+
+func (p *picture) write(w io.Writer) error {
+	m := p.m
 	p.head()
 	for i := range m.Edges {
 		p.edge(i)
@@ -51,6 +68,8 @@ type picture struct {
 	bytes.Buffer
 	*layout
 	analysis *topology.Analysis
+	style    string                   // within the picture; empty: the page brings it
+	link     func(name string) string // where boxes lead; nil: nowhere
 	single   map[string]*topology.SinglePoint
 	share    map[string]float64
 	classes  []string        // of data, sorted
@@ -134,9 +153,16 @@ func (p *picture) dock() {
 
 func (p *picture) head() {
 	width, height := max(p.width, narrowest), headHeight+p.height-margin+legendHeight
-	fmt.Fprintf(p, `<svg xmlns="http://www.w3.org/2000/svg" class="map" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img" aria-label="%s">`,
-		width, height, width, height, text("map of the fleet "+p.m.Fleet))
-	fmt.Fprintf(p, "\n<style>%s</style>\n<defs>\n", style)
+	role := "img"
+	if p.link != nil {
+		role = "group" // of links, which a picture cannot have
+	}
+	fmt.Fprintf(p, `<svg xmlns="http://www.w3.org/2000/svg" class="map" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="%s" aria-label="%s">`,
+		width, height, width, height, role, text("map of the fleet "+p.m.Fleet))
+	if p.style != "" {
+		fmt.Fprintf(p, "\n<style>%s</style>", p.style)
+	}
+	fmt.Fprint(p, "\n<defs>\n")
 	for _, kind := range []string{"", "-used", "-message", "-egress", "-failing", "-bad"} {
 		fmt.Fprintf(p, `<marker id="head%s" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path class="head%s" d="M0 0.5 8 4 0 7.5z"/></marker>`+"\n", kind, kind)
 	}
@@ -182,6 +208,10 @@ func (p *picture) node(i int) {
 	if n.Kind == topology.KindService {
 		words = append(words, fmt.Sprintf("taken, it reaches %.0f%% of the fleet", 100*p.share[n.Name]))
 	}
+	if p.link != nil {
+		fmt.Fprintf(p, `<a href="%s">`, text(p.link(n.Name)))
+		defer fmt.Fprint(p, "</a>\n")
+	}
 	fmt.Fprintf(p, `<g class="%s" data-node="%s"><title>%s</title><rect class="box" x="%.1f" y="%.1f" width="%.0f" height="%.0f" rx="7"/>`,
 		class, text(n.Name), text(strings.Join(words, "\n")), x, y, boxWidth, boxHeight)
 	fmt.Fprintf(p, `<text class="name" x="%.1f" y="%.1f">%s</text><text class="soft" x="%.1f" y="%.1f">%s</text>`,
@@ -212,17 +242,16 @@ func (p *picture) edge(i int) {
 	if p.fades(e) {
 		class += " faded"
 	}
-	width := ""
 	if rate := p.m.Rate(e); rate > 0 {
-		width = fmt.Sprintf(` style="stroke-width:%.1f"`, 1.4+min(math.Log10(1+rate), 4))
+		class += fmt.Sprintf(" w%d", int(math.Round(2*min(math.Log10(1+rate), 4)))) // a page may forbid styles within it
 	}
 	d, _ := p.curve(i)
 	end := "end"
 	if p.m.Nodes[way[0]].Name != e.From {
 		end = "start" // it goes back to the left
 	}
-	fmt.Fprintf(p, `<g class="%s" data-from="%s" data-to="%s"><title>%s</title><path d="%s" marker-%s="url(#%s)"%s/>`,
-		class, text(e.From), text(e.To), text(strings.Join(words(p.m, e), "\n")), d, end, head, width)
+	fmt.Fprintf(p, `<g class="%s" data-from="%s" data-to="%s"><title>%s</title><path d="%s" marker-%s="url(#%s)"/>`,
+		class, text(e.From), text(e.To), text(strings.Join(words(p.m, e), "\n")), d, end, head)
 	fmt.Fprint(p, "</g>\n")
 }
 
