@@ -65,6 +65,7 @@ func (e *edge) administrators(mux *http.ServeMux) {
 			return admin.AnswerCounts(ctx, e.memory, r.URL.Query())
 		})
 	}
+	mount("POST "+admin.ConsolePath, func(_ context.Context, who string, r *http.Request) (any, error) { return e.console.offer(who, r) })
 	mount("/v1/admin/", func(context.Context, string, *http.Request) (any, error) {
 		return nil, &admin.Problem{
 			Status: http.StatusNotFound, Title: "no control",

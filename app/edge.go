@@ -37,6 +37,7 @@ type edge struct {
 	recorder *recorder
 	memory   *memory // nil: the record alone
 	exports  *sinks.Sinks
+	console  *consoleServer // nil: none is wanted
 	engine   *engine.Engine
 	builder  *gate.Builder
 	mesh     *mesh.Mesh             // nil: none declared
@@ -169,6 +170,9 @@ func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct
 	}
 	if e.memory != nil {
 		e.memory.run(ctx, group, e.metrics)
+		if err := e.serveConsole(); err != nil {
+			return err
+		}
 	}
 	e.serveControl()
 	if e.remote == nil {

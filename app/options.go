@@ -16,17 +16,18 @@ import (
 
 // Options are what every verb needs to know.
 type Options struct {
-	Paths []string  // files or directories of the model; default the current directory
-	State string    // where keys, the local CA and records live; default .palisade beside the model
-	Audit string    // where records lie, in place of what the model or the state directory says
-	JSON  bool      // machine-readable output
-	Color bool      // colours on Out and Err
-	Quiet bool      // no line per request
-	Reach Reach     // of a control on another host, for administrators
-	Ask   bool      // somebody sits at In and may be asked
-	In    io.Reader // answers, and what "-" names
-	Out   io.Writer // results
-	Err   io.Writer // messages for people
+	Paths   []string  // files or directories of the model; default the current directory
+	State   string    // where keys, the local CA and records live; default .palisade beside the model
+	Audit   string    // where records lie, in place of what the model or the state directory says
+	JSON    bool      // machine-readable output
+	Color   bool      // colours on Out and Err
+	Quiet   bool      // no line per request
+	Console string    // host:port of the console, of up; empty: none
+	Reach   Reach     // of a control on another host, for administrators
+	Ask     bool      // somebody sits at In and may be asked
+	In      io.Reader // answers, and what "-" names
+	Out     io.Writer // results
+	Err     io.Writer // messages for people
 
 	elsewhere bool // the model is for proxies on other hosts; see model.Options
 }

@@ -56,16 +56,21 @@ func Try(ctx context.Context, o *Options, a *Attempt) (*Explanation, []model.Fin
 	if err != nil {
 		return nil, findings, err
 	}
+	x, more, err := tryOn(ctx, snap, a)
+	return x, append(findings, more...), err
+}
+
+// tryOn decides about a request on a model, sending nothing.
+func tryOn(ctx context.Context, snap *model.Snapshot, a *Attempt) (*Explanation, []model.Finding, error) {
 	b, err := gate.NewBuilder()
 	if err != nil {
-		return nil, findings, err
+		return nil, nil, err
 	}
 	user, err := a.user(snap)
 	if err != nil {
-		return nil, findings, err
+		return nil, nil, err
 	}
-	g, more, err := b.Build(ctx, snap, &given{user: user})
-	findings = append(findings, more...)
+	g, findings, err := b.Build(ctx, snap, &given{user: user})
 	if err != nil {
 		return nil, findings, err
 	}

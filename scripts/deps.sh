@@ -2,7 +2,7 @@
 # Installs the Debian packages that tests need, if they are missing. Versions are those of the Debian release
 # (bookworm); tools in Go are pinned in tools.mod. Programs in JavaScript come from npm, pinned by their package-lock.json.
 set -euo pipefail
-packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql redis-server redis-tools nginx curl rsyslog rsyslog-gnutls prometheus)
+packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql redis-server redis-tools nginx curl rsyslog rsyslog-gnutls prometheus chromium)
 command -v npm >/dev/null || packages+=(npm)
 missing=()
 for p in "${packages[@]}"; do
@@ -19,7 +19,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	$sudo apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
-for dir in store/segment/foreign; do
+for dir in store/segment/foreign console/browser; do
 	dir="$(dirname "$0")/../$dir"
 	if ! cmp -s "$dir/package-lock.json" "$dir/node_modules/installed"; then
 		npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --silent

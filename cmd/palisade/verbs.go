@@ -66,6 +66,7 @@ type cli struct {
 	Revoke    revokeCmd    `cmd:"" group:"act" help:"Refuse a service, serial or node from now on, and cut its connections."`
 	Restore   restoreCmd   `cmd:"" group:"act" help:"Undo revoke."`
 	Join      joinCmd      `cmd:"" group:"act" help:"Make a token with which a proxy joins, once."`
+	Console   consoleCmd   `cmd:"" group:"act" help:"Let a browser into the console."`
 	Bundle    bundleCmd    `cmd:"" group:"act" help:"Print the trust bundle by which control is known."`
 	BusServer busServerCmd `cmd:"" group:"act" name:"bus-server" help:"Write what a server of an external bus needs."`
 
@@ -137,10 +138,17 @@ type modelArgs struct {
 	Model []string `arg:"" optional:"" help:"Files or directories of the model (default: here)."`
 }
 
-type upCmd struct{ modelArgs }
+type upCmd struct {
+	modelArgs
+	Console string `help:"Where the console serves browsers of this host; off: nowhere (default: a free port)." placeholder:"HOST:PORT" default:"127.0.0.1:0"`
+}
 
 func (c *upCmd) Run(e *environment) error {
-	return app.Up(e.ctx, e.with(c.Model...), hangups(e.ctx))
+	o := e.with(c.Model...)
+	if c.Console != "off" {
+		o.Console = c.Console
+	}
+	return app.Up(e.ctx, o, hangups(e.ctx))
 }
 
 type edgeCmd struct {

@@ -193,6 +193,17 @@ type TokenResult struct {
 	Expires time.Time `json:"expires"`
 }
 
+// ConsoleRequest asks for a link that signs a browser in.
+type ConsoleRequest struct {
+	Role Role `json:"role"`
+}
+
+// ConsoleResult is such a link; it works once.
+type ConsoleResult struct {
+	URL     string    `json:"url"` // the secret stands behind #
+	Expires time.Time `json:"expires"`
+}
+
 // Act is what an administrator did or tried.
 type Act struct {
 	Number  int64           `json:"number"`
@@ -244,4 +255,5 @@ const (
 	RevokePath  = "/v1/admin/revoke"  // POST RevokeRequest: RevokeResult
 	RestorePath = "/v1/admin/restore" // POST RevokeRequest: RevokeResult
 	TokenPath   = "/v1/admin/token"   // POST TokenRequest: TokenResult
+	ConsolePath = "/v1/admin/console" // POST ConsoleRequest: ConsoleResult
 )

@@ -121,6 +121,11 @@ func (c *Client) Token(ctx context.Context, q TokenRequest) (out TokenResult, er
 	return out, c.do(ctx, http.MethodPost, TokenPath, q, &out)
 }
 
+// Console makes a link that signs a browser in.
+func (c *Client) Console(ctx context.Context, q ConsoleRequest) (out ConsoleResult, err error) {
+	return out, c.do(ctx, http.MethodPost, ConsolePath, q, &out)
+}
+
 // Bundle returns the trust bundle by which proxies and administrators know control (SPIFFE JSON).
 func (c *Client) Bundle(ctx context.Context) (out json.RawMessage, err error) {
 	return out, c.do(ctx, http.MethodGet, bundlePath, nil, &out)

@@ -1,0 +1,162 @@
+package console
+
+import (
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// sessionCookie is bound to this host and to TLS by its prefix (RFC 6265bis, section 4.1.3.2).
+const sessionCookie = "__Host-palisade"
+
+const (
+	maxForm  = 64 << 10
+	formName = "token" // of what a form carries to show that it is ours
+	autoName = "auto"  // of what a page asks for by itself
+)
+
+// policy of the pages: nothing but our own files, and no script or style within a page.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// fault is an error that people are told as it is.
+type fault struct {
+	status int
+	text   string
+}
+
+func (f *fault) Error() string { return f.text }
+
+// route is one thing that can be asked for.
+type route struct {
+	pattern string
+	open    bool // without a session
+	role    Role
+	do      func(c *Console, w http.ResponseWriter, r *http.Request, s *session) error
+}
+
+// routes lists everything.
+func (c *Console) routes() []route {
+	return []route{
+		{"GET /static/", true, "", (*Console).file},
+		{"GET /sign-in", true, "", (*Console).showSignIn},
+		{"POST /sign-in", true, "", (*Console).signIn},
+		{"POST /sign-out", false, Viewer, (*Console).signOut},
+		{"POST /theme", false, Viewer, (*Console).setTheme},
+		{"GET /{$}", false, Viewer, (*Console).overview},
+		{"GET /live", false, Viewer, (*Console).live},
+		{"GET /live/stream", false, Viewer, (*Console).stream},
+		{"GET /events", false, Viewer, (*Console).search},
+		{"GET /request/{id}", false, Viewer, (*Console).request},
+		{"GET /map", false, Viewer, (*Console).showMap},
+		{"GET /services", false, Viewer, (*Console).services},
+		{"GET /services/{name}", false, Viewer, (*Console).service},
+		{"GET /policies", false, Viewer, (*Console).policies},
+		{"GET /proxies", false, Viewer, (*Console).proxies},
+	}
+}
+
+// guard does what every answer needs: its headers, the right host, and that no other site asks for a change.
+func (c *Console) guard(next http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.fail(w, r, nil, &fault{http.StatusForbidden, "Another site asked for this. Open the console by itself and try again."})
+	}))
+	inner := cross.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if !slices.Contains(c.o.Hosts, hostOf(r)) { // a name of somebody else's that leads here (DNS rebinding)
+			c.fail(w, r, nil, &fault{http.StatusMisdirectedRequest, "This console is not known by that name."})
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		inner.ServeHTTP(w, r)
+	})
+}
+
+func hostOf(r *http.Request) string {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.Trim(host, "[]"))
+}
+
+// admit lets those through who may.
+func (c *Console) admit(want route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := c.door.find(cookieOf(r), !r.URL.Query().Has(autoName), time.Now())
+		if err := want.check(r, s); err != nil {
+			c.fail(w, r, s, err)
+			return
+		}
+		if err := want.do(c, w, r, s); err != nil {
+			c.fail(w, r, s, err)
+		}
+	})
+}
+
+var errSignIn = errors.New("sign in first")
+
+func (want *route) check(r *http.Request, s *session) error {
+	switch {
+	case want.open:
+		return nil
+	case s == nil:
+		return errSignIn
+	case !s.role.Permits(want.role):
+		return &fault{http.StatusForbidden, "This needs the role " + string(want.role) + "; you have " + string(s.role) + "."}
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && subtle.ConstantTimeCompare([]byte(r.PostFormValue(formName)), []byte(s.token)) != 1:
+		return &fault{http.StatusForbidden, "The form is out of date. Reload the page and try again."}
+	}
+	return nil
+}
+
+func cookieOf(r *http.Request) string {
+	if c, err := r.Cookie(sessionCookie); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+func notFound(_ *Console, _ http.ResponseWriter, _ *http.Request, s *session) error {
+	if s == nil {
+		return errSignIn
+	}
+	return &fault{http.StatusNotFound, "There is no such page."}
+}
+
+// fail says no: to a person with a page, to a script with words.
+func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err error) {
+	var known *fault
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.Is(err, errSignIn) && (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Hx-Request") == "" && r.Header.Get("Accept") != "text/event-stream":
+		http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+		return
+	case errors.Is(err, errSignIn):
+		w.Header().Set("Hx-Redirect", "/sign-in")
+		known = &fault{http.StatusUnauthorized, "You are not signed in."}
+	case errors.As(err, &known):
+	case errors.Is(err, ErrNotYet):
+		w.Header().Set("Refresh", "2")
+		known = &fault{http.StatusServiceUnavailable, "The store of events is being opened. This page tries again by itself."}
+	case errors.As(err, &tooLong):
+		known = &fault{http.StatusRequestEntityTooLarge, "That is too much."}
+	case r.Context().Err() != nil: // nobody is there to be told
+		return
+	default:
+		c.o.Log.ErrorContext(r.Context(), "a page of the console failed", "path", r.URL.Path, "error", err)
+		known = &fault{http.StatusInternalServerError, "This page could not be made; the reason stands in the log."}
+	}
+	c.show(w, r, s, known.status, "error", http.StatusText(known.status), known.text)
+}
