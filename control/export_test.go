@@ -7,8 +7,10 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/keyring"
@@ -43,4 +45,9 @@ func Authority(ctx context.Context, store *table.Store, ring *keyring.Ring, doma
 // BusKeys are the keys of the bus, for a server that tests run themselves.
 func BusKeys(ctx context.Context, store *table.Store, ring *keyring.Ring) (*bus.Keys, error) {
 	return vault{store, ring}.busKeys(ctx)
+}
+
+// Credible tells why a proxy cannot have made an event.
+func Credible(domain, id string, e *event.Event, now time.Time) error {
+	return credible(domain, id, e, now)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,11 +16,10 @@ import (
 )
 
 const (
-	takers     = "control" // the consumer that all controls are: each batch goes to one of them
-	takeBatch  = 16        // messages that are held at once
-	makeAgain  = 2 * time.Second
-	mostAhead  = 24 * time.Hour // that the clock of an honest proxy may be
-	firstClaim = 1              // refused event of a message whose reason is told
+	takers    = "control" // the consumer that all controls are: each batch goes to one of them
+	takeBatch = 16        // messages that are held at once
+	makeAgain = 2 * time.Second
+	mostAhead = 24 * time.Hour // that the clock of an honest proxy may be
 )
 
 // takeEvents keeps what proxies deliver, until ctx ends. A message is confirmed to the bus when its events are kept.
@@ -50,48 +50,59 @@ func (c *Control) takeEvents(ctx context.Context) error {
 	return err
 }
 
-// take keeps the events of messages.
+// take keeps the events of messages. Those that their sender cannot have made are counted and told once the others are kept, for a
+// message that cannot be kept comes again.
 func (c *Control) take(ctx context.Context, messages []bus.Message) error {
 	var honest []*event.Event
+	var lies []lie
 	for i := range messages {
-		honest = append(honest, c.sift(ctx, &messages[i])...)
+		events, wrong := sift(c.o.Domain, &messages[i], time.Now())
+		honest = append(honest, events...)
+		if wrong.events > 0 {
+			lies = append(lies, wrong)
+		}
 	}
 	if err := c.o.Keep(ctx, honest); err != nil {
 		return fmt.Errorf("keeping %d events of proxies: %w", len(honest), err)
 	}
 	c.counts.kept.Add(uint64(len(honest)))
+	for _, l := range lies {
+		c.counts.forged.Add(l.events)
+		if c.desk.may(l.sender, time.Now()) {
+			c.record(ctx, Event{Kind: "events-refused", Who: l.sender, Object: fmt.Sprintf("%d events", l.events), Outcome: outcomeDenied, Text: l.why.Error()})
+		}
+	}
 	return nil
 }
 
-// sift returns the events of a message that its sender can have made. Others are counted and told.
-func (c *Control) sift(ctx context.Context, m *bus.Message) (honest []*event.Event) {
-	refused, why := 0, error(nil)
-	id, err := bus.ParseSubjectToken(strings.TrimPrefix(m.Subject, wire.EventsSubject))
+// lie is events of one message that its sender cannot have made.
+type lie struct {
+	sender string
+	events uint64
+	why    error // of the first
+}
+
+// sift returns the events of a message that its sender can have made.
+func sift(domain string, m *bus.Message, now time.Time) (honest []*event.Event, wrong lie) {
+	sender, err := bus.ParseSubjectToken(strings.TrimPrefix(m.Subject, wire.EventsSubject))
 	if err != nil { // the server lets nobody send to such a subject
-		id = m.Subject
+		sender = m.Subject
 	}
-	now := time.Now()
+	wrong.sender = sender
 	for line := range bytes.Lines(m.Data) {
 		e, err := event.Parse(line)
 		if err == nil {
-			err = credible(c.o.Domain, id, e, now)
+			err = credible(domain, sender, e, now)
 		}
 		if err == nil {
 			honest = append(honest, e)
 			continue
 		}
-		if refused++; refused == firstClaim {
-			why = err
+		if wrong.events++; wrong.why == nil {
+			wrong.why = err
 		}
 	}
-	if refused == 0 {
-		return honest
-	}
-	c.counts.forged.Add(uint64(refused))
-	if c.desk.may(id, now) {
-		c.record(ctx, Event{Kind: "events-refused", Who: id, Object: fmt.Sprintf("%d events", refused), Outcome: outcomeDenied, Text: why.Error()})
-	}
-	return honest
+	return honest, wrong
 }
 
 // credible tells why a proxy cannot have made an event: what it was, where it was seen, or who did it is another's to say.
@@ -131,8 +142,10 @@ func credibleAct(name string, a *event.Act) error {
 	if a.Proxy != name {
 		return fmt.Errorf("an act that %q saw", a.Proxy)
 	}
-	switch a.Kind {
-	case event.KindApplied, event.KindRolledBack, event.KindRevoked, event.KindRestored, event.KindJoinToken, event.KindAdminister, event.KindForged:
+	ofControl := []event.Kind{
+		event.KindApplied, event.KindRolledBack, event.KindRevoked, event.KindRestored, event.KindJoinToken, event.KindAdminister, event.KindForged,
+	}
+	if slices.Contains(ofControl, a.Kind) {
 		return fmt.Errorf("an act of control: %s", a.Kind)
 	}
 	if a.Role != "" {
