@@ -54,6 +54,7 @@ type sidecar struct {
 	low      bool         // ports below 1024 can be had
 	dropped  *capture.Log // nil: nothing is captured, or what is dropped cannot be read
 
+	strict atomic.Bool                 // nothing is forwarded without a record
 	shared atomic.Bool                 // the service that was started shares our network
 	pod    atomic.Pointer[isolate.Pod] // the network of the service that was started; nil: none
 }
@@ -269,6 +270,7 @@ func (s *sidecar) hint(err error) error {
 // applied takes note of a slice that is in force.
 func (s *sidecar) applied(slice *model.Snapshot) {
 	s.recorder.serve(slice)
+	s.strict.Store(slice.Audit.Mode == "strict")
 	if err := s.recorder.traces.follow(s.ctx, slice); err != nil {
 		slog.Error(untraced, "error", err)
 	}
@@ -334,6 +336,9 @@ func (s *sidecar) inFlight() int {
 func (s *sidecar) ready() error {
 	if s.remote == nil {
 		return errors.New("it is starting")
+	}
+	if err := s.recorder.journal.Err(); err != nil && s.strict.Load() {
+		return errors.Join(s.remote.Ready(), fmt.Errorf("the record cannot be written: %w", err))
 	}
 	return s.remote.Ready()
 }
