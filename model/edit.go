@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -47,6 +48,30 @@ func (d *Declared) Without(paths []string) ([]Edited, error) {
 		out = append(out, Edited{File: file, Before: before, After: after})
 	}
 	return out, nil
+}
+
+// With is the model with some of its files edited, which stay as they are on disk, and what is wrong with it then.
+func (d *Declared) With(edited []Edited) (*Declared, []Finding, error) {
+	texts := map[string]*Edited{}
+	for i := range edited {
+		absolute, err := filepath.Abs(edited[i].File)
+		if err != nil {
+			return nil, nil, fmt.Errorf("editing the model: %w", err)
+		}
+		texts[absolute] = &edited[i]
+	}
+	out := &Declared{places: map[string]place{}, files: d.files, dirs: d.dirs}
+	dec := &decoder{places: out.places}
+	for _, file := range d.files {
+		if e := texts[file]; e != nil {
+			dec.decode(e.File, e.After, &out.Fleet)
+			continue
+		}
+		if err := dec.read(file, &out.Fleet); err != nil {
+			return nil, nil, fmt.Errorf("editing the model: %w", err)
+		}
+	}
+	return out, out.judge(dec, d.files[0]), nil
 }
 
 // Key returns the key path under which something is declared, of the parts of it: names, and indexes of lists as ints.

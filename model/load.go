@@ -49,15 +49,24 @@ func Load(paths ...string) (*Declared, []Finding, error) {
 			return nil, nil, fmt.Errorf("loading the model: %w", err)
 		}
 	}
+	first := ""
+	if len(sources) > 0 {
+		first = sources[0]
+	}
+	return d, d.judge(dec, first), nil
+}
+
+// judge finds what is missing in what was decoded, and what is wrong with it.
+func (d *Declared) judge(dec *decoder, first string) []Finding {
 	if !dec.broken && len(d.files) > 0 {
-		dec.required(reflect.ValueOf(d.Fleet), "", Position{File: sources[0]}, dec.reported())
+		dec.required(reflect.ValueOf(d.Fleet), "", Position{File: first}, dec.reported())
 	}
 	d.wrong = dec.reported()
 	d.findings = settle(append(dec.findings, validate(d)...))
 	for _, f := range d.findings {
 		d.wrong[f.Key] = d.wrong[f.Key] || f.Severity == Error
 	}
-	return d, slices.Clone(d.findings), nil
+	return slices.Clone(d.findings)
 }
 
 // read decodes one file on top of what others have said.

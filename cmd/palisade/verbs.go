@@ -58,6 +58,7 @@ type cli struct {
 	Explain explainCmd `cmd:"" group:"see" help:"Explain a recorded decision, and its way through the fleet, by its id."`
 	Map     mapCmd     `cmd:"" group:"see" help:"Draw who calls whom, and show what follows from it."`
 	Replay  replayCmd  `cmd:"" group:"see" help:"Decide what is recorded again under another model: exit 0 nothing is newly denied, 1 something, 2 error."`
+	Learn   learnCmd   `cmd:"" group:"see" help:"Propose, as a patch, the least model that lets pass what was seen."`
 	Status  statusCmd  `cmd:"" group:"see" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
 	History historyCmd `cmd:"" group:"see" help:"Show which models were in force, or what administrators did."`
 
