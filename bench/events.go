@@ -36,7 +36,7 @@ type EventsStore struct {
 	P50      float64       `json:"batch_p50_us"`         // a batch, until it is durable and can be found
 	P99      float64       `json:"batch_p99_us"`         //
 	Merging  float64       `json:"merging_us_per_event"` // CPU of merging segments by hour
-	Bytes    float64       `json:"bytes_per_event"`      // on disk, in the end
+	Bytes    float64       `json:"bytes_per_event"`      // on disk, in the end, without logs
 	Record   float64       `json:"json_bytes_per_event"` // of an event as JSON
 	Peak     int64         `json:"peak_resident"`        // bytes, while taking events
 	Resident int64         `json:"resident"`             // bytes, with all of them there, after unused memory went back
@@ -70,6 +70,7 @@ type eventStore interface {
 	seal(ctx context.Context) error                      // what belongs to taking events and is not done yet
 	merge(ctx context.Context) error                     // what is done later
 	ask(ctx context.Context, q *eventQuery) (int, error) // how many rows the answer has
+	files(dir string) string                             // where the events are, in the end
 	close() error
 }
 
@@ -113,7 +114,7 @@ func measureEvents(ctx context.Context, name string, open func(context.Context, 
 	if err := out.fill(ctx, s, n); err != nil {
 		return nil, err
 	}
-	if out.Bytes, err = bytesBelow(dir); err != nil {
+	if out.Bytes, err = bytesBelow(s.files(dir)); err != nil {
 		return nil, err
 	}
 	out.Bytes /= float64(n)

@@ -77,6 +77,8 @@ func parseEvents(lines [][]byte) ([]*event.Event, error) {
 	return all, nil
 }
 
+func (p *palisadeEvents) files(dir string) string { return filepath.Join(dir, "segments") }
+
 func (p *palisadeEvents) seal(ctx context.Context) error { return p.Seal(ctx) }
 
 func (p *palisadeEvents) merge(ctx context.Context) error {
@@ -180,6 +182,7 @@ func insertEvents(ctx context.Context, tx *sql.Tx, all []*event.Event, lines [][
 	return nil
 }
 
+func (s *sqliteEvents) files(dir string) string     { return filepath.Join(dir, "events.db") }
 func (s *sqliteEvents) seal(context.Context) error  { return nil }
 func (s *sqliteEvents) merge(context.Context) error { return nil }
 

@@ -109,23 +109,43 @@ func (s *Store) replace(m manifest, old, added []*sealed) error {
 	return err
 }
 
-// settled is how long after the end of an hour its segments are merged: most of what is late has come by then.
-const settled = 5 * time.Minute
+const (
+	// settled is how long after the end of an hour its segments are merged: most of what is late has come by then.
+	settled = 5 * time.Minute
+	day     = 24 * time.Hour
+	// keptByDay is how long a class must be kept for a day of it to be one segment, which is deleted as a whole.
+	keptByDay = 7 * day
+)
 
-// Compact merges small segments of one class and one hour that is over.
+// span is the time of which a class's small segments are merged: a day that is over if that is not too coarse for its
+// retention, else an hour that is over; 0: none is.
+func (s *Store) span(class string, first, now time.Time) time.Duration {
+	keep, ends := s.opts.Keep[class]
+	switch {
+	case (!ends || keep >= keptByDay) && now.Sub(first.Truncate(day)) >= day+settled:
+		return day
+	case now.Sub(first.Truncate(time.Hour)) >= time.Hour+settled:
+		return time.Hour
+	}
+	return 0
+}
+
+// Compact merges small segments of one class and one hour that is over, and then of the day.
 func (s *Store) Compact(ctx context.Context, now time.Time) error {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
-	type hour struct {
+	type part struct {
 		class string
 		start int64
+		span  time.Duration
 	}
-	groups := map[hour][]*sealed{}
+	groups := map[part][]*sealed{}
 	s.mu.RLock()
 	for _, one := range s.segments.all {
-		start := time.Unix(0, one.First).Truncate(time.Hour)
-		if one.err == nil && one.Rows < s.opts.MergeRows && now.Sub(start) >= time.Hour+settled {
-			groups[hour{one.Class, start.UnixNano()}] = append(groups[hour{one.Class, start.UnixNano()}], one)
+		first := time.Unix(0, one.First)
+		if span := s.span(one.Class, first, now); span > 0 && one.err == nil && one.Rows < s.opts.MergeRows {
+			key := part{one.Class, first.Truncate(span).UnixNano(), span}
+			groups[key] = append(groups[key], one)
 		}
 	}
 	s.mu.RUnlock()

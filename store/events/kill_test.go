@@ -23,7 +23,7 @@ const (
 	childFrom  = "PALISADE_TEST_EVENTS_FROM"
 	killRounds = "PALISADE_TEST_KILL_ROUNDS" // more than the usual few
 	killBatch  = 40
-	killEvents = 40_000
+	killEvents = 200_000
 )
 
 func TestMain(m *testing.M) {
