@@ -82,6 +82,9 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 		g.Go(func() error { return s.users.Run(ctx) })
 	}
 	kept.run(ctx, g, rec.metrics)
+	exports := newSinks(state, kept.follow)
+	rec.metrics.Exports(exported(exports))
+	g.Go(func() error { return exportLed(ctx, exports, func() (*model.Snapshot, bool) { return c.Model(), c.Count().Leads }) })
 	g.Go(func() error { return c.Run(ctx) })
 	return sameRing(ignoreCanceled(g.Wait()))
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/app/sinks"
@@ -54,6 +55,33 @@ func (e *edge) export(snap *model.Snapshot) error {
 		return nil
 	}
 	return e.exports.Follow(e.ctx, snap.Export)
+}
+
+// lookEvery is how soon a model that is applied, or another leader, is seen.
+const lookEvery = 5 * time.Second
+
+// exportLed hands the events of a fleet on while this control leads, as the model in force says, until ctx ends.
+func exportLed(ctx context.Context, s *sinks.Sinks, now func() (snap *model.Snapshot, leads bool)) error {
+	defer s.Close()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	told := ""
+	for {
+		var exports []model.ResolvedExport
+		snap, leads := now()
+		if leads && snap != nil {
+			exports = snap.Export
+		}
+		if err := s.Follow(ctx, exports); err != nil && snap.Version != told {
+			told = snap.Version
+			slog.ErrorContext(ctx, "events are exported as before, or not at all", "snapshot", short(snap.Version), "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // exported is how sinks stand, as metrics show it.
