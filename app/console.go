@@ -3,10 +3,8 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -110,21 +108,15 @@ func (o *Options) named() string {
 	return " " + strings.Join(o.Paths, " ")
 }
 
-// welcomeConsole says where the console is, and lets whoever sits at the terminal in. A log is told no secret.
-func (e *edge) welcomeConsole(w io.Writer) error {
-	if e.console == nil {
-		return nil
+// greeting says where the console is, and lets whoever sits at the terminal in. A log is told no secret.
+func (s *consoleServer) greeting(o *Options) string {
+	again := selfCommand() + " console link" + o.named()
+	if o.Ask {
+		if link, err := s.link(localUser, console.Admin); err == nil {
+			return fmt.Sprintf("console             %s   (once, within 5 minutes; another: %s)", link, again)
+		}
 	}
-	again := selfCommand() + " console link" + e.o.named()
-	if !e.o.Ask {
-		_, err := fmt.Fprintf(w, "  console             %s   (sign in: %s)\n", e.console.base, again)
-		return err
-	}
-	link, err := e.console.link(localUser, console.Admin)
-	if err == nil {
-		_, err = fmt.Fprintf(w, "  console             %s   (once, within 5 minutes; another: %s)\n", link, again)
-	}
-	return err
+	return fmt.Sprintf("console             %s   (sign in: %s)", s.base, again)
 }
 
 // ConsoleLink prints a link that signs a browser in to the console of what runs on the state directory, once.
@@ -148,16 +140,12 @@ func ConsoleLink(ctx context.Context, o *Options, role string) error {
 
 var errNoConsole = &admin.Problem{Status: http.StatusNotFound, Title: "no console", Detail: "what runs here was started without a console; start it with --console 127.0.0.1:0"}
 
-// offer makes a link for an administrator.
-func (s *consoleServer) offer(who string, r *http.Request) (admin.ConsoleResult, error) {
-	var q admin.ConsoleRequest
-	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxCommand)).Decode(&q); err != nil {
-		return admin.ConsoleResult{}, &admin.Problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Detail: "the request cannot be read"}
-	}
+// give makes a link for an administrator.
+func (s *consoleServer) give(who string, role admin.Role) (admin.ConsoleResult, error) {
 	if s == nil {
 		return admin.ConsoleResult{}, errNoConsole
 	}
-	url, err := s.link(who, console.Role(q.Role))
+	url, err := s.link(who, console.Role(role))
 	if err != nil {
 		return admin.ConsoleResult{}, &admin.Problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Detail: err.Error()}
 	}
@@ -168,6 +156,17 @@ func (s *consoleServer) offer(who string, r *http.Request) (admin.ConsoleResult,
 func (s *consoleServer) link(who string, role console.Role) (string, error) {
 	path, err := s.Link(who, role)
 	return s.base + path, err
+}
+
+// Close frees the socket, also of a console that never served. Of no console it does nothing.
+func (s *consoleServer) Close() error {
+	if s == nil {
+		return nil
+	}
+	if err := s.ln.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // serveConsole opens the console of a fleet on one machine, if it is wanted.

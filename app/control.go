@@ -13,6 +13,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/control"
+	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy/gate"
@@ -51,6 +52,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	s.closes = append(s.closes, rec.journal)
 	rec.metrics = observe.NewMetrics(func() float64 { return 0 })
 	var c *control.Control
+	var web *consoleServer
 	options.Record = func(ctx context.Context, e control.Event) {
 		if m := c.Model(); m != nil {
 			rec.serve(m)
@@ -59,24 +61,26 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	}
 	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap.Audit.Retain)))
 	options.Events, options.Keep = kept, kept.Keep
-	options.Ready = func(at string) { o.welcomeControl(ctx, c, snap, at) }
+	g, ctx := errgroup.WithContext(ctx)
+	options.Console = func(who string, role admin.Role) (admin.ConsoleResult, error) { return web.give(who, role) }
+	options.Ready = func(at string) {
+		o.welcomeControl(ctx, c, snap, at)
+		web.begin(ctx, g, o)
+	}
 	if c, err = control.New(*options); err != nil {
 		return err
 	}
+	if web, err = o.controlConsole(ctx, c, snap, kept, rec, state); err != nil {
+		return err
+	}
+	s.closes = append(s.closes, web)
 	rec.metrics.Fleet(func() observe.Fleet { return fleetOf(c.Count()) })
 	at := place.Admin
 	if at == "" {
 		at = snap.Mesh.Server.Admin
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	if at != "" {
-		bounds := adminOptions()
-		bounds.Address = at
-		server, err := bindAdmin(ctx, bounds, rec.metrics, func() error { return errors.Join(c.Ready(), kept.ready()) })
-		if err != nil {
-			return fmt.Errorf("mesh.control.admin: %w", err)
-		}
-		g.Go(func() error { return server.Run(ctx) })
+	if err := serveControlAdmin(ctx, g, at, rec.metrics, func() error { return errors.Join(c.Ready(), kept.ready()) }); err != nil {
+		return err
 	}
 	if s.users != nil {
 		g.Go(func() error { return s.users.Run(ctx) })
@@ -87,6 +91,21 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	g.Go(func() error { return exportLed(ctx, exports, func() (*model.Snapshot, bool) { return c.Model(), c.Count().Leads }) })
 	g.Go(func() error { return c.Run(ctx) })
 	return sameRing(ignoreCanceled(g.Wait()))
+}
+
+// serveControlAdmin serves metrics and health, if a place is named.
+func serveControlAdmin(ctx context.Context, g *errgroup.Group, at string, m *observe.Metrics, ready func() error) error {
+	if at == "" {
+		return nil
+	}
+	bounds := adminOptions()
+	bounds.Address = at
+	server, err := bindAdmin(ctx, bounds, m, ready)
+	if err != nil {
+		return fmt.Errorf("mesh.control.admin: %w", err)
+	}
+	g.Go(func() error { return server.Run(ctx) })
+	return nil
 }
 
 // fleetOf is what a control knows, as metrics show it.

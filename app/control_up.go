@@ -65,7 +65,13 @@ func (e *edge) administrators(mux *http.ServeMux) {
 			return admin.AnswerCounts(ctx, e.memory, r.URL.Query())
 		})
 	}
-	mount("POST "+admin.ConsolePath, func(_ context.Context, who string, r *http.Request) (any, error) { return e.console.offer(who, r) })
+	mount("POST "+admin.ConsolePath, func(_ context.Context, who string, r *http.Request) (any, error) {
+		var q admin.ConsoleRequest
+		if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxCommand)).Decode(&q); err != nil {
+			return nil, &admin.Problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Detail: "the request cannot be read"}
+		}
+		return e.console.give(who, q.Role)
+	})
 	mount("/v1/admin/", func(context.Context, string, *http.Request) (any, error) {
 		return nil, &admin.Problem{
 			Status: http.StatusNotFound, Title: "no control",

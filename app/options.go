@@ -22,7 +22,7 @@ type Options struct {
 	JSON    bool      // machine-readable output
 	Color   bool      // colours on Out and Err
 	Quiet   bool      // no line per request
-	Console string    // host:port of the console, of up; empty: none
+	Console string    // host:port of the console; empty: none
 	Reach   Reach     // of a control on another host, for administrators
 	Ask     bool      // somebody sits at In and may be asked
 	In      io.Reader // answers, and what "-" names

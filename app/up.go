@@ -167,8 +167,8 @@ func (e *edge) welcome(w io.Writer) error {
 	var b strings.Builder
 	urls := e.urls()
 	fmt.Fprintf(&b, "\n%s %s\n", st.Paint(observe.Bold, "The edge serves"), strings.Join(urls, "  "))
-	if err := e.welcomeConsole(&b); err != nil {
-		return err
+	if e.console != nil {
+		b.WriteString("  " + e.console.greeting(e.o) + "\n")
 	}
 	if a := e.gate.Snapshot.Edge.Admin; a != "" {
 		fmt.Fprintf(&b, "  metrics and health  http://%s/metrics  /healthz  /readyz\n", a)

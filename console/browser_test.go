@@ -1,12 +1,10 @@
 package console
 
 import (
-	"cmp"
 	"context"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +15,8 @@ import (
 	"github.com/palisade-security/palisade/store/query"
 )
 
-// TestBrowser drives every page in a real browser (browser/drive.mjs). CONSOLE_PICTURES names a folder for pictures of all of them.
+// TestBrowser drives every page in a real browser (browser/drive.mjs). CONSOLE_PICTURES names a folder for
+// pictures; with CONSOLE_EVERY=1 of every page in every size and colour.
 func TestBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("NOT TESTED: a browser takes long")
@@ -60,11 +59,7 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pictures, all := cmp.Or(os.Getenv("CONSOLE_PICTURES"), filepath.Join(t.TempDir(), "pictures")), ""
-	if os.Getenv("CONSOLE_PICTURES") != "" {
-		all = "all"
-	}
-	cmd := exec.CommandContext(t.Context(), "node", "browser/drive.mjs", server.URL, link, page.Events[0].ID, pictures, all)
+	cmd := exec.CommandContext(t.Context(), "node", "browser/drive.mjs", server.URL, link, page.Events[0].ID, os.Getenv("CONSOLE_PICTURES"), os.Getenv("CONSOLE_EVERY"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, strings.TrimSpace(string(out)))
 	}

@@ -107,6 +107,7 @@ type Console struct {
 	o       Options
 	door    *door
 	streams streams
+	heavy   chan struct{} // what takes long: so many at once
 	pages   map[string]*template.Template
 	mux     *http.ServeMux
 	handler http.Handler
@@ -118,7 +119,7 @@ func New(o Options) (*Console, error) {
 		return nil, errors.New("making the console: something it needs is missing")
 	}
 	o.Log = cmp.Or(o.Log, slog.Default())
-	c := &Console{o: o, door: newDoor(), mux: http.NewServeMux()}
+	c := &Console{o: o, door: newDoor(), heavy: make(chan struct{}, mostHeavy), mux: http.NewServeMux()}
 	var err error
 	if c.pages, err = readTemplates(); err != nil {
 		return nil, fmt.Errorf("making the console: %w", err)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"crypto/subtle"
 	"errors"
 	"net"
@@ -29,6 +30,19 @@ type fault struct {
 }
 
 func (f *fault) Error() string { return f.text }
+
+// mostHeavy is how many maps are made and questions decided at once; others wait.
+const mostHeavy = 2
+
+// alone waits until there is room for something that takes long. The caller calls leave in the end.
+func (c *Console) alone(r *http.Request) (leave func(), err error) {
+	select {
+	case c.heavy <- struct{}{}:
+		return func() { <-c.heavy }, nil
+	case <-r.Context().Done():
+		return nil, context.Cause(r.Context())
+	}
+}
 
 // route is one thing that can be asked for.
 type route struct {

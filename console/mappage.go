@@ -56,6 +56,11 @@ func (c *Console) showMap(w http.ResponseWriter, r *http.Request, s *session) er
 	o.Steps = number(v.Get("steps"), 1, 3)
 	o.To = time.Now().Add(-time.Duration(o.Back) * o.Span.Length)
 	o.From = o.To.Add(-o.Span.Length)
+	leave, err := c.alone(r)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	m, cut, err := c.observed(r.Context(), o.From, o.To)
 	if err != nil {
 		return err

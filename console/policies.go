@@ -30,6 +30,11 @@ func (c *Console) policies(w http.ResponseWriter, r *http.Request, s *session) e
 	o.Question.Roles = strings.FieldsFunc(o.Role, func(r rune) bool { return r == ',' || r == ' ' })
 	status := http.StatusOK
 	if o.Asked {
+		leave, err := c.alone(r)
+		if err != nil {
+			return err
+		}
+		defer leave()
 		e, err := c.o.Fleet.Decide(r.Context(), &o.Question)
 		if err != nil {
 			o.Problem, status = err.Error(), http.StatusBadRequest

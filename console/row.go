@@ -33,6 +33,8 @@ func rowOf(e *event.Event) row {
 	switch {
 	case e.Act != nil:
 		r.What = strings.TrimSpace(e.Act.Object + " " + e.Act.Text)
+	case e.Log != nil:
+		r.What = e.Log.Text
 	case e.Connection != nil:
 		r.What = e.Connection.Protocol + " to " + e.Host
 	default:

@@ -64,6 +64,8 @@ func seenBy(e *event.Event) string {
 	switch {
 	case e.Act != nil:
 		return e.Act.Proxy
+	case e.Log != nil:
+		return e.Log.Source
 	case e.Side == event.SideUnknown && e.Connection == nil:
 		return "edge"
 	}

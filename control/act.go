@@ -62,7 +62,8 @@ func (c *Control) act(ctx context.Context, who caller, verb, object string, resu
 			outcome = outcomeDenied
 		}
 	}
-	if _, secret := detail.(shownOnce); secret {
+	switch detail.(type) {
+	case shownOnce, linkOnce:
 		detail = nil
 	}
 	data, err := json.Marshal(detail)

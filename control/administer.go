@@ -57,6 +57,7 @@ func (c *Control) verbs() []verb {
 		{"POST " + admin.RevokePath, admin.Operator, "revoke", true, c.doRevoke},
 		{"POST " + admin.RestorePath, admin.Operator, "restore", true, c.doRestore},
 		{"POST " + admin.TokenPath, admin.Admin, "token", false, c.doToken},
+		{"POST " + admin.ConsolePath, admin.Admin, "console", false, c.doConsole},
 	}
 }
 
@@ -339,6 +340,22 @@ func (c *Control) relist(_ context.Context, body []byte, do func(*leader, admin.
 	out, err := do(l, q)
 	return out, object, err
 }
+
+// doConsole makes a link to the console. What is written down of it is its role, not the link.
+func (c *Control) doConsole(_ context.Context, who caller, _ *http.Request, body []byte) (any, string, error) {
+	q, err := parse[admin.ConsoleRequest](body)
+	if err != nil {
+		return nil, "", err
+	}
+	if c.o.Console == nil {
+		return nil, string(q.Role), &admin.Problem{Status: http.StatusNotFound, Title: "no console"}
+	}
+	out, err := c.o.Console(who.name, q.Role)
+	return linkOnce{out}, string(q.Role), err
+}
+
+// linkOnce is written to the asker and nowhere else: see act.
+type linkOnce struct{ admin.ConsoleResult }
 
 // doToken makes a join token. What is written down of it is its name, not the token.
 func (c *Control) doToken(ctx context.Context, _ caller, _ *http.Request, body []byte) (any, string, error) {

@@ -13,10 +13,14 @@ type controlCmd struct {
 	Reach  string `help:"Where other controls reach this one (default: where it listens)." placeholder:"HOST:PORT" env:"PALISADE_REACH"`
 	Name   string `help:"Name of this control (default: the host's)."`
 	Admin  string `help:"Metrics and health, in place of mesh.control.admin." placeholder:"HOST:PORT"`
+
+	Console string `help:"Where the console serves browsers of this host, a loopback address (default: nowhere)." placeholder:"HOST:PORT"`
 }
 
 func (c *controlCmd) Run(e *environment) error {
-	return app.Control(e.ctx, e.with(c.Model...), app.ControlPlace{Listen: c.Listen, Reach: c.Reach, Name: c.Name, Admin: c.Admin})
+	o := e.with(c.Model...)
+	o.Console = c.Console
+	return app.Control(e.ctx, o, app.ControlPlace{Listen: c.Listen, Reach: c.Reach, Name: c.Name, Admin: c.Admin})
 }
 
 // reachFlags say which control an administrator means.

@@ -1,5 +1,5 @@
 // Drives the console in a real browser: sign-in, search, explain, map, who may do what, live; the keyboard; axe on every page.
-// usage: node drive.mjs BASE LINK REQUEST OUT [all]: OUT is where pictures go; with "all" every page in every size and colour.
+// usage: node drive.mjs BASE LINK REQUEST [OUT [all]]: pictures go to OUT; with "all" every page is looked at in every size and colour.
 import { chromium } from "playwright-core";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,7 +8,7 @@ const [base, link, request, out, all] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const failures = [];
 const check = (ok, what) => { if (!ok) failures.push(what); };
-mkdirSync(out, { recursive: true });
+if (out) mkdirSync(out, { recursive: true });
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
 const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 900 }, baseURL: base });
@@ -106,13 +106,13 @@ for (const [name, path] of Object.entries(pages)) {
   for (const [width, height] of [[1280, 900], [360, 780], [3840, 2160]]) {
     await page.setViewportSize({ width, height });
     for (const colorScheme of ["light", "dark"]) {
-      if (!all && !(width === 1280 || (width === 360 && colorScheme === "light"))) continue;
+      if (!all && !(width === 1280 || (width === 360 && colorScheme === "dark"))) continue;
       await page.emulateMedia({ colorScheme });
       await page.goto(path);
       if (name === "live") await page.locator("#live tbody tr").first().waitFor();
       if (width === 1280) await serious(`${name}, ${colorScheme}`);
       await narrow(`${name} at ${width}`);
-      if (all) await page.screenshot({ path: `${out}/${name}-${width}-${colorScheme}.png`, fullPage: width === 360 });
+      if (out) await page.screenshot({ path: `${out}/${name}-${width}-${colorScheme}.png`, fullPage: width === 360 });
     }
   }
 }
@@ -122,7 +122,7 @@ await page.goto("/");
 await page.getByRole("button", { name: "Sign out" }).click();
 await page.waitForURL(/sign-in/);
 await serious("sign-in");
-if (all) await page.screenshot({ path: `${out}/sign-in-1280-light.png` });
+if (out) await page.screenshot({ path: `${out}/sign-in-1280-light.png` });
 await page.goto("/events");
 check(new URL(page.url()).pathname === "/sign-in", "after signing out a page is shown");
 await browser.close();

@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/palisade-security/palisade/console"
+	"github.com/palisade-security/palisade/control"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
+)
+
+// controlConsole opens the console of a control; nil if none is wanted. It serves once control answers.
+func (o *Options) controlConsole(ctx context.Context, c *control.Control, given *model.Snapshot, kept *memory, rec *recorder, state string) (*consoleServer, error) {
+	if o.Console == "" {
+		return nil, nil
+	}
+	return bindConsole(ctx, o.Console, state, &console.Options{
+		Name: given.Fleet, Events: consoleEvents{kept.Archive}, Fleet: controlFleet{c, given, kept}, Record: rec.Act,
+	})
+}
+
+// begin serves, and says where. Of no console it does nothing.
+func (s *consoleServer) begin(ctx context.Context, g *errgroup.Group, o *Options) {
+	if s != nil {
+		s.run(ctx, g)
+		fmt.Fprintln(o.Err, s.greeting(o))
+	}
+}
+
+// controlFleet is the fleet of a control as its console sees it.
+type controlFleet struct {
+	c     *control.Control
+	given *model.Snapshot // until one is in force
+	kept  *memory
+}
+
+// Model returns the model in force. What is declared beside it stands in files that may be others.
+func (f controlFleet) Model() (*model.Snapshot, *model.Fleet) {
+	if m := f.c.Model(); m != nil {
+		return m, nil
+	}
+	return f.given, nil
+}
+
+// Explain says what led to a decision, as "palisade explain" does.
+func (f controlFleet) Explain(e *event.Event, trace []*event.Event) console.Reasons {
+	m, _ := f.Model()
+	return reasonsOf(e, trace, m)
+}
+
+// Decide decides, as "palisade try" does.
+func (f controlFleet) Decide(ctx context.Context, q *console.Question) (*event.Event, error) {
+	m, _ := f.Model()
+	return decide(ctx, m, q)
+}
+
+// State says how the fleet stands.
+func (f controlFleet) State(context.Context) console.State {
+	status := f.c.Status()
+	out := stateOf(status)
+	out.Unready = f.c.Ready()
+	if out.Unready == nil {
+		out.Unready = f.kept.ready()
+	}
+	if !status.Authority.Ends.IsZero() {
+		out.Certificates = append(out.Certificates, console.Certificate{Name: "intermediate authority", Expires: status.Authority.Ends})
+	}
+	return out
+}
