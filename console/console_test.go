@@ -91,6 +91,7 @@ func newShop(t *testing.T, more ...*event.Event) (*shop, *Console) {
 	})
 	now := time.Now()
 	for _, e := range eventtest.New(1, now.Add(-30*time.Minute), time.Second).Take(1500) {
+		e.Workload = strings.Replace(e.Workload, "/service/edge", "/edge/edge", 1)
 		if e.Time.Before(now) {
 			more = append(more, e)
 		}
