@@ -117,7 +117,7 @@ func shopModel() *model.Snapshot {
 		Roles: []model.ResolvedRole{{Name: "customer", Includes: []string{"customer"}}, {Name: "admin", Includes: []string{"admin", "customer"}}},
 		Services: []model.ResolvedService{
 			{Name: "items", Owner: "team-goods", Address: "http://10.1.0.5:80", Data: []string{"public"}, Callers: []string{"orders", "web"}, ID: id("items")},
-			{Name: "orders", Owner: "team-orders", Address: "http://10.1.0.6:80", Data: []string{"personal"}, ID: id("orders"), Limits: []model.Limit{{Per: "user"}}},
+			{Name: "orders", Owner: "team-orders", Address: "http://10.1.0.6:80", Data: []string{"personal"}, ID: id("orders"), Limits: []model.Limit{{Per: "user", Rate: model.Rate{Count: 100, Window: time.Minute}}}},
 			{Name: "payments", Owner: "team-money", Address: "http://10.1.0.8:80", Data: []string{"payment"}, Callers: []string{"orders"}, ID: id("payments")},
 			{Name: "stock", Owner: "team-goods", Address: "http://10.1.0.9:80", Callers: []string{"orders"}, ID: id("stock")},
 			{Name: "users", Owner: "team-orders", Address: "http://10.1.0.4:80", Data: []string{"personal"}, ID: id("users")},
@@ -240,7 +240,7 @@ func TestPages(t *testing.T) {
 		"/map?q=team-goods":                "Found:",
 		"/services":                        "team-money",
 		"/services?q=personal":             "2 services",
-		"/services/orders":                 "shop.example</span>/orders/{id}",
+		"/services/orders":                 "100/1m per user",
 		"/policies":                        "orders.cedar",
 		"/policies?as=user-1&method=DELETE&target=/orders/7": "user-1 may DELETE /orders/7",
 		"/policies?as=bob&method=DELETE&target=/orders/7":    "add the role finance",

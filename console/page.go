@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/topology/draw"
 )
@@ -155,6 +156,10 @@ func functions() template.FuncMap {
 				Trail   []event.Stage
 				Reasons Reasons
 			}{trail, x}
+		},
+		"rate": func(r model.Rate) (string, error) {
+			text, err := r.MarshalText()
+			return string(text), err
 		},
 		"percent": func(f float64) string { return strconv.FormatFloat(100*f, 'f', 0, 64) + " %" },
 		"figure":  func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) },
