@@ -100,8 +100,9 @@ func wantsOpen(x query.Expr) bool {
 		return slices.ContainsFunc(x, wantsOpen)
 	case query.Is:
 		return x == query.Is{Field: query.Kind, Value: query.KindOpen}
+	default:
+		return false
 	}
-	return false
 }
 
 // elsewhereRecorded names state directories below the one of a record: each sidecar of a host has one of its own.
@@ -206,10 +207,10 @@ func (f *finder) follow(ctx context.Context, q query.Query, since time.Time, sho
 			q.From = back
 		}
 		fresh, err := f.unseen(ctx, q, seen)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
 			return err
 		}
 		for _, e := range slices.Backward(fresh) {

@@ -114,8 +114,9 @@ func asks(one, other *event.Event) bool {
 		return from == event.SideUnknown && path.Base(other.Workload) == "edge" || from == event.SideOutbound && (one.Workload == "" || other.Workload == "" || one.Workload == other.Workload)
 	case event.SideOutbound, event.SideEgress: // a service asks while it is asked
 		return from == event.SideInbound && one.Service == callerName(other)
+	default:
+		return false
 	}
-	return false
 }
 
 // callerName is the service whose sidecar saw what it asks.

@@ -85,7 +85,7 @@ func (o *Options) asking(ctx context.Context, state string) (*finder, error) {
 		}
 		c.Close()
 		if nobodyThere(err) || told && problem.Status == http.StatusNotFound {
-			return nil, nil //nolint:nilnil // nothing runs there
+			return nil, nil //nolint:nilerr // that nothing runs there is no error
 		}
 		if told && problem.Status == http.StatusForbidden && problem.Detail == "" {
 			problem.Detail = "only root and the user of what runs there may ask it"
@@ -98,12 +98,12 @@ func (o *Options) asking(ctx context.Context, state string) (*finder, error) {
 // or another process has it open.
 func (o *Options) reopened(ctx context.Context, state, records string) (*finder, error) {
 	if !hasArchive(state) {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil
 	}
 	s, err := openEvents(state, nil)(ctx)
 	if errors.Is(err, journal.ErrLocked) || errors.Is(err, fs.ErrPermission) {
 		fmt.Fprintf(o.Err, "warning: the store of events in %s cannot be opened; what follows is from the record alone: %v\n", state, err)
-		return nil, nil //nolint:nilnil // the record is there
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err

@@ -28,11 +28,11 @@ func (c *Control) takeEvents(ctx context.Context) error {
 		err := c.bus.MakeStream(ctx, bus.StreamOptions{
 			Name: wire.EventsStream, Subjects: []string{wire.EventsSubject + "*"}, Replicas: c.o.Bus.Replicas, MaxBytes: c.o.Bus.Events, Once: true,
 		})
-		if err == nil {
-			break
-		}
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err == nil {
+			break
 		}
 		c.log.ErrorContext(ctx, "events of proxies are not taken", "error", err, "again_in", makeAgain) // the bus has no quorum
 		timer := time.NewTimer(makeAgain)

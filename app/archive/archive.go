@@ -112,15 +112,16 @@ func (a *Archive) set(s Store, failed error) {
 	a.changed = make(chan struct{})
 }
 
-func (a *Archive) current() (s Store, failed error, changed <-chan struct{}) { //nolint:revive // a state, not a failure of this func
+// current returns the store, or why none is open; changed is closed when that is no longer so.
+func (a *Archive) current() (s Store, changed <-chan struct{}, failed error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.now, a.failed, a.changed
+	return a.now, a.changed, a.failed
 }
 
 // Err returns why events are not kept, nil while they are, or before that is known.
 func (a *Archive) Err() error {
-	s, failed, _ := a.current()
+	s, _, failed := a.current()
 	if s != nil {
 		return s.Err()
 	}
@@ -130,7 +131,7 @@ func (a *Archive) Err() error {
 // Await returns the store once it is open.
 func (a *Archive) Await(ctx context.Context) (Store, error) {
 	for {
-		s, _, changed := a.current()
+		s, changed, _ := a.current()
 		if s != nil {
 			return s, nil
 		}
@@ -178,7 +179,7 @@ func (a *Archive) Take(ctx context.Context, records []journal.Record) error {
 
 // opened returns the store for a query.
 func (a *Archive) opened() (Store, error) {
-	s, failed, _ := a.current()
+	s, _, failed := a.current()
 	switch {
 	case s != nil:
 		return s, nil

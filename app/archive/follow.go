@@ -106,7 +106,7 @@ func (f *Follower) hand(ctx context.Context, read func(context.Context, string, 
 		<-done
 	}()
 	for {
-		batch, wrong, ok := f.gather(in)
+		batch, ok, wrong := f.gather(in)
 		if len(batch) > 0 && !f.deliver(ctx, batch) {
 			return
 		}
@@ -120,7 +120,7 @@ func (f *Follower) hand(ctx context.Context, read func(context.Context, string, 
 }
 
 // gather takes what comes together. It ends at an error, which it returns; ok is false after the last record.
-func (f *Follower) gather(in <-chan found) (batch []journal.Record, wrong error, ok bool) { //nolint:revive // an error that was read, not one of reading
+func (f *Follower) gather(in <-chan found) (batch []journal.Record, ok bool, wrong error) {
 	most, size := f.Bytes, 0
 	if most == 0 {
 		most = batchBytes
@@ -131,19 +131,19 @@ func (f *Follower) gather(in <-chan found) (batch []journal.Record, wrong error,
 		case one, more := <-in:
 			switch {
 			case !more:
-				return batch, nil, false
+				return batch, false, nil
 			case one.err != nil:
-				return batch, one.err, true
+				return batch, true, one.err
 			}
 			batch, size = append(batch, one.record), size+len(one.record.Data)
 			if late == nil {
 				late = time.After(linger)
 			}
 		case <-late:
-			return batch, nil, true
+			return batch, true, nil
 		}
 	}
-	return batch, nil, true
+	return batch, true, nil
 }
 
 // deliver hands a batch on, and tells whether it did before ctx ended.

@@ -22,7 +22,7 @@ type mapFlags struct {
 }
 
 func (f *mapFlags) query(e *environment) (*app.MapQuery, error) {
-	if f.From == "" && f.Control == "" && !(f.Since.IsZero() && f.Until.IsZero()) {
+	if f.From == "" && f.Control == "" && (!f.Since.IsZero() || !f.Until.IsZero()) {
 		return nil, errors.New("--since and --until choose among events; say with --from or --control where these are")
 	}
 	if f.From != "" && f.Control != "" {
