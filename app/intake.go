@@ -47,6 +47,11 @@ func fixedOf(r *model.ResolvedIntake) any {
 	}
 	fixed := *r
 	fixed.Sources = nil
+	for _, s := range r.Sources {
+		if len(s.Files) > 0 || s.Journal {
+			fixed.Sources = append(fixed.Sources, model.ResolvedSource{Name: s.Name, Source: model.Source{Files: s.Files, Format: s.Format, Journal: s.Journal}})
+		}
+	}
 	return fixed
 }
 
@@ -93,6 +98,9 @@ func (e *edge) openIntake(snap *model.Snapshot) error {
 		t.mesh = e.mesh.Verifier()
 	}
 	if err := e.serveIntake(t, declared); err != nil {
+		return err
+	}
+	if err := e.collect(t.in, declared); err != nil {
 		return err
 	}
 	e.group.Go(func() error { return t.in.Run(e.ctx) })

@@ -60,6 +60,7 @@ func startLogFleet(t *testing.T) *logFleet {
     orders: {service: orders, keys: ["`+hex.EncodeToString(sum[:])+`"]}
     payments: {service: payments, certificates: [spiffe://shop.example/service/payments]}
     host: {certificates: [host-1.shop.example]}
+    pods: {files: ["`+f.Path("pods")+`/*/*/*.log"], format: cri}
 providers:
 `)
 	f.start()
@@ -156,6 +157,7 @@ func TestIntake(t *testing.T) {
 	t.Run("OpenTelemetry", f.openTelemetry)
 	t.Run("logger", f.logger)
 	t.Run("rsyslog", f.rsyslog)
+	t.Run("files", f.files)
 	t.Run("who is not declared", f.undeclared)
 	t.Run("reload", f.otherSources)
 }
@@ -339,5 +341,13 @@ func (f *logFleet) otherSources(t *testing.T) {
 	f.changed(before)
 	if out := f.run("too late", f.curl(append(f.sender("payments"), "https://"+f.web+"/v1/lines")...)...); !strings.HasSuffix(out, " 401") {
 		t.Error(out)
+	}
+}
+
+// files follows what a container runtime writes.
+func (f *logFleet) files(t *testing.T) {
+	f.Write("pods/shop_orders-7_b1/orders/0.log", time.Now().UTC().Format(time.RFC3339Nano)+" stderr F written by a container\n")
+	if e := f.says("written by a container"); e.Log.Source != "pods" || e.Log.Form != "cri" || e.Log.Attributes["k8s.pod.name"] != "orders-7" {
+		t.Errorf("%+v", e.Log)
 	}
 }
