@@ -73,8 +73,10 @@ const (
 
 // What happens to the record itself.
 const (
-	KindLost   Kind = "events-lost"    // events are gone before they were where they are kept: how many, and why
-	KindForged Kind = "events-refused" // a proxy delivered events that it cannot have made
+	KindLost    Kind = "events-lost"    // events are gone before they were where they are kept: how many, and why
+	KindForged  Kind = "events-refused" // a proxy delivered events that it cannot have made
+	KindDeleted Kind = "events-deleted" // events were deleted since they were old: how many in all, and their numbers
+	KindLedger  Kind = "ledger"         // the ledger and the store of events do not agree
 )
 
 // KindOther is what none of the others is.
@@ -105,6 +107,7 @@ const (
 	logon = `"activity_id":1,"activity_name":"Logon","type_uid":300201`
 
 	entityUpdate  = `"activity_id":3,"activity_name":"Update","type_uid":300403`
+	entityDelete  = `"activity_id":4,"activity_name":"Delete","type_uid":300404`
 	entityEnroll  = `"activity_id":6,"activity_name":"Enroll","type_uid":300406`
 	entityDisable = `"activity_id":9,"activity_name":"Disable","type_uid":300409`
 	entitySuspend = `"activity_id":12,"activity_name":"Suspend","type_uid":300412`
@@ -143,6 +146,8 @@ var forms = []form{
 	{KindLost, classEntityManagement, entityOther, severityHigh, severityHigh},
 	{KindForged, classAPIActivity, apiOther, severityHigh, severityHigh},
 	{KindIntake, classNetworkActivity, networkRefuse, severityLow, severityLow},
+	{KindDeleted, classEntityManagement, entityDelete, severityInformational, severityMedium},
+	{KindLedger, classEntityManagement, entityOther, severityHigh, severityHigh},
 	{KindOther, classEntityManagement, entityOther, severityInformational, severityLow},
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -125,13 +127,33 @@ func (r *Ring) Rewrap(ctx context.Context, keeper Keeper) error {
 // Signer returns the signing key of a name, ECDSA on P-256, and makes it if there is none. All who ask for a
 // name get the same key, also when they race.
 func (r *Ring) Signer(ctx context.Context, name string) (crypto.Signer, error) {
+	return r.signer(ctx, name, func() (crypto.Signer, error) { return newKey() })
+}
+
+// Ed25519 is Signer for a key of Ed25519 (RFC 8032).
+func (r *Ring) Ed25519(ctx context.Context, name string) (ed25519.PrivateKey, error) {
+	key, err := r.signer(ctx, name, func() (crypto.Signer, error) {
+		_, made, err := ed25519.GenerateKey(rand.Reader)
+		return made, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("opening the key %q: it is not of Ed25519", name)
+	}
+	return out, nil
+}
+
+func (r *Ring) signer(ctx context.Context, name string, generate func() (crypto.Signer, error)) (crypto.Signer, error) {
 	key, err := r.Lookup(ctx, name)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	made, err := newKey()
+	made, err := generate()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("making the key %q: %w", name, err)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(made)
 	if err != nil {

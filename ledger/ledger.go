@@ -27,7 +27,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Hash is what the ledger holds of a record.
+// Hash is what the ledger holds of a record. The zero Hash, which no record has, says that it was gone before the ledger saw it.
 type Hash [sha256.Size]byte
 
 // HashOf is the SHA-256 of a record's exact bytes.
@@ -217,7 +217,7 @@ func (l *Ledger) compare(ctx context.Context, at uint64, records []Hash) error {
 		for i := range r.N {
 			position := r.Index*layout.EntryBundleWidth + uint64(r.First+i)
 			if have := bundle.Entries[r.First+i]; Hash(have) != records[position-at] {
-				return fmt.Errorf("record %d: %w", position, ErrConflict)
+				return fmt.Errorf("record %d: %w", position+1, ErrConflict)
 			}
 		}
 	}

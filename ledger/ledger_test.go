@@ -73,10 +73,13 @@ func hashes(records [][]byte) []Hash {
 	return out
 }
 
-func each(records [][]byte) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for _, r := range records {
-			if !yield(r, nil) {
+// each numbers records from 1 on.
+func each(records [][]byte) iter.Seq2[Record, error] { return eachFrom(1, records) }
+
+func eachFrom(first uint64, records [][]byte) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for i, r := range records {
+			if !yield(Record{first + uint64(i), r}, nil) {
 				return
 			}
 		}
@@ -131,7 +134,7 @@ func TestAppendAgain(t *testing.T) {
 	if err := l.Append(t.Context(), 701, hashes(all[:1])); !errors.Is(err, ErrGap) {
 		t.Errorf("beyond the end: %v", err)
 	}
-	if err := l.Append(t.Context(), 511, hashes([][]byte{all[511], all[513]})); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "record 512") {
+	if err := l.Append(t.Context(), 511, hashes([][]byte{all[511], all[513]})); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "record 513") {
 		t.Errorf("another record: %v", err)
 	}
 	shut(t, l)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/transparency-dev/merkle/compact"
@@ -89,36 +90,101 @@ type tileError struct{ text string }
 
 func (d *tileError) Error() string { return d.text }
 
-// authenticate holds every tile of a tree against its root, from the top down: first the right edge of every level, which
-// makes the root, then each full tile against its hash in the level above. It returns the hashes of all leaves.
-func (t Tree) authenticate(ctx context.Context, size uint64, root []byte) ([][]byte, error) {
+// span is hashes of one level of the tree, from one on.
+type span struct {
+	from   uint64
+	hashes [][]byte
+}
+
+// at returns the hash of a place; nil if the span does not have it.
+func (s span) at(place uint64) []byte {
+	if place < s.from || place-s.from >= uint64(len(s.hashes)) {
+		return nil
+	}
+	return s.hashes[place-s.from]
+}
+
+// authenticate holds tiles of a tree against its root, from the top down: first the right edge of every level, which makes the
+// root, then each full tile that is needed against its hash in the level above. It returns the hashes of the leaves from one
+// on and before another, and some beside them.
+func (t Tree) authenticate(ctx context.Context, size uint64, root []byte, from, to uint64) (span, error) {
 	if size == 0 {
 		if !bytes.Equal(root, rfc6962.DefaultHasher.EmptyRoot()) {
-			return nil, &tileError{"an empty ledger has another root"}
+			return span{}, &tileError{"an empty ledger has another root"}
 		}
-		return nil, nil
+		return span{}, nil
 	}
 	edges, err := t.edges(ctx, size, root)
 	if err != nil {
-		return nil, err
+		return span{}, err
 	}
-	var above [][]byte
+	var above span
+	if to = min(to, size); from >= to {
+		return above, nil
+	}
 	for level, edge := range slices.Backward(edges) {
-		here := make([][]byte, 0, nodesAt(uint64(level), size))
-		for index, want := range above {
-			nodes, err := t.nodes(ctx, uint64(level), uint64(index), size)
-			if err != nil {
-				return nil, &tileError{fmt.Sprintf("tile %d of level %d is gone or damaged: %v", index, level, err)}
+		first, last := from>>(8*level), (to-1)>>(8*level)
+		here := span{from: first &^ (layout.TileWidth - 1)}
+		for index := first / layout.TileWidth; index <= last/layout.TileWidth; index++ {
+			nodes := edge // which is the last, partial tile
+			if index < nodesAt(uint64(level), size)/layout.TileWidth {
+				if nodes, err = t.full(ctx, uint64(level), index, size, above.at(index)); err != nil {
+					return span{}, err
+				}
 			}
-			got, err := rootOf(nodes)
-			if err != nil || !bytes.Equal(got, want) {
-				return nil, &tileError{fmt.Sprintf("tile %d of level %d (records from %d on) was altered", index, level, uint64(index)<<(8*(uint(level)+1)))}
-			}
-			here = append(here, nodes...)
+			here.hashes = append(here.hashes, nodes...)
 		}
-		above = append(here, edge...)
+		above = here
 	}
 	return above, nil
+}
+
+// full reads a full tile and holds it against its hash.
+func (t Tree) full(ctx context.Context, level, index, size uint64, want []byte) ([][]byte, error) {
+	nodes, err := t.nodes(ctx, level, index, size)
+	if err != nil {
+		return nil, &tileError{fmt.Sprintf("tile %d of level %d is gone or damaged: %v", index, level, err)}
+	}
+	got, err := rootOf(nodes)
+	if err != nil || !bytes.Equal(got, want) {
+		return nil, &tileError{fmt.Sprintf("tile %d of level %d (records from %d on) was altered", index, level, index<<(8*(level+1))+1)}
+	}
+	return nodes, nil
+}
+
+// Copy hands out the files that Verify needs of a tree of a size to judge the records of some numbers and some alone, and to
+// hold it against earlier checkpoints of some sizes.
+func (t Tree) Copy(ctx context.Context, size, first, last uint64, alone []uint64, write func(name string, data []byte) error) error {
+	for level := uint64(0); nodesAt(level, size) > 0; level++ {
+		n := nodesAt(level, size)
+		needed := map[uint64]struct{}{(n - 1) / layout.TileWidth: {}}
+		from, to := uint64(0), n // nodes. Above the leaves, all: as many as a 256th of those, for any earlier checkpoint
+		if level == 0 {
+			from, to = max(first, 1)-1, min(last, size)
+			for _, number := range alone {
+				if number > 0 && number <= size {
+					needed[(number-1)/layout.TileWidth] = struct{}{}
+				}
+			}
+		}
+		for index := from / layout.TileWidth; index*layout.TileWidth < to; index++ {
+			needed[index] = struct{}{}
+		}
+		for _, index := range slices.Sorted(maps.Keys(needed)) {
+			partial := layout.PartialTileSize(level, index, size)
+			data, err := t.tile(ctx, level, index, partial)
+			if err == nil && partial > 0 {
+				data = data[:min(len(data), int(partial)*len(Hash{}))]
+			}
+			if err == nil {
+				err = write(layout.TilePath(level, index, partial), data)
+			}
+			if err != nil {
+				return fmt.Errorf("copying tiles: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // edges are the nodes of the last, partial tile of each level. Together they make the root.

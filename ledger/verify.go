@@ -2,10 +2,12 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/transparency-dev/merkle/rfc6962"
 )
@@ -20,17 +22,32 @@ const (
 	Inserted   Kind = "inserted"    // one or more records were never there
 	Reordered  Kind = "reordered"   // records have changed places
 	Truncated  Kind = "truncated"   // the last records are gone
+	Unreadable Kind = "unreadable"  // records cannot be read where they are kept
 	Tiles      Kind = "tiles"       // the tree itself is damaged; Records tells whether the records are sound
 	RolledBack Kind = "rolled-back" // the checkpoint is older than one before
 	Forked     Kind = "forked"      // the checkpoint is of another history than one before
 )
 
-// Finding is something wrong.
+// Finding is something wrong. Records have numbers from 1 on, in the order in which the ledger took them.
 type Finding struct {
-	Kind     Kind   `json:"kind"`
-	Position uint64 `json:"position"`        // of the first record that it is about
-	Count    uint64 `json:"count,omitempty"` // of records missing or inserted, if that can be told
-	Text     string `json:"text"`
+	Kind   Kind   `json:"kind"`
+	Number uint64 `json:"number,omitempty"` // of the first record that it is about
+	Count  uint64 `json:"count,omitempty"`  // of records missing or inserted, if that can be told
+	Text   string `json:"text"`
+}
+
+// Record is a record as it is kept, with the number that it is said to have.
+type Record struct {
+	Number uint64
+	Data   []byte // exact bytes
+}
+
+// Deletion is how many records of a class were deleted since the beginning since they were old, and the numbers of the first
+// and the last of them.
+type Deletion struct {
+	Class       string `json:"class"`
+	Count       uint64 `json:"count"`
+	First, Last uint64
 }
 
 // Evidence is what a ledger is verified by. Nothing of it is trusted but Keys, and Earlier as far as they vouch for it.
@@ -38,16 +55,33 @@ type Evidence struct {
 	Keys       Keys
 	Tree       Tree
 	Checkpoint []byte
-	Earlier    []byte                   // a checkpoint of before, kept elsewhere; may be nil
-	First      uint64                   // position of the first record; those before are no longer kept
-	Records    iter.Seq2[[]byte, error] // exact bytes, in order; read twice at most. An error ends the verification
+	Earlier    []byte // a checkpoint of before, kept elsewhere; may be nil
+
+	// Records are those of the numbers First to Last, in order; 0: from 1, to the last that the checkpoint tells of. They are read
+	// twice at most. A *Damage is a finding, and reading goes on; any other error ends the verification.
+	Records     iter.Seq2[Record, error]
+	First, Last uint64
+
+	// Deletions reads what a record says about records that were deleted; nil if it says nothing. The last one that the ledger vouches
+	// for says it for all before. Elsewhere are such records that are not among Records.
+	Deletions func(record []byte) []Deletion
+	Elsewhere []Record
 }
+
+// Damage says that records cannot be read.
+type Damage struct{ Text string }
+
+func (d *Damage) Error() string { return d.Text }
 
 // Report is what Verify found.
 type Report struct {
 	Checkpoint Checkpoint `json:"checkpoint"`
 	Earlier    uint64     `json:"earlier,omitempty"` // size of the earlier checkpoint with which this one is consistent
+	First      uint64     `json:"first"`             // what was judged: from this number
+	Last       uint64     `json:"last"`              // to this one
 	Verified   uint64     `json:"verified"`          // records that stand where the checkpoint says
+	Deleted    uint64     `json:"deleted"`           // records that are not kept any more, as the ledger has recorded
+	Unseen     uint64     `json:"unseen"`            // records that were gone before the ledger saw them, as it says itself
 	Beyond     uint64     `json:"beyond"`            // records after those that the checkpoint tells of: not judged
 	Findings   []Finding  `json:"findings"`
 }
@@ -57,24 +91,36 @@ func (r *Report) Sound() bool { return len(r.Findings) == 0 }
 
 // Verify proves, from files alone, that records are those and only those that a checkpoint commits to, in their order,
 // and that the checkpoint follows an earlier one. What is wrong is a finding; an error means that it could not be told:
-// no key vouches for a checkpoint, or records cannot be read. It takes 32 bytes of memory for each record of the ledger.
+// no key vouches for a checkpoint, or records cannot be read. It takes 32 bytes of memory for each record that is judged.
 func Verify(ctx context.Context, e *Evidence) (*Report, error) {
 	now, err := e.Keys.Checkpoint(e.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Checkpoint: *now, Findings: []Finding{}}
+	r := &Report{Checkpoint: *now, First: max(e.First, 1), Last: now.Size, Findings: []Finding{}}
+	if e.Last > 0 {
+		r.Last = min(e.Last, now.Size)
+	}
 	if err := r.earlier(ctx, e, now); err != nil {
 		return nil, err
 	}
-	leaves, err := e.Tree.authenticate(ctx, now.Size, now.Root)
+	leaves, err := e.Tree.authenticate(ctx, now.Size, now.Root, r.First-1, r.Last)
 	if damage, ok := errors.AsType[*tileError](err); ok {
 		return r, r.withoutTiles(ctx, e, damage)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the tree: %w", err)
 	}
-	return r, r.compare(ctx, e, leaves)
+	j := &judge{Report: r, evidence: e, leaves: leaves, next: r.First}
+	if err := j.records(ctx); err != nil {
+		return nil, err
+	}
+	if err := j.elsewhere(ctx); err != nil {
+		return nil, err
+	}
+	j.holes()
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.Number, b.Number) })
+	return r, nil
 }
 
 // earlier holds the checkpoint against one of before.
@@ -89,9 +135,9 @@ func (r *Report) earlier(ctx context.Context, e *Evidence, now *Checkpoint) erro
 	err = follows(ctx, e.Tree, before, now)
 	switch {
 	case errors.Is(err, ErrRolledBack):
-		r.Findings = append(r.Findings, Finding{Kind: RolledBack, Position: now.Size, Count: before.Size - now.Size, Text: err.Error()})
+		r.Findings = append(r.Findings, Finding{Kind: RolledBack, Number: now.Size + 1, Count: before.Size - now.Size, Text: err.Error()})
 	case err != nil:
-		r.Findings = append(r.Findings, Finding{Kind: Forked, Position: min(before.Size, now.Size), Text: err.Error()})
+		r.Findings = append(r.Findings, Finding{Kind: Forked, Text: err.Error()})
 	default:
 		r.Earlier = before.Size
 	}
@@ -101,21 +147,24 @@ func (r *Report) earlier(ctx context.Context, e *Evidence, now *Checkpoint) erro
 // withoutTiles is what can be told if the tree is damaged: whether all records, from the first one on, make the root.
 func (r *Report) withoutTiles(ctx context.Context, e *Evidence, damage *tileError) error {
 	f := Finding{Kind: Tiles, Text: damage.text}
-	if e.First > 0 {
-		f.Text += "; the records cannot be judged without it, for they do not begin with the first"
+	if r.First > 1 || r.Last < r.Checkpoint.Size {
+		f.Text += "; the records cannot be judged without it, for they are not all"
 		r.Findings = append(r.Findings, f)
 		return nil
 	}
 	tree := ranges().NewEmptyRange(0)
 	for record, err := range e.Records {
+		if _, damaged := errors.AsType[*Damage](err); damaged {
+			continue
+		}
 		if err = errors.Join(err, ctx.Err()); err != nil {
-			return fmt.Errorf("reading record %d: %w", tree.End(), err)
+			return fmt.Errorf("reading record %d: %w", tree.End()+1, err)
 		}
 		if tree.End() == r.Checkpoint.Size {
 			r.Beyond++
 			continue
 		}
-		if err := tree.Append(leaf(HashOf(record)), nil); err != nil {
+		if err := tree.Append(leaf(HashOf(record.Data)), nil); err != nil {
 			return err
 		}
 	}
@@ -134,87 +183,4 @@ func (r *Report) withoutTiles(ctx context.Context, e *Evidence, damage *tileErro
 	}
 	r.Findings = append(r.Findings, f)
 	return nil
-}
-
-// compare holds each record against its leaf, up to the first that is another.
-func (r *Report) compare(ctx context.Context, e *Evidence, leaves [][]byte) error {
-	next, stop := iter.Pull2(e.Records)
-	defer stop()
-	position := e.First
-	for {
-		record, err, more := next()
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return fmt.Errorf("reading record %d: %w", position, err)
-		}
-		size := uint64(len(leaves))
-		switch {
-		case !more && position < size:
-			r.Findings = append(r.Findings, Finding{
-				Kind: Truncated, Position: position, Count: size - position,
-				Text: fmt.Sprintf("the records end at %d, and the checkpoint tells of %d", position, size),
-			})
-			return nil
-		case !more:
-			return nil
-		case position >= size:
-			r.Beyond++
-			position++
-			continue
-		}
-		got := leaf(HashOf(record))
-		if !bytes.Equal(got, leaves[position]) {
-			f, err := differ(position, got, leaves, next)
-			if err == nil {
-				r.Findings = append(r.Findings, f)
-			}
-			return err
-		}
-		r.Verified++
-		position++
-	}
-}
-
-// ahead is how far is looked to tell what has happened.
-const ahead = 1024
-
-// differ tells why the record at a position is another: whether it stands elsewhere in the ledger, and the one that
-// should be there elsewhere among the records.
-func differ(position uint64, got []byte, leaves [][]byte, next func() ([]byte, error, bool)) (Finding, error) {
-	coming := [][]byte{}
-	for range ahead {
-		record, err, more := next()
-		if err != nil {
-			return Finding{}, fmt.Errorf("reading record %d: %w", position+uint64(len(coming))+1, err)
-		}
-		if !more {
-			break
-		}
-		coming = append(coming, leaf(HashOf(record)))
-	}
-	rest := leaves[position+1:]
-	from := find(rest[:min(len(rest), ahead)], got)
-	to := find(coming, leaves[position])
-	f := Finding{Position: position}
-	switch {
-	case from > 0 && to > 0:
-		f.Kind, f.Text = Reordered, fmt.Sprintf("here stands record %d, and record %d stands at %d", position+from, position, position+to)
-	case from > 0:
-		f.Kind, f.Count, f.Text = Missing, from, fmt.Sprintf("here stands record %d: %d before it are gone", position+from, from)
-	case to > 0:
-		f.Kind, f.Count, f.Text = Inserted, to, fmt.Sprintf("here stands what the ledger does not have; record %d stands at %d", position, position+to)
-	default:
-		f.Kind, f.Text = Altered, "the record is not the one that was written"
-	}
-	f.Text = fmt.Sprintf("record %d: %s", position, f.Text)
-	return f, nil
-}
-
-// find returns how many places ahead a hash stands, counted from 1; 0: not there.
-func find(list [][]byte, hash []byte) uint64 {
-	for i, h := range list {
-		if bytes.Equal(h, hash) {
-			return uint64(i) + 1
-		}
-	}
-	return 0
 }

@@ -27,7 +27,7 @@ func TestVerifyDeep(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	all[66000] = []byte("x")
-	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || r.Findings[0].Position != 66000 {
+	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || r.Findings[0].Number != 66001 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	tile := filepath.Join(dir, "tile/0/017")
@@ -39,7 +39,7 @@ func TestVerifyDeep(t *testing.T) {
 	if err := os.WriteFile(tile, text, 0o600); err != nil { // the tree's own, which the test may change
 		t.Fatal(err)
 	}
-	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text, "tile 17 of level 0 (records from 4352 on) was altered") {
+	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text, "tile 17 of level 0 (records from 4353 on) was altered") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -53,37 +53,37 @@ func TestVerifyNamesTheFirst(t *testing.T) {
 		want   Finding
 		beyond uint64
 	}{
-		"nothing":     {func(r [][]byte) [][]byte { return r }, 0, Finding{}, 0},
-		"later ones":  {func(r [][]byte) [][]byte { return append(r, []byte("new"), []byte("newer")) }, 0, Finding{}, 2},
-		"the rest":    {func(r [][]byte) [][]byte { return r[500:] }, 500, Finding{}, 0},
-		"altered":     {func(r [][]byte) [][]byte { r[471] = []byte("x"); return r }, 0, Finding{Kind: Altered, Position: 471}, 0},
-		"two altered": {func(r [][]byte) [][]byte { r[9], r[700] = []byte("x"), []byte("y"); return r }, 0, Finding{Kind: Altered, Position: 9}, 0},
-		"first":       {func(r [][]byte) [][]byte { r[0] = nil; return r }, 0, Finding{Kind: Altered, Position: 0}, 0},
-		"last":        {func(r [][]byte) [][]byte { r[few-1] = []byte("x"); return r }, 0, Finding{Kind: Altered, Position: few - 1}, 0},
-		"of the rest": {func(r [][]byte) [][]byte { r[600] = []byte("x"); return r[500:] }, 500, Finding{Kind: Altered, Position: 600}, 0},
-		"deleted":     {func(r [][]byte) [][]byte { return slices.Delete(r, 300, 301) }, 0, Finding{Kind: Missing, Position: 300, Count: 1}, 0},
-		"seven gone":  {func(r [][]byte) [][]byte { return slices.Delete(r, 300, 307) }, 0, Finding{Kind: Missing, Position: 300, Count: 7}, 0},
-		"head gone":   {func(r [][]byte) [][]byte { return r[5:] }, 0, Finding{Kind: Missing, Position: 0, Count: 5}, 0},
-		"inserted":    {func(r [][]byte) [][]byte { return slices.Insert(r, 500, []byte("x"), []byte("y")) }, 0, Finding{Kind: Inserted, Position: 500, Count: 2}, 0},
-		"twice":       {func(r [][]byte) [][]byte { return slices.Insert(r, 8, r[7]) }, 0, Finding{Kind: Inserted, Position: 8, Count: 1}, 0},
-		"swapped":     {func(r [][]byte) [][]byte { r[50], r[60] = r[60], r[50]; return r }, 0, Finding{Kind: Reordered, Position: 50}, 0},
-		"truncated":   {func(r [][]byte) [][]byte { return r[:few-20] }, 0, Finding{Kind: Truncated, Position: few - 20, Count: 20}, 0},
-		"emptied":     {func([][]byte) [][]byte { return nil }, 0, Finding{Kind: Truncated, Position: 0, Count: few}, 0},
+		"nothing":     {func(r [][]byte) [][]byte { return r }, 1, Finding{}, 0},
+		"later ones":  {func(r [][]byte) [][]byte { return append(r, []byte("new"), []byte("newer")) }, 1, Finding{}, 2},
+		"the rest":    {func(r [][]byte) [][]byte { return r[500:] }, 501, Finding{}, 0},
+		"altered":     {func(r [][]byte) [][]byte { r[471] = []byte("x"); return r }, 1, Finding{Kind: Altered, Number: 472}, 0},
+		"two altered": {func(r [][]byte) [][]byte { r[9], r[700] = []byte("x"), []byte("y"); return r }, 1, Finding{Kind: Altered, Number: 10}, 0},
+		"first":       {func(r [][]byte) [][]byte { r[0] = nil; return r }, 1, Finding{Kind: Altered, Number: 1}, 0},
+		"last":        {func(r [][]byte) [][]byte { r[few-1] = []byte("x"); return r }, 1, Finding{Kind: Altered, Number: few}, 0},
+		"of the rest": {func(r [][]byte) [][]byte { r[600] = []byte("x"); return r[500:] }, 501, Finding{Kind: Altered, Number: 601}, 0},
+		"deleted":     {func(r [][]byte) [][]byte { return slices.Delete(r, 300, 301) }, 1, Finding{Kind: Missing, Number: 301, Count: 1}, 0},
+		"seven gone":  {func(r [][]byte) [][]byte { return slices.Delete(r, 300, 307) }, 1, Finding{Kind: Missing, Number: 301, Count: 7}, 0},
+		"head gone":   {func(r [][]byte) [][]byte { return r[5:] }, 1, Finding{Kind: Missing, Number: 1, Count: 5}, 0},
+		"inserted":    {func(r [][]byte) [][]byte { return slices.Insert(r, 500, []byte("x"), []byte("y")) }, 1, Finding{Kind: Inserted, Number: 501, Count: 2}, 0},
+		"twice":       {func(r [][]byte) [][]byte { return slices.Insert(r, 8, r[7]) }, 1, Finding{Kind: Inserted, Number: 9, Count: 1}, 0},
+		"swapped":     {func(r [][]byte) [][]byte { r[50], r[60] = r[60], r[50]; return r }, 1, Finding{Kind: Reordered, Number: 51}, 0},
+		"truncated":   {func(r [][]byte) [][]byte { return r[:few-20] }, 1, Finding{Kind: Truncated, Number: few - 19, Count: 20}, 0},
+		"emptied":     {func([][]byte) [][]byte { return nil }, 1, Finding{Kind: Truncated, Number: 1, Count: few}, 0},
 	} {
 		r, err := Verify(t.Context(), &Evidence{
-			Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: text, First: c.first, Records: each(c.change(slices.Clone(all))),
+			Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: text, First: c.first, Records: eachFrom(c.first, c.change(slices.Clone(all))),
 		})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		if c.want.Kind == "" {
-			if !r.Sound() || r.Verified != few-c.first || r.Beyond != c.beyond {
+			if !r.Sound() || r.Verified != few+1-c.first || r.Beyond != c.beyond {
 				t.Errorf("%s: %+v", name, r)
 			}
 			continue
 		}
-		if len(r.Findings) != 1 || r.Verified != c.want.Position-c.first {
+		if len(r.Findings) != 1 || r.Verified != c.want.Number-c.first {
 			t.Errorf("%s: %+v", name, r)
 			continue
 		}
@@ -214,10 +214,10 @@ func TestVerifyUnreadable(t *testing.T) {
 	k, dir, all := key(t, origin), t.TempDir(), records(30)
 	text := written(t, k, dir, 0, all)
 	broken := errors.New("broken")
-	_, err := Verify(t.Context(), &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: text, Records: func(yield func([]byte, error) bool) {
-		_ = yield(all[0], nil) && yield(nil, broken)
+	_, err := Verify(t.Context(), &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: text, Records: func(yield func(Record, error) bool) {
+		_ = yield(Record{1, all[0]}, nil) && yield(Record{}, broken)
 	}})
-	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "record 1") {
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "behind 1") {
 		t.Error(err)
 	}
 }

@@ -191,17 +191,25 @@ func (s *Store) Retain(now time.Time) error {
 	m := s.now
 	m.Kept = map[string]int64{}
 	maps.Copy(m.Kept, s.now.Kept)
+	m.Deleted = map[string]Deleted{}
+	maps.Copy(m.Deleted, s.now.Deleted)
 	s.mu.RLock()
 	for _, one := range s.segments.all {
 		from := now.Add(-s.opts.Keep[one.Class]).UnixNano()
 		if _, ends := s.opts.Keep[one.Class]; ends && one.Last < from {
 			old = append(old, one)
+			m.Deleted[one.Class] = m.Deleted[one.Class].and(&one.Info)
 			m.Kept[one.Class] = max(m.Kept[one.Class], from)
 		}
 	}
 	s.mu.RUnlock()
 	if len(old) == 0 {
 		return nil
+	}
+	if s.opts.Deleting != nil {
+		if err := s.opts.Deleting(maps.Clone(m.Deleted)); err != nil {
+			return fmt.Errorf("deleting old events: %w", err)
+		}
 	}
 	if err := s.replace(m, old, nil); err != nil {
 		return fmt.Errorf("deleting old events: %w", err)

@@ -21,6 +21,23 @@ type manifest struct {
 
 	// Kept is from which time on events are kept, nanoseconds since 1970, by class: older ones were deleted and are not taken again.
 	Kept map[string]int64 `json:"kept,omitempty"`
+
+	// Deleted is what Retain has deleted since the beginning, by class.
+	Deleted map[string]Deleted `json:"deleted,omitempty"`
+}
+
+// Deleted is events of a class that are not there any more.
+type Deleted struct {
+	Count       uint64 `json:"count"`
+	First, Last uint64 // numbers; between them lie those of other events, too
+}
+
+// and adds the events of a segment.
+func (d Deleted) and(s *segment.Info) Deleted {
+	if d.Count == 0 {
+		d.First = s.Lowest
+	}
+	return Deleted{d.Count + uint64(s.Rows), min(d.First, s.Lowest), max(d.Last, s.Highest)} //nolint:gosec // a count
 }
 
 // entry is a segment of the store.

@@ -68,6 +68,13 @@ func (s *Store) Records(ctx context.Context, from uint64) iter.Seq2[query.Record
 			return
 		}
 		defer p.release()
+		p.records(ctx, from)(yield)
+	}
+}
+
+// records is Records of a store at one moment.
+func (p *snapshot) records(ctx context.Context, from uint64) iter.Seq2[query.Record, error] {
+	return func(yield func(query.Record, error) bool) {
 		f := p.runs(from)
 		for f.failed != nil || len(f.runs) > 0 {
 			some := f.window(ctx)

@@ -29,6 +29,9 @@ type Options struct {
 
 	// Keep is how long events are kept, by class (segment.ClassRequest...); a class that is not named is kept for ever.
 	Keep map[string]time.Duration
+
+	// Deleting is told what will have been deleted since the beginning, by class, before more is. If it fails, nothing is. May be nil.
+	Deleting func(map[string]Deleted) error
 }
 
 func (o Options) withDefaults() Options {

@@ -1,0 +1,91 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/palisade-security/palisade/ledger"
+)
+
+// The files of a witness.
+const (
+	witnessSecret = "witness.key"
+	witnessPublic = "witness.pub"
+	witnessLast   = "last" // checkpoint that was signed last
+)
+
+// remembered is the memory of a witness in its folder.
+type remembered string
+
+func (r remembered) Last() ([]byte, error) {
+	text, err := readSmall(filepath.Join(string(r), witnessLast))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return text, err
+}
+
+func (r remembered) Keep(checkpoint []byte) error {
+	return replace(filepath.Join(string(r), witnessLast), checkpoint, 0o600)
+}
+
+// Witness signs the checkpoint of a ledger whose files are in a folder, or in an export, if all that it signed before is still in
+// the tree. What it needs to remember is in a folder of its own: its key, which is made under a name if there is none, and the last
+// checkpoint. It returns the checkpoint with its signature added.
+func Witness(ctx context.Context, dir, own, name, key string) ([]byte, error) {
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return nil, fmt.Errorf("opening the folder of the witness: %w", err)
+	}
+	verifier, err := readKey(key)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := witnessKey(own, name)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ledger.NewWitnessSigner(secret)
+	if err != nil {
+		return nil, err
+	}
+	text, err := readSmall(filepath.Join(dir, checkpointFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the checkpoint: %w", err)
+	}
+	signed, err := ledger.NewWitness(verifier, signer, remembered(own)).Cosign(ctx, ledger.Files(os.DirFS(dir)), text)
+	if err != nil {
+		return nil, err
+	}
+	if err := replace(filepath.Join(own, checkpointFile), signed, 0o600); err != nil {
+		return nil, fmt.Errorf("keeping what was signed: %w", err)
+	}
+	return signed, nil
+}
+
+// witnessKey reads the key of a witness, or makes it.
+func witnessKey(own, name string) (string, error) {
+	path := filepath.Join(own, witnessSecret)
+	text, err := readSmall(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return string(text), err
+	}
+	if name == "" {
+		return "", errors.New("the witness has no key yet; name it with --name, such as --name auditor.example, and a key is made")
+	}
+	secret, public, err := ledger.NewWitnessKey(name)
+	if err != nil {
+		return "", err
+	}
+	err = replace(filepath.Join(own, witnessPublic), []byte(public+"\n"), 0o600)
+	if err == nil {
+		err = replace(path, []byte(secret+"\n"), 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("writing the key of the witness: %w", err)
+	}
+	return secret, nil
+}
