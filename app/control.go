@@ -61,6 +61,11 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	}
 	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap.Audit.Retain)))
 	options.Events, options.Keep = kept, kept.Keep
+	if s.shared == "" { // what several keep together has no ledger yet
+		if err := rec.prove(ctx, kept, state, options.Ring, snap); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	options.Console = func(who string, role admin.Role) (admin.ConsoleResult, error) { return web.give(who, role) }
 	options.Ready = func(at string) {

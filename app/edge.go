@@ -121,6 +121,13 @@ func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 	e.journal = e.recorder.journal
 	if e.development {
 		e.memory = e.recorder.remember(e.state, e.recorder.dir, openEvents(e.state, retention(snap.Audit.Retain)))
+		ring, err := openRing(ctx, e.state)
+		if err == nil {
+			err = e.recorder.prove(ctx, e.memory, e.state, ring, snap)
+		}
+		if err != nil {
+			return errors.Join(err, e.journal.Close())
+		}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/palisade-security/palisade/app/archive"
+	"github.com/palisade-security/palisade/app/audit"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/events"
@@ -21,6 +22,7 @@ import (
 type memory struct {
 	*archive.Archive
 	follower *archive.Follower // of the journal of this process
+	keeper   *audit.Keeper     // of the ledger; nil: there is none
 }
 
 // archiveDir is where a store of events lies in a state directory.
@@ -58,7 +60,7 @@ func openEvents(state string, keep map[string]time.Duration) func(context.Contex
 
 // remember makes the memory of what a journal holds and its process is given. It works while run does.
 func (r *recorder) remember(state, records string, open func(context.Context) (archive.Store, error)) *memory {
-	m := &memory{Archive: archive.New(open, r.lost, slog.Default())}
+	m := &memory{Archive: archive.New(r.telling(open), r.lost, slog.Default())}
 	m.follower = followed(state, records, m.Archive, r.lost)
 	return m
 }
@@ -75,12 +77,20 @@ func (m *memory) run(ctx context.Context, g *errgroup.Group, metrics interface{ 
 	metrics.Behind(m.follower.Behind)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return m.follower.Run(ctx) })
+	if m.keeper != nil {
+		g.Go(func() error { return m.keeper.Run(ctx) })
+	}
 }
 
 // ready tells why events are not kept, if so.
 func (m *memory) ready() error {
 	if err := m.Err(); err != nil {
 		return fmt.Errorf("events cannot be kept: %w", err)
+	}
+	if m.keeper != nil {
+		if err := m.keeper.Err(); err != nil {
+			return fmt.Errorf("the ledger does not grow: %w", err)
+		}
 	}
 	return nil
 }

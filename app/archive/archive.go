@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ type Store interface {
 	Last(ctx context.Context, q query.Query, n int, from query.Cursor) (*query.Page, error)
 	Count(ctx context.Context, q query.Query, by query.Field, top int) (*query.Counts, error)
 	Histogram(ctx context.Context, q query.Query, step time.Duration, by query.Field, top int) (*query.Series, error)
+	Next(ctx context.Context) (uint64, error)
+	Await(ctx context.Context, number uint64) error
+	Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error]
 	Run(ctx context.Context, report func(error)) error
 	Err() error
 	Close() error

@@ -169,7 +169,7 @@ func TestRetention(t *testing.T) {
 	p.keep(t, o, all[:1000])
 	var s *events.Store
 	told := 0
-	o.Deleting = func(d map[string]events.Deleted) error {
+	deleting := func(d map[string]events.Deleted) error {
 		told++
 		e := Deleting(d)
 		e.Time = start.Add(200 * time.Hour)
@@ -177,6 +177,7 @@ func TestRetention(t *testing.T) {
 		return s.Append(t.Context(), []*event.Event{e})
 	}
 	s = p.open(t, o)
+	s.OnDelete(deleting)
 	stop := p.running(t, s)
 	must(t, s.Seal(t.Context()))
 	must(t, s.Append(t.Context(), all[1000:]))

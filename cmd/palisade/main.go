@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
+	"k8s.io/klog/v2"
 
 	"github.com/palisade-security/palisade/app"
 	"github.com/palisade-security/palisade/app/isolate"
@@ -67,6 +68,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		In: os.Stdin, Ask: term.IsTerminal(int(os.Stdin.Fd())),
 	}}
 	slog.SetDefault(slog.New(c.handler(stderr)))
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // the ledger's tessera; what is wrong it returns as well
 	return exitCode(parsed.Run(e), stderr)
 }
 

@@ -61,6 +61,7 @@ type cli struct {
 	Learn   learnCmd   `cmd:"" group:"see" help:"Propose, as a patch, the least model that lets pass what was seen."`
 	Status  statusCmd  `cmd:"" group:"see" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
 	History historyCmd `cmd:"" group:"see" help:"Show which models were in force, or what administrators did."`
+	Audit   auditCmd   `cmd:"" group:"see" help:"Prove that records are as they were written, export them, be a witness."`
 
 	Reload    reloadCmd    `cmd:"" group:"act" help:"Make a running gateway read its model again."`
 	Apply     applyCmd     `cmd:"" group:"act" help:"Put a model in force: exit 0 applied, 1 rolled back or not confirmed, 2 error."`

@@ -206,8 +206,8 @@ func (s *Store) Retain(now time.Time) error {
 	if len(old) == 0 {
 		return nil
 	}
-	if s.opts.Deleting != nil {
-		if err := s.opts.Deleting(maps.Clone(m.Deleted)); err != nil {
+	if s.deleting != nil {
+		if err := s.deleting(maps.Clone(m.Deleted)); err != nil {
 			return fmt.Errorf("deleting old events: %w", err)
 		}
 	}

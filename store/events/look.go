@@ -56,11 +56,12 @@ func peek(ctx context.Context, dir string) (*Look, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	s := &Store{opts: o, tail: newGeneration(), now: *m, given: m.Number, next: m.Number}
-	l := &Look{store: s}
+	var segments []*sealed
 	for i := range m.Segments {
-		s.segments = append(s.segments, openSealed(o.segments(), &m.Segments[i]))
+		segments = append(segments, openSealed(o.segments(), &m.Segments[i]))
 	}
+	s := &Store{opts: o, marker: newMarker(), segments: newTimeline(segments), tail: newGeneration(0), now: *m, given: m.Number, next: m.Number}
+	l := &Look{store: s}
 	for rec, err := range journal.Read(o.log(), m.Sealed+1) {
 		if ctx.Err() != nil {
 			break
@@ -103,7 +104,7 @@ func (l *Look) Within(since, until time.Time) (first, last uint64) {
 			first, last = min(first, lowest), max(last, highest)
 		}
 	}
-	for _, one := range l.store.segments {
+	for _, one := range l.store.segments.all {
 		note(one.First, one.Last, one.Lowest, one.Highest)
 	}
 	for _, c := range l.parts.memory {
@@ -120,7 +121,7 @@ func (l *Look) Close() error {
 		l.parts.release()
 	}
 	var err error
-	for _, one := range l.store.segments {
+	for _, one := range l.store.segments.all {
 		err = errors.Join(err, one.drop())
 	}
 	return err

@@ -29,9 +29,6 @@ type Options struct {
 
 	// Keep is how long events are kept, by class (segment.ClassRequest...); a class that is not named is kept for ever.
 	Keep map[string]time.Duration
-
-	// Deleting is told what will have been deleted since the beginning, by class, before more is. If it fails, nothing is. May be nil.
-	Deleting func(map[string]Deleted) error
 }
 
 func (o Options) withDefaults() Options {
@@ -73,6 +70,7 @@ type Store struct {
 	more     chan struct{}    // closed when there are more events to be found; nil: nobody waits
 	room     chan struct{}    // closed, and another one made, when what was in memory is sealed
 	held     atomic.Bool      // closed
+	deleting func(map[string]Deleted) error
 }
 
 // Recovery is what Open found.
@@ -172,6 +170,10 @@ func (s *Store) Close() error {
 	s.tell()
 	return err
 }
+
+// OnDelete has a func told what will have been deleted since the beginning, by class, before Retain deletes more. If it fails,
+// nothing is deleted. It is called before Run and Retain are.
+func (s *Store) OnDelete(tell func(map[string]Deleted) error) { s.deleting = tell }
 
 // Err returns why the store takes no more events, nil while it does.
 func (s *Store) Err() error { return s.log.Err() }

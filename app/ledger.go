@@ -1,0 +1,62 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/palisade-security/palisade/app/archive"
+	"github.com/palisade-security/palisade/app/audit"
+	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/keyring"
+	"github.com/palisade-security/palisade/ledger"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/store/events"
+)
+
+// ledgerKey is the name of the key that signs checkpoints, in the ring.
+const ledgerKey = "ledger"
+
+// audited is where a ledger and its records lie in a state directory.
+func audited(state string) audit.Place {
+	return audit.Place{Ledger: filepath.Join(state, "ledger"), Store: archiveDir(state)}
+}
+
+// prove has what a memory keeps followed by a ledger in the state directory, signed by a key of the ring.
+func (r *recorder) prove(ctx context.Context, m *memory, state string, ring *keyring.Ring, snap *model.Snapshot) error {
+	key, err := ring.Ed25519(ctx, ledgerKey)
+	if err != nil {
+		return fmt.Errorf("opening the key of the ledger: %w", err)
+	}
+	signer, public, err := ledger.NewSigner(cmp.Or(snap.TrustDomain, snap.Fleet)+"/ledger", key)
+	if err != nil {
+		return err
+	}
+	m.keeper = &audit.Keeper{
+		Dir: audited(state).Ledger, Signer: signer, Public: public, Log: slog.Default(), Alarm: r.disagree,
+		Open: func(ctx context.Context) (audit.Source, error) { return m.Await(ctx) },
+	}
+	return nil
+}
+
+// disagree records that the ledger and the store of events do not agree.
+func (r *recorder) disagree(ctx context.Context, text string) {
+	slog.ErrorContext(ctx, "the ledger and the store of events do not agree", "found", text)
+	r.Act(ctx, &event.Event{Act: &event.Act{Kind: event.KindLedger, Outcome: event.Failed, Text: text, Proxy: r.name}})
+}
+
+// telling opens a store that records what it deletes for its age, before it does: the ledger has it then.
+func (r *recorder) telling(open func(context.Context) (archive.Store, error)) func(context.Context) (archive.Store, error) {
+	return func(ctx context.Context) (archive.Store, error) {
+		s, err := open(ctx)
+		if local, ok := s.(*events.Store); ok && err == nil {
+			local.OnDelete(func(all map[string]events.Deleted) error {
+				r.Act(ctx, audit.Deleting(all))
+				return r.journal.Err()
+			})
+		}
+		return s, err
+	}
+}

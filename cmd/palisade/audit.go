@@ -1,0 +1,93 @@
+package main
+
+import (
+	"time"
+
+	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/app/audit"
+)
+
+type auditCmd struct {
+	Verify  auditVerifyCmd  `cmd:"" help:"Prove that records are as they were written: exit 0 they are, 1 something is wrong, 2 not told."`
+	Export  auditExportCmd  `cmd:"" help:"Write records with what proves them into a folder, for an auditor."`
+	Witness auditWitnessCmd `cmd:"" help:"Sign the checkpoint of somebody else's ledger, as the second party."`
+}
+
+type auditVerifyCmd struct {
+	Dir     string   `arg:"" optional:"" help:"What palisade audit export wrote (default: the state directory, also while palisade runs)."`
+	Since   moment   `help:"Only records of this long ago, such as 24h or 7d, or from a date on."`
+	Key     string   `help:"Public key of the ledger, from elsewhere (default: the one that lies there, which proves less)." placeholder:"FILE"`
+	Earlier string   `help:"Checkpoint that was kept: the records must go on from there." placeholder:"FILE"`
+	Witness []string `help:"Public key of a witness that must have signed; repeat for several." placeholder:"FILE"`
+}
+
+func (c *auditVerifyCmd) Run(e *environment) error {
+	exact, err := app.AuditVerify(e.ctx, e.with(), c.Dir, c.Since.Time, &audit.Trust{Key: c.Key, Earlier: c.Earlier, Witnesses: c.Witness})
+	if err == nil && !exact {
+		return errRefused
+	}
+	return err
+}
+
+type auditExportCmd struct {
+	modelArgs
+	Out     string `required:"" help:"New folder." placeholder:"DIR"`
+	Since   moment `help:"Records of this long ago, such as 24h or 7d, or from a date on (default: all)."`
+	Until   moment `help:"Records before then."`
+	Earlier string `help:"Checkpoint that the auditor has: what holds the export against it is added." placeholder:"FILE"`
+}
+
+func (c *auditExportCmd) Run(e *environment) error {
+	return app.AuditExport(e.ctx, e.with(c.Model...), audit.Part{Since: c.Since.Time, Until: c.Until.Time}, c.Earlier, c.Out)
+}
+
+type auditWitnessCmd struct {
+	Dir   string        `arg:"" help:"The ledger: a copy of the folder, a mount of it, or an export."`
+	Own   string        `required:"" help:"Folder of the witness: its key, and what it signed last." placeholder:"DIR"`
+	Key   string        `required:"" help:"Public key of the ledger." placeholder:"FILE"`
+	Name  string        `help:"Name of the witness, when its key is made." placeholder:"NAME"`
+	Every time.Duration `help:"Sign again after each pause, such as 1m (default: once)."`
+}
+
+func (c *auditWitnessCmd) Run(e *environment) error {
+	return app.AuditWitness(e.ctx, e.with(), c.Dir, c.Own, c.Name, c.Key, c.Every)
+}
+
+// Help shows examples.
+func (*auditCmd) Help() string {
+	return `Every record is in a ledger that shows if it was altered, deleted, inserted or moved. See docs/audit.md.
+
+Examples:
+  palisade audit verify
+  palisade audit export --since 30d --out export
+  palisade audit verify export --key ledger.pub --earlier checkpoint-of-last-month`
+}
+
+// Help shows examples.
+func (*auditVerifyCmd) Help() string {
+	return `Names the first record that is altered, missing, inserted or reordered. Needs files alone: no network, no running palisade.
+
+Examples:
+  palisade audit verify --state /var/lib/palisade --since 24h
+  palisade audit verify export --key ledger.pub
+  palisade audit verify export --key ledger.pub --witness witness.pub --earlier checkpoint --format json`
+}
+
+// Help shows examples.
+func (*auditExportCmd) Help() string {
+	return `Writes records as JSON lines, the tiles of the ledger that they need, its checkpoint, and how to verify.
+
+Examples:
+  palisade audit export --out export
+  palisade audit export --state /var/lib/palisade --since 2026-10-01 --until 2026-11-01 --out october`
+}
+
+// Help shows examples.
+func (*auditWitnessCmd) Help() string {
+	return `A witness signs only what goes on from all that it signed before. Then who holds the key of the ledger cannot write another
+history unseen. Run it on a machine of the second party; the signed checkpoint is also in the folder of the witness.
+
+Examples:
+  palisade audit witness /mnt/ledger --own witness --key ledger.pub --name auditor.example
+  palisade audit witness /mnt/ledger --own witness --key ledger.pub --every 1m`
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/palisade-security/palisade/app/audit"
+)
+
+// TestAudit: what up records is in the ledger, which verifies while it runs, after kill -9, and from an export alone; who alters
+// a record is found.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	u := newUp(t, "", "")
+	u.startReady()
+	u.Edge, u.Host = u.addrs[0], "app.localhost"
+	ask := func(n int) {
+		t.Helper()
+		for range n {
+			resp, err := u.Client(false).Do(u.Request(http.MethodGet, "/front", ""))
+			if err == nil {
+				err = resp.Body.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	state := "--state=" + u.Path(".palisade")
+	verify := func(want int, args ...string) *audit.Result {
+		t.Helper()
+		var out, messages strings.Builder
+		r := &audit.Result{}
+		if code := run(append([]string{"audit", "verify", "--format=json", state}, args...), &out, &messages); code != want {
+			t.Fatalf("exit code %d, want %d: %s%s", code, want, &out, &messages)
+		}
+		if err := json.Unmarshal([]byte(out.String()), r); want != exitError && err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	grown := func(n uint64) {
+		t.Helper()
+		u.Eventually("the ledger has grown", func() bool {
+			if _, err := os.Stat(u.Path(".palisade/ledger/checkpoint")); err != nil {
+				return false
+			}
+			return verify(exitOK).Verified >= n
+		})
+	}
+	ask(20)
+	grown(20)
+	u.signal(syscall.SIGKILL)
+	u.ends()
+	verify(exitOK)
+	before := filepath.Join(t.TempDir(), "checkpoint")
+	text, err := os.ReadFile(u.Path(".palisade/ledger/checkpoint"))
+	if err == nil {
+		err = os.WriteFile(before, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.startReady()
+	ask(20)
+	grown(40)
+	if !u.ready() {
+		t.Error("not ready")
+	}
+	dir := filepath.Join(t.TempDir(), "export")
+	if out, code := u.palisade("audit", "export", "--out", dir); code != exitOK {
+		t.Fatal(out)
+	}
+	key := u.Path(".palisade/ledger/key.pub")
+	if r := verify(exitOK, dir, "--key", key, "--earlier", before); r.Verified < 40 || r.Earlier < 20 || r.OwnKey {
+		t.Errorf("%+v", r)
+	}
+	if err := os.Truncate(filepath.Join(dir, "records.ndjson.gz"), 500); err != nil {
+		t.Fatal(err)
+	}
+	if r := verify(exitFindings, dir, "--key", key); r.Sound() {
+		t.Errorf("%+v", r)
+	}
+	verify(exitError, filepath.Join(dir, "nowhere"))
+	own := t.TempDir()
+	for range 2 {
+		var out, messages strings.Builder
+		if code := run([]string{"audit", "witness", u.Path(".palisade/ledger"), "--own", own, "--key", key, "--name", "auditor.example"}, &out, &messages); code != exitOK {
+			t.Error(&messages)
+		}
+	}
+}
