@@ -31,12 +31,12 @@ func (p *proposer) expose(s *model.ResolvedService, declared *model.Service, i i
 		key := []any{"services", s.Name, "expose", i, "allow", n}
 		used, last := p.granted(u, g, "", "")
 		if !used {
-			p.add(Unseen{Key: model.Key(key...), Kind: Grant, Words: r.ID + ": " + grantWords(g), Last: last, Position: p.position(r, n)}, topology.EdgeNode, p.methodsStay(r, at, n, g.Methods, wider, why))
+			p.add(Unseen{Key: model.Key(key...), Kind: Grant, Words: r.ID + ": " + grantWords(g), Last: last, Position: p.position(r, n)}, topology.EdgeNode, p.methodsStay(r, at, n, wider, why))
 			continue
 		}
 		for k, m := range g.Methods {
 			if used, last = p.granted(u, g, m, ""); !used {
-				p.add(Unseen{Key: model.Key(append(key, "methods", k)...), Kind: Method, Words: r.ID + ": " + m + " for " + people(g), Last: last, Position: p.position(r, n)}, topology.EdgeNode, p.methodsStay(r, at, n, []string{m}, wider, why))
+				p.add(Unseen{Key: model.Key(append(key, "methods", k)...), Kind: Method, Words: r.ID + ": " + m + " for " + people(g), Last: last, Position: p.position(r, n)}, topology.EdgeNode, p.methodsStay(r, at, n, wider, why))
 			}
 		}
 		for k, role := range g.Roles {
@@ -85,9 +85,8 @@ func (p *proposer) granted(u *uses, g *model.Grant, method, role string) (used b
 	})
 }
 
-// methodsStay says why a method that a grant loses must not: no other grant of the route names it, so that a wider route would
-// take its requests.
-func (p *proposer) methodsStay(r *model.ResolvedRoute, at model.Route, n int, methods []string, wider, why string) string {
+// methodsStay says why methods that a grant loses must stay: the route might take them no more, and a wider route would.
+func (p *proposer) methodsStay(r *model.ResolvedRoute, at model.Route, n int, wider, why string) string {
 	if why != "" || wider == "" {
 		return why
 	}

@@ -147,8 +147,10 @@ func (r *record) call() *engine.Call {
 	switch {
 	case r.upgrade():
 		c.Header = field.List{
-			{Name: "Connection", Value: "Upgrade"}, {Name: "Upgrade", Value: "websocket"},
-			{Name: "Sec-Websocket-Version", Value: "13"}, {Name: "Sec-Websocket-Key", Value: "AAAAAAAAAAAAAAAAAAAAAA=="},
+			{Name: "Connection", Value: "Upgrade"},
+			{Name: "Upgrade", Value: "websocket"},
+			{Name: "Sec-Websocket-Version", Value: "13"},
+			{Name: "Sec-Websocket-Key", Value: "AAAAAAAAAAAAAAAAAAAAAA=="},
 		}
 	case r.Allowed && r.BytesIn > 0 && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		c.Length = r.BytesIn

@@ -4,6 +4,7 @@ package unified
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -135,9 +136,9 @@ func longest(a, b []string, offset int) (keep []pair) {
 	for i := range table {
 		table[i] = make([]int32, len(b)+1)
 	}
-	for i := len(a) - 1; i >= 0; i-- {
+	for i, line := range slices.Backward(a) {
 		for j := len(b) - 1; j >= 0; j-- {
-			if a[i] == b[j] {
+			if line == b[j] {
 				table[i][j] = table[i+1][j+1] + 1
 			} else {
 				table[i][j] = max(table[i+1][j], table[i][j+1])

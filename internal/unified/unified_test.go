@@ -27,7 +27,7 @@ func TestPatchApplies(t *testing.T) {
 	if _, err := exec.LookPath("patch"); err != nil {
 		t.Skip("there is no patch here")
 	}
-	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // texts that can be made again
+	r := rand.New(rand.NewPCG(3, 4))
 	dir := t.TempDir()
 	for round := range 60 {
 		var before, after strings.Builder
