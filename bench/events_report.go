@@ -62,13 +62,10 @@ func eventsChart(r *EventsResults) string {
 }
 
 func eventNames(r *EventsResults) (out []string) {
-	for _, size := range r.Sizes {
-		for _, s := range size.Stores {
-			for _, q := range s.Queries {
-				out = append(out, q.Name)
-			}
-			return out
+	if len(r.Sizes) > 0 && len(r.Sizes[0].Stores) > 0 {
+		for _, q := range r.Sizes[0].Stores[0].Queries {
+			out = append(out, q.Name)
 		}
 	}
-	return nil
+	return out
 }

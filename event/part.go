@@ -63,4 +63,3 @@ func ParseAttributes(text string) (*Attributes, error) {
 	a = &Attributes{}
 	return a, json.Unmarshal([]byte(text), a)
 }
-

@@ -46,10 +46,10 @@ func (w *wireLog) scanUnmapped(p *scan) {
 	p.str(`"workload":"`, &l.Workload)
 	p.str(`"form":"`, &l.Form)
 	var severity int64
-	if num(p, `"severity":`, &severity); severity != int64(Severity(severity)) { //nolint:gosec // that is what is asked
+	if num(p, `"severity":`, &severity); severity != int64(Severity(severity)) {
 		p.failed = true
 	}
-	l.Severity = Severity(severity) //nolint:gosec // see above
+	l.Severity = Severity(severity)
 	num(p, `"observed_ns":`, &l.ObservedNS)
 	num(p, `"omitted":`, &l.Omitted)
 	if p.nest(`"attributes":{`) {

@@ -216,7 +216,7 @@ func (s *Store) take(events []*event.Event, number uint64) error {
 		s.tail.since = time.Now()
 	}
 	for i, e := range events {
-		failed = errors.Join(failed, s.tail.block.Append(e, number+uint64(i))) //nolint:gosec // an index
+		failed = errors.Join(failed, s.tail.block.Append(e, number+uint64(i)))
 	}
 	s.next = number + uint64(len(events))
 	s.tail.next = s.next

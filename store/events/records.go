@@ -198,12 +198,12 @@ func (r *run) sort() error {
 	}
 	first := 0
 	if _, ascend := r.chunk.(*segment.View); ascend { // who follows what comes reads the end of it again and again
-		first, _ = slices.BinarySearch(numbers, int64(r.from)) //nolint:gosec // there is one that is as high
+		first, _ = slices.BinarySearch(numbers, int64(r.from))
 	}
 	r.rows = make([]place, 0, len(numbers)-first)
 	for i := first; i < len(numbers); i++ {
-		if n := uint64(numbers[i]); n >= r.from { //nolint:gosec // counted from 1
-			r.rows = append(r.rows, place{n, uint32(i)}) //nolint:gosec // a row
+		if n := uint64(numbers[i]); n >= r.from {
+			r.rows = append(r.rows, place{n, uint32(i)})
 		}
 	}
 	slices.SortFunc(r.rows, func(a, b place) int { return cmp.Compare(a.number, b.number) })

@@ -111,8 +111,7 @@ func TestRecordsDamaged(t *testing.T) {
 	must(t, os.WriteFile(files(t, o.Dir)[0], b, 0o600))
 	last, failed := uint64(0), 0
 	for r, err := range s.Records(t.Context(), 1) {
-		var damage *segment.DamageError
-		if errors.As(err, &damage) {
+		if _, damaged := errors.AsType[*segment.DamageError](err); damaged {
 			failed++
 			continue
 		}

@@ -79,14 +79,14 @@ func (b *Block) Append(e *event.Event, number uint64) error {
 			for j := range e.Trail {
 				s.numbers = append(s.numbers, int64(e.Trail[j].Took))
 			}
-			s.ends = append(s.ends, uint32(len(s.numbers))) //nolint:gosec // as many as fit into memory
+			s.ends = append(s.ends, uint32(len(s.numbers)))
 			b.bytes += int64(8*len(e.Trail)) + 4
 		default:
 			s.numbers = append(s.numbers, c.num(e))
 			b.bytes += 8
 		}
 	}
-	b.columns[numberColumn].numbers[b.n] = int64(number) //nolint:gosec // counted from 1
+	b.columns[numberColumn].numbers[b.n] = int64(number)
 	at := e.Time.UnixNano()
 	if b.n == 0 {
 		b.first, b.last = at, at
@@ -132,7 +132,7 @@ func (b *Block) enter(i int, v string) uint32 {
 	clean := valid(v)
 	at, ok := d.index[clean]
 	if !ok {
-		at = uint32(len(b.columns[i].values)) //nolint:gosec // as many as fit into memory
+		at = uint32(len(b.columns[i].values))
 		b.columns[i].values = append(b.columns[i].values, clean)
 		d.index[clean] = at
 		b.bytes += int64(len(clean)) + 64
@@ -176,7 +176,7 @@ func (v *View) Numbers() (lowest, highest uint64) {
 		return 0, 0
 	}
 	all := v.columns[numberColumn].numbers
-	return uint64(all[0]), uint64(all[v.n-1]) //nolint:gosec // counted from 1
+	return uint64(all[0]), uint64(all[v.n-1])
 }
 
 func (v *View) blank(c int) bool {
@@ -184,9 +184,9 @@ func (v *View) blank(c int) bool {
 	return s.rows != nil && len(s.values) == 1 && s.values[0] == ""
 }
 
-func (v *View) load(c int) (*series, error) { return &v.columns[c], nil } //nolint:unparam // a Chunk in a file can fail
+func (v *View) load(c int) (*series, error) { return &v.columns[c], nil }
 
-func (v *View) pick(c int, rows []uint32) (*series, error) { //nolint:unparam // a Chunk in a file can fail
+func (v *View) pick(c int, rows []uint32) (*series, error) {
 	out := &series{}
 	v.columns[c].pick(out, columns[c].kind, rows)
 	return out, nil

@@ -29,7 +29,7 @@ func TestForeign(t *testing.T) {
 	events = append(events, &event.Event{ID: "odd", Time: begin, Path: "/\x00\u2028😀\"\\", Query: string(bytes.Repeat([]byte("x"), 200_000))})
 	b := NewBlock(0)
 	for i, e := range events {
-		if err := b.Append(e, uint64(i+1)); err != nil { //nolint:gosec // an index
+		if err := b.Append(e, uint64(i+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,7 +41,7 @@ func TestForeign(t *testing.T) {
 	if _, err := Write(dir, "a.parquet", from, rows); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "node", "foreign/read.mjs", filepath.Join(dir, "a.parquet")).Output() //nolint:gosec // our own
+	out, err := exec.CommandContext(t.Context(), "node", "foreign/read.mjs", filepath.Join(dir, "a.parquet")).Output()
 	if err != nil {
 		if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 			t.Fatalf("%v: %s", err, failed.Stderr)

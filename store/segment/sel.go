@@ -165,7 +165,7 @@ func (s *selection) texts(c int, match func(string) bool) (*Set, error) {
 }
 
 // each returns all rows or none.
-func (s *selection) each(all bool) (*Set, error) { //nolint:unparam // as the others
+func (s *selection) each(all bool) (*Set, error) {
 	if all {
 		return fullSet(s.n), nil
 	}

@@ -288,7 +288,7 @@ func (g *gather) note(c int, sources []*series) {
 	}
 	if c == numberColumn {
 		for _, r := range g.rows {
-			number := uint64(sources[r.Chunk].numbers[r.Row]) //nolint:gosec // counted from 1
+			number := uint64(sources[r.Chunk].numbers[r.Row])
 			if g.info.Lowest == 0 {
 				g.info.Lowest = number
 			}

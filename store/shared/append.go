@@ -70,6 +70,7 @@ func (s *Store) insert(ctx context.Context, names, casts []string, args []any) (
 		return err
 	}
 	columns := strings.Join(names, ", ")
+	//nolint:gosec // put together from constants
 	text := fmt.Sprintf(`INSERT INTO events (number, %s) SELECT $%d + row_number() OVER (ORDER BY place) - 1, %s FROM (
 		SELECT DISTINCT ON (key) * FROM unnest(%s) WITH ORDINALITY AS given (%s, place)
 		WHERE NOT EXISTS (SELECT FROM events WHERE events.key = given.key) ORDER BY key, place) AS fresh`,

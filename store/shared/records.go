@@ -21,7 +21,7 @@ func (s *Store) Next(ctx context.Context) (uint64, error) {
 	if err := s.db.QueryRowContext(ctx, "SELECT number FROM events_next").Scan(&next); err != nil {
 		return 0, fmt.Errorf("reading the next number of events: %w", err)
 	}
-	return uint64(next), nil //nolint:gosec // counted from 1
+	return uint64(next), nil
 }
 
 // Await returns when the event with a number can be found, from whichever control it came. The error may be the cause of ctx.
@@ -77,7 +77,7 @@ func (s *Store) window(ctx context.Context, from, end uint64) ([]query.Record, e
 		if err := rows.Scan(&number, &at, &r.JSON); err != nil {
 			return err
 		}
-		r.Number, r.Time = uint64(number), time.Unix(0, at).UTC() //nolint:gosec // counted from 1
+		r.Number, r.Time = uint64(number), time.Unix(0, at).UTC()
 		out = append(out, r)
 		return nil
 	})
