@@ -194,7 +194,8 @@ func TestContainers(t *testing.T) {
 			formDocker, "containers/0123abc/0123abc-json.log",
 			`{"log":"{\"level\":\"error\",\"msg\":\"m\",\"n\":1}\n","stream":"stdout","time":"` + at + `"}` + "\n" +
 				`{"log":"a long ","stream":"stderr","time":"` + at + `"}` + "\n" + `{"log":"between\n","stream":"stdout","time":"` + at + `"}` + "\n" + `{"log":"line\n","stream":"stderr","time":"` + at + `"}` + "\nno json\n",
-			[]string{"m", "between", "a long line", "no json"}, map[string]string{"container.id": "0123abc", "stream": "stdout", "n": "1"},
+			[]string{"m", "between", "a long line", "no json"},
+			map[string]string{"container.id": "0123abc", "stream": "stdout", "n": "1"},
 		},
 		"cri": {
 			formCRI, "pods/shop_orders-7_b1/orders/0.log",

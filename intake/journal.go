@@ -46,7 +46,7 @@ func (in *Intake) FollowJournal(ctx context.Context, j Journal) error {
 	for {
 		err := in.readJournal(ctx, &j, &at)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // journalctl was ended
 		}
 		if err != nil {
 			j.Failed(err)

@@ -201,5 +201,5 @@ func refuseOTLP(w http.ResponseWriter, contentType string, f *fault) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(f.status)
-	_, _ = w.Write(text) // whoever asked is gone if this fails
+	_, _ = w.Write(text) //nolint:gosec // texts of our own, as JSON or Protocol Buffers; and whoever asked is gone if this fails
 }

@@ -50,7 +50,8 @@ func TestReadOTLP(t *testing.T) {
 			ObservedTimeUnixNano: 7, SeverityText: "warn", TraceId: make([]byte, 16), SpanId: []byte("short"), DroppedAttributesCount: 3,
 			Body: &common.AnyValue{Value: &common.AnyValue_KvlistValue{KvlistValue: &common.KeyValueList{Values: []*common.KeyValue{kv("message", text("m")), kv("n", text("1"))}}}},
 		},
-		{Body: text(`{"msg":"inner","level":"error"}`)}, {},
+		{Body: text(`{"msg":"inner","level":"error"}`)},
+		{},
 	}}}}}})
 	if err != nil {
 		t.Fatal(err)

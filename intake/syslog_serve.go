@@ -201,7 +201,7 @@ func readUntil(r *bufio.Reader, end byte, most int) ([]byte, error) {
 	for {
 		c, err := r.ReadByte()
 		switch {
-		case err == io.EOF && len(out) > 0 && end == '\n': //nolint:errorlint // a Reader returns it as it is
+		case err == io.EOF && len(out) > 0 && end == '\n':
 			return out, nil
 		case err != nil:
 			return nil, err

@@ -22,15 +22,18 @@ func TestReadSyslog(t *testing.T) {
 	}{
 		{
 			"<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \ufeff'su root' failed for lonvick on /dev/pts/8", "'su root' failed for lonvick on /dev/pts/8", "mymachine.example.com",
-			time.Date(2003, 10, 11, 22, 14, 15, 3e6, time.UTC), 18, map[string]string{"facility": "auth", "app": "su", "msgid": "ID47"},
+			time.Date(2003, 10, 11, 22, 14, 15, 3e6, time.UTC), 18,
+			map[string]string{"facility": "auth", "app": "su", "msgid": "ID47"},
 		},
 		{
 			"<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time to make the do-nuts.", "%% It's time to make the do-nuts.", "192.0.2.1",
-			time.Date(2003, 8, 24, 12, 14, 15, 3e3, time.UTC), 10, map[string]string{"facility": "local4", "app": "myproc", "pid": "8710"},
+			time.Date(2003, 8, 24, 12, 14, 15, 3e3, time.UTC), 10,
+			map[string]string{"facility": "local4", "app": "myproc", "pid": "8710"},
 		},
 		{
 			`<165>1 2003-10-11T22:14:15.003Z m evntslog - ID47 [exampleSDID@32473 iut="3" eventSource="Appli\"ca\]tion"][b@1 c="d"]`, "", "m",
-			time.Date(2003, 10, 11, 22, 14, 15, 3e6, time.UTC), 10, map[string]string{"facility": "local4", "app": "evntslog", "msgid": "ID47", "exampleSDID@32473.iut": "3", "exampleSDID@32473.eventSource": `Appli"ca]tion`, "b@1.c": "d"},
+			time.Date(2003, 10, 11, 22, 14, 15, 3e6, time.UTC), 10,
+			map[string]string{"facility": "local4", "app": "evntslog", "msgid": "ID47", "exampleSDID@32473.iut": "3", "exampleSDID@32473.eventSource": `Appli"ca]tion`, "b@1.c": "d"},
 		},
 		{"<14>1 - - - - - -", "", "", time.Time{}, 9, map[string]string{"facility": "user"}},
 		{`<11>1 - h a - - - @cee: {"msg":"m","level":"debug","n":1}`, "m", "h", time.Time{}, 5, map[string]string{"facility": "user", "app": "a", "n": "1"}},
