@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -28,8 +29,8 @@ func (s *Sink) deliver(ctx context.Context, records []Record) error {
 		if err != nil {
 			return err
 		}
-		for i := len(again) - 1; i >= 0; i-- { // the first is sent first
-			waiting = append(waiting, again[i])
+		for _, some := range slices.Backward(again) { // the first is sent first
+			waiting = append(waiting, some)
 		}
 		if after < 0 {
 			pause.reset()
