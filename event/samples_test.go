@@ -25,8 +25,12 @@ func full() *event.Event {
 			Attributes: &event.Attributes{
 				Scopes: []string{"orders:read", "openid"}, ACR: "urn:acr:2", AMR: []string{"pwd", "mfa"}, AuthTime: moment.Add(-time.Minute),
 				Claims: []event.Claim{
-					{Name: "tenant", Value: "blue \"x\""}, {Name: "level", Value: int64(-3)}, {Name: "staff", Value: true},
-					{Name: "teams", Value: []string{"a", "b"}}, {Name: "none", Value: []string{}}, {Name: "absent"},
+					{Name: "tenant", Value: "blue \"x\""},
+					{Name: "level", Value: int64(-3)},
+					{Name: "staff", Value: true},
+					{Name: "teams", Value: []string{"a", "b"}},
+					{Name: "none", Value: []string{}},
+					{Name: "absent"},
 				},
 				Cut: []string{"claims.long"},
 			},

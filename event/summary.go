@@ -24,7 +24,7 @@ func (e *Event) Class() (uid int, name string) {
 // SeverityID returns the severity_id that e is written with: 1 informational, 2 low, 3 medium, 4 high; of log records also 0,
 // unknown, and 6, fatal.
 func (e *Event) SeverityID() int {
-	members := ""
+	var members string
 	switch {
 	case e.Log != nil:
 		members = e.Log.Severity.ocsf()

@@ -73,8 +73,10 @@ func TestMatch(t *testing.T) {
 
 // TestMatchLog asks for a log record: it says neither who was called nor what was decided.
 func TestMatchLog(t *testing.T) {
-	e := &event.Event{Time: noon, ID: "id", Allowed: true, Service: "stock", Host: "node-1", Client: "172.16.0.1", TraceID: "t9", Workload: "spiffe://shop.example/service/stock",
-		Log: &event.Log{Source: "syslog", Severity: 18, Level: "crit", Text: "Disk Full", Attributes: map[string]string{"mount": "/var/Data"}}}
+	e := &event.Event{
+		Time: noon, ID: "id", Allowed: true, Service: "stock", Host: "node-1", Client: "172.16.0.1", TraceID: "t9", Workload: "spiffe://shop.example/service/stock",
+		Log: &event.Log{Source: "syslog", Severity: 18, Level: "crit", Text: "Disk Full", Attributes: map[string]string{"mount": "/var/Data"}},
+	}
 	for text, want := range map[string]bool{
 		"kind:log": true, "level:error": true, "level:warn": false, `level:""`: false, "service:stock": true, "host:node-1": true, "trace:t9": true, "caller:stock": true,
 		"disk full": true, "SYSLOG": true, "/var/data": true, "mount": false, `outcome:""`: true, `reason:""`: true, `side:""`: true, "kind:request": false, "address:172.*": true,
