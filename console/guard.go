@@ -23,13 +23,13 @@ const (
 // policy of the pages: nothing but our own files, and no script or style within a page.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// fault is an error that people are told as it is.
-type fault struct {
+// pageError is an error that people are told as it is.
+type pageError struct {
 	status int
 	text   string
 }
 
-func (f *fault) Error() string { return f.text }
+func (f *pageError) Error() string { return f.text }
 
 // mostHeavy is how many maps are made and questions decided at once; others wait.
 const mostHeavy = 2
@@ -77,7 +77,7 @@ func (c *Console) routes() []route {
 func (c *Console) guard(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.fail(w, r, nil, &fault{http.StatusForbidden, "Another site asked for this. Open the console by itself and try again."})
+		c.fail(w, r, nil, &pageError{http.StatusForbidden, "Another site asked for this. Open the console by itself and try again."})
 	}))
 	inner := cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -89,7 +89,7 @@ func (c *Console) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		if !slices.Contains(c.o.Hosts, hostOf(r)) { // a name of somebody else's that leads here (DNS rebinding)
-			c.fail(w, r, nil, &fault{http.StatusMisdirectedRequest, "This console is not known by that name."})
+			c.fail(w, r, nil, &pageError{http.StatusMisdirectedRequest, "This console is not known by that name."})
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -128,9 +128,9 @@ func (want *route) check(r *http.Request, s *session) error {
 	case s == nil:
 		return errSignIn
 	case !s.role.Permits(want.role):
-		return &fault{http.StatusForbidden, "This needs the role " + string(want.role) + "; you have " + string(s.role) + "."}
+		return &pageError{http.StatusForbidden, "This needs the role " + string(want.role) + "; you have " + string(s.role) + "."}
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && subtle.ConstantTimeCompare([]byte(r.PostFormValue(formName)), []byte(s.token)) != 1:
-		return &fault{http.StatusForbidden, "The form is out of date. Reload the page and try again."}
+		return &pageError{http.StatusForbidden, "The form is out of date. Reload the page and try again."}
 	}
 	return nil
 }
@@ -146,12 +146,12 @@ func notFound(_ *Console, _ http.ResponseWriter, _ *http.Request, s *session) er
 	if s == nil {
 		return errSignIn
 	}
-	return &fault{http.StatusNotFound, "There is no such page."}
+	return &pageError{http.StatusNotFound, "There is no such page."}
 }
 
 // fail says no: to a person with a page, to a script with words.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err error) {
-	var known *fault
+	var known *pageError
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.Is(err, errSignIn) && (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Hx-Request") == "" && r.Header.Get("Accept") != "text/event-stream":
@@ -159,18 +159,18 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err e
 		return
 	case errors.Is(err, errSignIn):
 		w.Header().Set("Hx-Redirect", "/sign-in")
-		known = &fault{http.StatusUnauthorized, "You are not signed in."}
+		known = &pageError{http.StatusUnauthorized, "You are not signed in."}
 	case errors.As(err, &known):
 	case errors.Is(err, ErrNotYet):
 		w.Header().Set("Refresh", "2")
-		known = &fault{http.StatusServiceUnavailable, "The store of events is being opened. This page tries again by itself."}
+		known = &pageError{http.StatusServiceUnavailable, "The store of events is being opened. This page tries again by itself."}
 	case errors.As(err, &tooLong):
-		known = &fault{http.StatusRequestEntityTooLarge, "That is too much."}
+		known = &pageError{http.StatusRequestEntityTooLarge, "That is too much."}
 	case r.Context().Err() != nil: // nobody is there to be told
 		return
 	default:
 		c.o.Log.ErrorContext(r.Context(), "a page of the console failed", "path", r.URL.Path, "error", err)
-		known = &fault{http.StatusInternalServerError, "This page could not be made; the reason stands in the log."}
+		known = &pageError{http.StatusInternalServerError, "This page could not be made; the reason stands in the log."}
 	}
 	c.show(w, r, s, known.status, "error", http.StatusText(known.status), known.text)
 }

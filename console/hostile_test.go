@@ -47,8 +47,8 @@ func TestHostileTexts(t *testing.T) {
 	b := newBrowser(t, c)
 	b.as(c, Viewer)
 	paths := []string{"/", "/events", "/map", "/map?diff=1", "/services", "/policies", "/proxies", "/live"}
-	for i := 0; i < len(evil); i++ {
-		paths = append(paths, "/request/"+evil[i].ID)
+	for _, e := range evil {
+		paths = append(paths, "/request/"+e.ID)
 	}
 	for _, s := range hostile {
 		quoted := strings.NewReplacer("%", "%25", "&", "%26", "#", "%23", "+", "%2B", " ", "%20", "\r", "%0D", "\n", "%0A", "\u2028", "%E2%80%A8", "\u2029", "%E2%80%A9", `"`, "%22", "<", "%3C", ">", "%3E", "/", "%2F", "?", "%3F", "`", "%60", "{", "%7B", "}", "%7D", "$", "%24", "'", "%27", ";", "%3B").Replace(s)

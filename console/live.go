@@ -74,10 +74,10 @@ func (o *streams) leave(token string) {
 func (c *Console) stream(w http.ResponseWriter, r *http.Request, s *session) error {
 	where, wrong := understand(r.URL.Query().Get("q"))
 	if wrong != nil {
-		return &fault{http.StatusBadRequest, "The query cannot be understood: " + wrong.Text}
+		return &pageError{http.StatusBadRequest, "The query cannot be understood: " + wrong.Text}
 	}
 	if !c.streams.enter(s.token) {
-		return &fault{http.StatusTooManyRequests, "Too many pages show live requests; close one."}
+		return &pageError{http.StatusTooManyRequests, "Too many pages show live requests; close one."}
 	}
 	defer c.streams.leave(s.token)
 	w.Header().Set("Content-Type", "text/event-stream")

@@ -69,7 +69,7 @@ func (c *Console) showMap(w http.ResponseWriter, r *http.Request, s *session) er
 	o.Analysis = m.Analyse()
 	if o.Taken != "" {
 		if o.Blast, err = m.Blast(o.Taken); err != nil {
-			return &fault{http.StatusNotFound, "The map has no service of that name."}
+			return &pageError{http.StatusNotFound, "The map has no service of that name."}
 		}
 	}
 	if o.Compare {
@@ -137,7 +137,7 @@ func (o *mapPage) draw(m *topology.Map) error {
 		o.Focus = o.Found[0]
 	}
 	if o.Focus != "" && m.Node(o.Focus) == nil {
-		return &fault{http.StatusNotFound, "The map has nothing of that name."}
+		return &pageError{http.StatusNotFound, "The map has nothing of that name."}
 	}
 	part, about := focus(m, o.Focus, o.Cluster, o.Steps)
 	o.Drawn = about

@@ -97,7 +97,7 @@ func (c *Console) file(w http.ResponseWriter, r *http.Request, _ *session) error
 		data, err = []byte(draw.Style()), nil
 	}
 	if err != nil || !slices.Contains([]string{".css", ".js", ".svg"}, path.Ext(name)) {
-		return &fault{http.StatusNotFound, "There is no such file."}
+		return &pageError{http.StatusNotFound, "There is no such file."}
 	}
 	sum := sha256.Sum256(data)
 	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:12])+`"`)

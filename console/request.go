@@ -22,7 +22,7 @@ type explained struct {
 // request explains one event.
 func (c *Console) request(w http.ResponseWriter, r *http.Request, s *session) error {
 	id := r.PathValue("id")
-	missing := &fault{http.StatusNotFound, "There is no event with that id. It may not have been kept, or is not there yet: try again in a few seconds."}
+	missing := &pageError{http.StatusNotFound, "There is no event with that id. It may not have been kept, or is not there yet: try again in a few seconds."}
 	q := query.Query{Where: query.Is{Field: query.ID, Value: id}}
 	if len(id) > maxID || q.Validate() != nil {
 		return missing

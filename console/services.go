@@ -95,7 +95,7 @@ func (c *Console) service(w http.ResponseWriter, r *http.Request, s *session) er
 	snap, _ := c.o.Fleet.Model()
 	i := slices.IndexFunc(snap.Services, func(one model.ResolvedService) bool { return one.Name == r.PathValue("name") })
 	if i < 0 {
-		return &fault{http.StatusNotFound, "The model in force has no service of that name."}
+		return &pageError{http.StatusNotFound, "The model in force has no service of that name."}
 	}
 	o := servicePage{ResolvedService: &snap.Services[i], Span: spanOf(r)}
 	o.Spans = choicesOf(o.Span)
@@ -116,7 +116,7 @@ func (c *Console) usage(r *http.Request, snap *model.Snapshot, o *servicePage) e
 	now := time.Now()
 	q := query.Query{From: now.Add(-o.Span.Length), To: now, Where: query.Is{Field: query.Service, Value: o.Name}}
 	if q.Validate() != nil {
-		return &fault{http.StatusNotFound, "No event can be of a service of that name."}
+		return &pageError{http.StatusNotFound, "No event can be of a service of that name."}
 	}
 	series, err := c.o.Events.Histogram(r.Context(), q, o.Span.Step, query.Outcome, 8)
 	if err != nil {

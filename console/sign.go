@@ -29,7 +29,7 @@ func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, s *session)
 // signIn takes the secret of a one-time link.
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request, _ *session) error {
 	if err := r.ParseForm(); err != nil {
-		return &fault{http.StatusBadRequest, "The form cannot be read."}
+		return &pageError{http.StatusBadRequest, "The form cannot be read."}
 	}
 	now := time.Now()
 	cookie, s, ok := c.door.redeem(strings.TrimSpace(r.PostForm.Get("code")), cookieOf(r), now)
