@@ -93,7 +93,12 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	kept.run(ctx, g, rec.metrics)
 	exports := newSinks(state, kept.follow)
 	rec.metrics.Exports(exported(exports))
-	g.Go(func() error { return exportLed(ctx, exports, func() (*model.Snapshot, bool) { return c.Model(), c.Count().Leads }) })
+	g.Go(func() error {
+		return exportLed(ctx, exports, func() (*model.Snapshot, bool) {
+			m := c.Model()
+			return m, m != nil && c.Count().Leads // before there is a model, control cannot tell how it stands
+		})
+	})
 	g.Go(func() error { return c.Run(ctx) })
 	return sameRing(ignoreCanceled(g.Wait()))
 }
