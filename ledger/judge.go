@@ -34,7 +34,7 @@ func (j *judge) records(ctx context.Context) error {
 		if !more {
 			break
 		}
-		if damage, ok := errors.AsType[*Damage](err); ok {
+		if damage, ok := errors.AsType[*DamageError](err); ok {
 			j.Findings = append(j.Findings, Finding{Kind: Unreadable, Number: j.next, Text: damage.Text})
 			continue
 		}
@@ -193,7 +193,7 @@ func (j *judge) differ(number uint64, got []byte, next func() (Record, error, bo
 		if !more {
 			break
 		}
-		if _, damaged := errors.AsType[*Damage](err); damaged {
+		if _, damaged := errors.AsType[*DamageError](err); damaged {
 			continue
 		}
 		if err != nil {

@@ -58,7 +58,7 @@ type Evidence struct {
 	Earlier    []byte // a checkpoint of before, kept elsewhere; may be nil
 
 	// Records are those of the numbers First to Last, in order; 0: from 1, to the last that the checkpoint tells of. They are read
-	// twice at most. A *Damage is a finding, and reading goes on; any other error ends the verification.
+	// twice at most. A *DamageError is a finding, and reading goes on; any other error ends the verification.
 	Records     iter.Seq2[Record, error]
 	First, Last uint64
 
@@ -68,10 +68,10 @@ type Evidence struct {
 	Elsewhere []Record
 }
 
-// Damage says that records cannot be read.
-type Damage struct{ Text string }
+// DamageError says that records cannot be read.
+type DamageError struct{ Text string }
 
-func (d *Damage) Error() string { return d.Text }
+func (d *DamageError) Error() string { return d.Text }
 
 // Report is what Verify found.
 type Report struct {
@@ -154,7 +154,7 @@ func (r *Report) withoutTiles(ctx context.Context, e *Evidence, damage *tileErro
 	}
 	tree := ranges().NewEmptyRange(0)
 	for record, err := range e.Records {
-		if _, damaged := errors.AsType[*Damage](err); damaged {
+		if _, damaged := errors.AsType[*DamageError](err); damaged {
 			continue
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil {

@@ -52,9 +52,9 @@ func readKey(path string) (note.Verifier, error) {
 	return ledger.NewVerifier(string(text))
 }
 
-// replace writes a file as a whole, durably.
-func replace(path string, data []byte, mode os.FileMode) (err error) {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+// replace writes a file as a whole, durably, for its owner alone.
+func replace(path string, data []byte) (err error) {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

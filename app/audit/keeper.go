@@ -63,18 +63,17 @@ func (k *Keeper) Behind() int64 { return k.behind.Load() }
 
 // Run keeps the ledger until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for {
 		err := k.keep(ctx)
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() == nil {
+			k.fail(ctx, err)
 		}
-		k.fail(ctx, err)
 		select {
 		case <-ctx.Done():
+			return nil
 		case <-time.After(pause):
 		}
 	}
-	return nil
 }
 
 // fail takes note of why the ledger does not grow, and raises the alarm if the records are why.
@@ -120,7 +119,7 @@ func (k *Keeper) publish() error {
 	if text, err := os.ReadFile(path); err == nil && string(text) == k.Public+"\n" {
 		return nil
 	}
-	if err := replace(path, []byte(k.Public+"\n"), 0o600); err != nil {
+	if err := replace(path, []byte(k.Public+"\n")); err != nil {
 		return fmt.Errorf("publishing the key of the ledger: %w", err)
 	}
 	return nil
@@ -155,7 +154,7 @@ func (k *Keeper) follow(ctx context.Context, l *ledger.Ledger, source Source, fr
 	if err := b.append(ctx, l, k); err != nil {
 		return 0, err
 	}
-	k.behind.Store(int64(max(next, l.Size()+1) - l.Size() - 1)) //nolint:gosec // a count
+	k.behind.Store(int64(max(next, l.Size()+1) - l.Size() - 1))
 	if b.damage != nil {
 		k.Log.WarnContext(ctx, "records that the ledger has cannot be read to compare them", "error", b.damage)
 	}

@@ -45,7 +45,7 @@ func parseLine(line []byte) (ledger.Record, error) {
 	return ledger.Record{Number: n, Data: rest[:len(rest)-1]}, nil
 }
 
-// exported reads the records of an export. What cannot be read is told as *ledger.Damage.
+// exported reads the records of an export. What cannot be read is told as *ledger.DamageError.
 func exported(path string) iter.Seq2[ledger.Record, error] {
 	return func(yield func(ledger.Record, error) bool) {
 		f, err := os.Open(filepath.Clean(path))
@@ -57,7 +57,7 @@ func exported(path string) iter.Seq2[ledger.Record, error] {
 		name := filepath.Base(path)
 		plain, err := gzip.NewReader(f)
 		if err != nil {
-			yield(ledger.Record{}, &ledger.Damage{Text: fmt.Sprintf("%s cannot be read: %v", name, err)})
+			yield(ledger.Record{}, &ledger.DamageError{Text: fmt.Sprintf("%s cannot be read: %v", name, err)})
 			return
 		}
 		lines(plain, name, yield)
@@ -73,23 +73,23 @@ func lines(r io.Reader, name string, yield func(ledger.Record, error) bool) {
 		at++
 		record, err := parseLine(in.Bytes())
 		if err != nil {
-			err = &ledger.Damage{Text: fmt.Sprintf("line %d of %s cannot be read: %v", at, name, err)}
+			err = &ledger.DamageError{Text: fmt.Sprintf("line %d of %s cannot be read: %v", at, name, err)}
 		}
 		if !yield(record, err) {
 			return
 		}
 	}
 	if err := in.Err(); err != nil {
-		yield(ledger.Record{}, &ledger.Damage{Text: fmt.Sprintf("%s cannot be read behind line %d: %v", name, at, err)})
+		yield(ledger.Record{}, &ledger.DamageError{Text: fmt.Sprintf("%s cannot be read behind line %d: %v", name, at, err)})
 	}
 }
 
-// kept are the records of a store. What cannot be read is told as *ledger.Damage.
+// kept are the records of a store. What cannot be read is told as *ledger.DamageError.
 func kept(ctx context.Context, in func(context.Context, uint64) iter.Seq2[query.Record, error], first uint64) iter.Seq2[ledger.Record, error] {
 	return func(yield func(ledger.Record, error) bool) {
 		for r, err := range in(ctx, first) {
 			if err != nil && ctx.Err() == nil {
-				err = &ledger.Damage{Text: err.Error()}
+				err = &ledger.DamageError{Text: err.Error()}
 			}
 			if !yield(ledger.Record{Number: r.Number, Data: r.JSON}, err) {
 				return

@@ -30,7 +30,7 @@ func (r remembered) Last() ([]byte, error) {
 }
 
 func (r remembered) Keep(checkpoint []byte) error {
-	return replace(filepath.Join(string(r), witnessLast), checkpoint, 0o600)
+	return replace(filepath.Join(string(r), witnessLast), checkpoint)
 }
 
 // Witness signs the checkpoint of a ledger whose files are in a folder, or in an export, if all that it signed before is still in
@@ -60,7 +60,7 @@ func Witness(ctx context.Context, dir, own, name, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := replace(filepath.Join(own, checkpointFile), signed, 0o600); err != nil {
+	if err := replace(filepath.Join(own, checkpointFile), signed); err != nil {
 		return nil, fmt.Errorf("keeping what was signed: %w", err)
 	}
 	return signed, nil
@@ -80,9 +80,9 @@ func witnessKey(own, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = replace(filepath.Join(own, witnessPublic), []byte(public+"\n"), 0o600)
+	err = replace(filepath.Join(own, witnessPublic), []byte(public+"\n"))
 	if err == nil {
-		err = replace(path, []byte(secret+"\n"), 0o600)
+		err = replace(path, []byte(secret+"\n"))
 	}
 	if err != nil {
 		return "", fmt.Errorf("writing the key of the witness: %w", err)
