@@ -213,15 +213,16 @@ func stageLine(s *event.Stage, st observe.Style) string {
 	if s.Outcome != event.OutcomePass {
 		mark = st.Paint(observe.Bad, "✗")
 	}
-	line := fmt.Sprintf("%s %s %s", mark, s.Name, st.Paint(observe.Faint, s.Took.String()))
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s %s %s", mark, s.Name, st.Paint(observe.Faint, s.Took.String()))
 	for _, r := range s.Reasons {
-		line += "  " + r.Code
+		line.WriteString("  " + r.Code)
 		if r.Policy != "" {
-			line += " " + observe.Printable(r.Policy)
+			line.WriteString(" " + observe.Printable(r.Policy))
 		}
 		if r.Position != "" {
-			line += " " + st.Paint(observe.Faint, observe.Printable(r.Position))
+			line.WriteString(" " + st.Paint(observe.Faint, observe.Printable(r.Position)))
 		}
 	}
-	return line
+	return line.String()
 }

@@ -85,7 +85,7 @@ func (o *Options) asking(ctx context.Context, state string) (*finder, error) {
 		}
 		c.Close()
 		if nobodyThere(err) || told && problem.Status == http.StatusNotFound {
-			return nil, nil //nolint:nilerr // that nothing runs there is no error
+			return nil, nil // that nothing runs there is no error
 		}
 		if told && problem.Status == http.StatusForbidden && problem.Detail == "" {
 			problem.Detail = "only root and the user of what runs there may ask it"

@@ -51,8 +51,11 @@ func BenchmarkReplay(b *testing.B) {
 func benchRecord(i int) *event.Event {
 	at := time.Date(2026, 11, 22, 10, 30, 0, 123456789, time.UTC).Add(time.Duration(i) * time.Millisecond)
 	kind := []struct{ method, path, template, service, role string }{
-		{"GET", "/", "/", "web", ""}, {"GET", "/catalog", "/catalog", "catalog", ""}, {"GET", "/catalog/%d", "/catalog/{id}", "catalog", ""},
-		{"GET", "/orders/%d", "/orders/{id}", "orders", "customer"}, {"POST", "/orders", "/orders", "orders", "customer"},
+		{"GET", "/", "/", "web", ""},
+		{"GET", "/catalog", "/catalog", "catalog", ""},
+		{"GET", "/catalog/%d", "/catalog/{id}", "catalog", ""},
+		{"GET", "/orders/%d", "/orders/{id}", "orders", "customer"},
+		{"POST", "/orders", "/orders", "orders", "customer"},
 		{"DELETE", "/orders/%d", "/orders/{id}", "orders", "admin"},
 	}[i%6]
 	e := &event.Event{

@@ -70,7 +70,7 @@ func (c *Console) find(r *http.Request, o *search, q query.Query, by query.Field
 	ctx, v := r.Context(), r.URL.Query()
 	if err := q.Validate(); err != nil {
 		o.Mistake = &mistake{Text: err.Error()}
-		return nil
+		return nil //nolint:nilerr // the page shows it
 	}
 	var from query.Cursor
 	if at, err := strconv.ParseInt(v.Get("at"), 10, 64); err == nil && len(v.Get("key")) < 256 {

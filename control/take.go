@@ -29,7 +29,7 @@ func (c *Control) takeEvents(ctx context.Context) error {
 			Name: wire.EventsStream, Subjects: []string{wire.EventsSubject + "*"}, Replicas: c.o.Bus.Replicas, MaxBytes: c.o.Bus.Events, Once: true,
 		})
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		}
 		if err == nil {
 			break
@@ -45,7 +45,7 @@ func (c *Control) takeEvents(ctx context.Context) error {
 	}
 	err := c.bus.Consume(ctx, bus.ConsumeOptions{Stream: wire.EventsStream, Name: takers, Batch: takeBatch}, c.take)
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to end
 	}
 	return err
 }

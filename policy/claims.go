@@ -4,9 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
-
 	"github.com/cedar-policy/cedar-go"
+	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 // ClaimsRead lists the declared claims of users that policies read, sorted: what must be recorded to decide again.

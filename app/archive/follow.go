@@ -187,8 +187,7 @@ func ended(data []byte) time.Time {
 
 // miss takes note of records that cannot be read.
 func (f *Follower) miss(ctx context.Context, err error) {
-	var gap *journal.GapError
-	if errors.As(err, &gap) {
+	if gap, ok := errors.AsType[*journal.GapError](err); ok {
 		f.Lost(ctx, gap.To-gap.From+1, "they left the record before they were handed on")
 		return
 	}

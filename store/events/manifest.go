@@ -37,7 +37,7 @@ func (d Deleted) and(s *segment.Info) Deleted {
 	if d.Count == 0 {
 		d.First = s.Lowest
 	}
-	return Deleted{d.Count + uint64(s.Rows), min(d.First, s.Lowest), max(d.Last, s.Highest)} //nolint:gosec // a count
+	return Deleted{d.Count + uint64(s.Rows), min(d.First, s.Lowest), max(d.Last, s.Highest)}
 }
 
 // entry is a segment of the store.
