@@ -148,11 +148,6 @@ func TestKeep(t *testing.T) {
 	if r := p.verify(t, &Trust{}); !r.Sound() || r.Verified != 6000 || r.Deleted+r.Unseen+r.Beyond != 0 {
 		t.Errorf("%+v", r)
 	}
-	r, err := VerifyStore(t.Context(), p.Place, start.Add(5000*time.Second), &Trust{})
-	must(t, err)
-	if !r.Sound() || r.First < 2 || r.Verified != 6000-r.First+1 {
-		t.Errorf("%+v", r)
-	}
 	stop()
 	cancel()
 	must(t, <-done)

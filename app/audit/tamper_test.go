@@ -141,6 +141,11 @@ func TestExportFiles(t *testing.T) {
 	earlier, err := os.ReadFile(filepath.Join(p.Ledger, checkpointFile))
 	must(t, err)
 	p.keep(t, events.Options{}, given(2 * many)[many:])
+	since, err := VerifyStore(t.Context(), p.Place, start.Add(many*time.Second), &Trust{})
+	must(t, err)
+	if !since.Sound() || since.First < 2 || since.Verified != 2*many-since.First+1 {
+		t.Errorf("%+v", since)
+	}
 	part := t.TempDir()
 	m, err := Export(t.Context(), p.Place, Part{Since: start.Add(many * time.Second)}, earlier, part)
 	must(t, err)
