@@ -102,10 +102,14 @@ const localUser = "local"
 
 // named is the model as it stands behind a verb.
 func (o *Options) named() string {
-	if len(o.Paths) == 0 {
-		return ""
+	var b strings.Builder
+	for _, path := range o.Paths {
+		b.WriteString(" " + shellPath(path))
 	}
-	return " " + strings.Join(o.Paths, " ")
+	if o.State != "" {
+		b.WriteString(" --state " + shellPath(o.State))
+	}
+	return b.String()
 }
 
 // greeting says where the console is, and lets whoever sits at the terminal in. A log is told no secret.

@@ -193,7 +193,6 @@ func (e *edge) examples(urls []string, ca string) []string {
 	if len(urls) == 0 {
 		return nil
 	}
-	model := e.o.paths()[0]
 	var open, closed string
 	role, closedRole := "", ""
 	for _, r := range e.gate.Snapshot.Routes {
@@ -222,7 +221,7 @@ func (e *edge) examples(urls []string, ca string) []string {
 	if closed != "" {
 		out = append(out,
 			curl+closed+"   # 401: nobody signed in",
-			curl+`-H "Authorization: Bearer $(`+selfCommand()+` token --as user-1 --role `+role+" "+model+`)" `+closed)
+			curl+`-H "Authorization: Bearer $(`+selfCommand()+` token --as user-1 --role `+role+e.o.named()+`)" `+closed)
 	}
 	return out
 }
