@@ -264,6 +264,9 @@ func (p *parser) term() (Expr, error) {
 		if err := checkText(v.text); err != nil {
 			return nil, p.fail(start, err.Error(), "")
 		}
+		if n := strings.IndexAny(v.text, "<>="); !v.quoted && n >= 0 && (n == 0 || FieldNamed(strings.ToLower(v.text[:n])) != None) {
+			return nil, p.fail(start+n, "a comparison without a colon", "write field:value, such as outcome:denied or status:>=500, or put the text in quotes")
+		}
 		return Text{v.text}, nil
 	}
 	f := FieldNamed(strings.ToLower(v.text))

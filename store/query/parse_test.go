@@ -40,6 +40,7 @@ func TestParse(t *testing.T) {
 		"-a-b":                               query.Not{Of: query.Text{Words: "a-b"}},
 		"- x":                                query.And{query.Text{Words: "-"}, query.Text{Words: "x"}},
 		"österreich":                         query.Text{Words: "österreich"},
+		`a=b "outcome=denied"`:               query.And{query.Text{Words: "a=b"}, query.Text{Words: "outcome=denied"}},
 	} {
 		got, err := query.Parse(text)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -54,6 +55,8 @@ func TestParseTells(t *testing.T) {
 		"ö outcome:no":                   `column 11: no event has the outcome "no"; choose one of allowed, denied`,
 		"service:":                       `column 9: a value of service is missing; write service:* for any, service:"" for none`,
 		"service: orders":                "column 9: a value of service is missing",
+		"outcome = denied":               "column 9: a comparison without a colon; write field:value",
+		"service:orders status>=500":     "column 22: a comparison without a colon",
 		"status:many":                    `column 8: "many" is no status; write a number such as 404`,
 		"status:4*":                      "is no status",
 		"duration:5":                     "write a duration such as 250ms",
