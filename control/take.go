@@ -114,8 +114,8 @@ func credible(domain, id string, e *event.Event, now time.Time) error {
 		return fmt.Errorf("%s is no proxy", id)
 	case e.Time.After(now.Add(mostAhead)):
 		return fmt.Errorf("it is of the future: %s", e.Time.Format(time.RFC3339))
-	case e.Log != nil:
-		if !isService || e.Service != service {
+	case e.Log != nil: // an edge takes in those of sources that have shown who they are
+		if isService && e.Service != service {
 			return fmt.Errorf("a log record of %q", e.Service)
 		}
 	case e.Act != nil:

@@ -53,7 +53,7 @@ func TestCredible(t *testing.T) {
 		"an administrator's act": {orders, act(event.Act{Kind: event.KindRevoked, Proxy: "orders"}), "act of control"},
 		"with a role":            {orders, act(event.Act{Kind: event.KindOther, Proxy: "orders", Role: "admin"}), "administrator"},
 		"another's log":          {orders, &event.Event{Time: now, Log: &event.Log{}, Service: "web"}, "log record"},
-		"edge's log":             {edge, &event.Event{Time: now, Log: &event.Log{}}, "log record"},
+		"log at the edge":        {edge, &event.Event{Time: now, Log: &event.Log{}, Service: "web"}, ""},
 		"of tomorrow":            {orders, asked(func(e *event.Event) { e.Time = now.Add(25 * time.Hour) }), "future"},
 		"of no proxy":            {model.ControlID(domain), act(event.Act{Proxy: "control"}), "no proxy"},
 		"of another domain":      {"spiffe://other.example/service/orders", asked(func(*event.Event) {}), "no proxy"},

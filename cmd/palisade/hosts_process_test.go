@@ -334,8 +334,14 @@ func (h *hosts) jobs(t *testing.T) {
 
 // changes: an applied model and a revocation reach the sidecars.
 func (h *hosts) changes(t *testing.T) {
+	h.control.Eventually("control has the record of a call", func() bool {
+		return strings.Contains(h.control.verb("events", "side:inbound", "service:orders", "caller:web", "outcome:allowed").out, "orders")
+	})
 	h.control.Edit("palisade.yaml", "callers: [web, job]", "callers: [job]")
-	h.control.must("apply", "--yes", "--watch=1s", h.control.Dir)
+	if r := h.control.verb("apply", "--yes", "--watch=1s", h.control.Dir); r.code != exitFindings || !strings.Contains(r.err, "--accept") {
+		t.Errorf("what was used is denied unasked: %d\n%s%s", r.code, r.out, r.err)
+	}
+	h.control.must("apply", "--yes", "--accept", "--watch=1s", h.control.Dir)
 	h.gets("/call", 599, "orders") // the name is gone, or leads nowhere
 	h.control.Edit("palisade.yaml", "callers: [job]", "callers: [web, job]")
 	h.control.must("apply", "--yes", "--watch=1s", h.control.Dir)
