@@ -41,6 +41,8 @@ type Server struct {
 	server *server.Server
 	keys   *Keys
 	lock   *os.File
+	ended  chan struct{} // closed by Close
+	nursed chan struct{} // closed when nurse has returned
 }
 
 // StartServer starts a server and returns when it takes connections.
@@ -59,7 +61,8 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	}
 	var fatal atomic.Pointer[string]
 	s.SetLoggerV2(serverLog{o.Log, &fatal}, false, false, false)
-	started := &Server{server: s, keys: o.Keys, lock: lock}
+	started := &Server{server: s, keys: o.Keys, lock: lock, ended: make(chan struct{}), nursed: make(chan struct{})}
+	go started.nurse(options, o.Log)
 	s.Start() // returns when it listens
 	ready := startTime
 	if deadline, ok := ctx.Deadline(); ok {
@@ -122,6 +125,37 @@ func orDefault[N int32 | int64](n, otherwise N) N {
 	return n
 }
 
+const reviveEvery = 2 * time.Second
+
+// nurse starts the streams again that the server gives up for good when the disk is full: there may be room now.
+func (s *Server) nurse(o *server.Options, log *slog.Logger) {
+	defer close(s.nursed)
+	tick := time.NewTicker(reviveEvery)
+	defer tick.Stop()
+	for ready := false; ; {
+		select {
+		case <-tick.C:
+		case <-s.ended:
+			return
+		}
+		if s.server.JetStreamEnabled() {
+			ready = true
+			continue
+		}
+		if !ready || !s.server.Running() { // it is only about to start, or about to end
+			continue
+		}
+		err := s.server.EnableJetStream(&server.JetStreamConfig{
+			StoreDir: o.StoreDir, MaxStore: o.JetStreamMaxStore, MaxMemory: o.JetStreamMaxMemory, SyncAlways: true,
+		})
+		if err != nil {
+			log.Error("the streams of the bus are not there; perhaps the disk is full", "error", err)
+			continue
+		}
+		log.Warn("the streams of the bus are there again")
+	}
+}
+
 // URL is where it listens, or "" if it does not.
 func (s *Server) URL() string {
 	if a, ok := s.server.Addr().(*net.TCPAddr); ok && a != nil {
@@ -135,6 +169,8 @@ func (s *Server) Keys() *Keys { return s.keys }
 
 // Close ends it and returns when it has ended. What it acknowledged is on disk.
 func (s *Server) Close() {
+	close(s.ended)
+	<-s.nursed
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
 	_ = s.lock.Close() // nothing was written to it; closing ends the lock

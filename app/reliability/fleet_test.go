@@ -209,7 +209,7 @@ func newSmall(t *testing.T, programs *fleettest.Programs) *fleet {
 	f := newFleet(t, programs)
 	c := f.control("control", filepath.Join(f.dir, "palisade.yaml"))
 	for _, n := range []*node{c, f.back} {
-		n.Disk(n.state, 64<<20) // one that can be filled
+		n.Disk(n.state, 512<<20) // one that can be filled; the events of a run need room
 		n.kernel = new(netlab.Kernel)
 	}
 	f.write("palisade.yaml", fmt.Sprintf(modelText, "1h", c.IP, "bus: {listen: \""+c.IP+":4222\"}"))
