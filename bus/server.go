@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -41,6 +42,7 @@ type Server struct {
 	server *server.Server
 	keys   *Keys
 	lock   *os.File
+	end    func()        // closes ended, once
 	ended  chan struct{} // closed by Close
 	nursed chan struct{} // closed when nurse has returned
 }
@@ -62,6 +64,7 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	var fatal atomic.Pointer[string]
 	s.SetLoggerV2(serverLog{o.Log, &fatal}, false, false, false)
 	started := &Server{server: s, keys: o.Keys, lock: lock, ended: make(chan struct{}), nursed: make(chan struct{})}
+	started.end = sync.OnceFunc(func() { close(started.ended) })
 	go started.nurse(options, o.Log)
 	s.Start() // returns when it listens
 	ready := startTime
@@ -169,7 +172,7 @@ func (s *Server) Keys() *Keys { return s.keys }
 
 // Close ends it and returns when it has ended. What it acknowledged is on disk.
 func (s *Server) Close() {
-	close(s.ended)
+	s.end()
 	<-s.nursed
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
