@@ -123,7 +123,7 @@ func (f Field) accepts(v string) error {
 		return fmt.Errorf("%s is not compared as text", f)
 	}
 	if all := f.Values(); all != nil && v != "" && !slices.Contains(all, v) {
-		return fmt.Errorf("no event has the %s %q; choose one of %s", f, v, strings.Join(all, ", "))
+		return fmt.Errorf("no event has the %s %s; choose one of %s", f, quoted(v), strings.Join(all, ", "))
 	}
 	return checkValue(v)
 }
@@ -141,7 +141,7 @@ func checkValue(v string) error {
 		return fmt.Errorf("a value has %d bytes, more than %d", len(v), maxText)
 	}
 	if !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) {
-		return fmt.Errorf("the value %q has control characters or is not UTF-8", v)
+		return fmt.Errorf("the value %s has control characters or is not UTF-8", quoted(v))
 	}
 	return nil
 }

@@ -271,7 +271,7 @@ func (p *parser) term() (Expr, error) {
 	}
 	f := FieldNamed(strings.ToLower(v.text))
 	if f == None {
-		return nil, p.fail(start, fmt.Sprintf("there is no field %q", v.text), "choose one of "+fieldNames()+", or put the text in quotes")
+		return nil, p.fail(start, "there is no field "+quoted(v.text), "choose one of "+fieldNames()+", or put the text in quotes")
 	}
 	p.at++
 	if f.IsNumber() {
@@ -339,7 +339,7 @@ func (p *parser) number(f Field) (Expr, error) {
 		form = "a number such as 404"
 	}
 	if err != nil || v.star {
-		return nil, p.fail(start, fmt.Sprintf("%q is no %s", v.text, f), "write "+form+", after <, <=, > or >= to compare")
+		return nil, p.fail(start, quoted(v.text)+" is no "+f.String(), "write "+form+", after <, <=, > or >= to compare")
 	}
 	return x, nil
 }
@@ -354,4 +354,13 @@ func parseTime(s string) (int64, error) {
 		return 0, err
 	}
 	return nanos(t), nil
+}
+
+// quoted is a value in a message, not longer than somebody wants to read.
+func quoted(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "..."
+	}
+	return strconv.Quote(s)
 }

@@ -51,36 +51,37 @@ func TestParse(t *testing.T) {
 
 func TestParseTells(t *testing.T) {
 	for text, want := range map[string]string{
-		"servce:orders":                  `column 1: there is no field "servce"; choose one of time, duration`,
-		"ö outcome:no":                   `column 11: no event has the outcome "no"; choose one of allowed, denied`,
-		"service:":                       `column 9: a value of service is missing; write service:* for any, service:"" for none`,
-		"service: orders":                "column 9: a value of service is missing",
-		"outcome = denied":               "column 9: a comparison without a colon; write field:value",
-		"service:orders status>=500":     "column 22: a comparison without a colon",
-		"status:many":                    `column 8: "many" is no status; write a number such as 404`,
-		"status:4*":                      "is no status",
-		"duration:5":                     "write a duration such as 250ms",
-		"time:yesterday":                 "write a day such as 2026-11-22",
-		"user:>alice":                    "column 6: user is text and has no order",
-		"(a":                             "column 1: this parenthesis is not closed",
-		"a)":                             "column 2: a closing parenthesis without an opening one",
-		`"a`:                             "column 1: this quote is not closed",
-		`a"b"`:                           "column 2: '\"' in the middle of a word; put the whole value in double quotes",
-		`"a"b`:                           "column 4: something stands right behind a closing quote",
-		"or a":                           "column 1: a term is missing before this",
-		"a or":                           "column 5: a term is missing here",
-		"a and or b":                     "column 7: a term is missing before this",
-		"not":                            "column 4: a term is missing here",
-		"()":                             "column 2: a term is missing here",
-		"path:/*/x":                      "column 6: * stands for any rest and at the end only",
-		"abc*":                           "column 1: * behind a text",
-		`""`:                             "column 1: the text to look for is empty",
-		"\"a\nb\"":                       "control characters",
-		"\xff":                           "it is not UTF-8",
-		strings.Repeat("(", 40) + "a":    "nested more than 32 deep",
-		strings.Repeat("not ", 40) + "a": "nested more than 32 deep",
-		strings.Repeat("a ", 200):        "more than 128 terms",
-		strings.Repeat("a", 5000):        "it has 5000 bytes, more than 4096",
+		"servce:orders":                     `column 1: there is no field "servce"; choose one of time, duration`,
+		"ö outcome:no":                      `column 11: no event has the outcome "no"; choose one of allowed, denied`,
+		"service:":                          `column 9: a value of service is missing; write service:* for any, service:"" for none`,
+		"service: orders":                   "column 9: a value of service is missing",
+		"outcome = denied":                  "column 9: a comparison without a colon; write field:value",
+		"service:orders status>=500":        "column 22: a comparison without a colon",
+		"status:many":                       `column 8: "many" is no status; write a number such as 404`,
+		"status:4*":                         "is no status",
+		"status:" + strings.Repeat("x", 99): `"xxx`,
+		"duration:5":                        "write a duration such as 250ms",
+		"time:yesterday":                    "write a day such as 2026-11-22",
+		"user:>alice":                       "column 6: user is text and has no order",
+		"(a":                                "column 1: this parenthesis is not closed",
+		"a)":                                "column 2: a closing parenthesis without an opening one",
+		`"a`:                                "column 1: this quote is not closed",
+		`a"b"`:                              "column 2: '\"' in the middle of a word; put the whole value in double quotes",
+		`"a"b`:                              "column 4: something stands right behind a closing quote",
+		"or a":                              "column 1: a term is missing before this",
+		"a or":                              "column 5: a term is missing here",
+		"a and or b":                        "column 7: a term is missing before this",
+		"not":                               "column 4: a term is missing here",
+		"()":                                "column 2: a term is missing here",
+		"path:/*/x":                         "column 6: * stands for any rest and at the end only",
+		"abc*":                              "column 1: * behind a text",
+		`""`:                                "column 1: the text to look for is empty",
+		"\"a\nb\"":                          "control characters",
+		"\xff":                              "it is not UTF-8",
+		strings.Repeat("(", 40) + "a":       "nested more than 32 deep",
+		strings.Repeat("not ", 40) + "a":    "nested more than 32 deep",
+		strings.Repeat("a ", 200):           "more than 128 terms",
+		strings.Repeat("a", 5000):           "it has 5000 bytes, more than 4096",
 	} {
 		x, err := query.Parse(text)
 		var syntax *query.SyntaxError
@@ -100,7 +101,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		x, err := query.Parse(text)
 		if err != nil {
-			if len(err.Error()) > 3*len(text)+1000 {
+			if len(err.Error()) > 1000 {
 				t.Errorf("a message of %d bytes", len(err.Error()))
 			}
 			return
