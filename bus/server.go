@@ -128,37 +128,6 @@ func orDefault[N int32 | int64](n, otherwise N) N {
 	return n
 }
 
-const reviveEvery = 2 * time.Second
-
-// nurse starts the streams again that the server gives up for good when the disk is full: there may be room now.
-func (s *Server) nurse(o *server.Options, log *slog.Logger) {
-	defer close(s.nursed)
-	tick := time.NewTicker(reviveEvery)
-	defer tick.Stop()
-	for ready := false; ; {
-		select {
-		case <-tick.C:
-		case <-s.ended:
-			return
-		}
-		if s.server.JetStreamEnabled() {
-			ready = true
-			continue
-		}
-		if !ready || !s.server.Running() { // it is only about to start, or about to end
-			continue
-		}
-		err := s.server.EnableJetStream(&server.JetStreamConfig{
-			StoreDir: o.StoreDir, MaxStore: o.JetStreamMaxStore, MaxMemory: o.JetStreamMaxMemory, SyncAlways: true,
-		})
-		if err != nil {
-			log.Error("the streams of the bus are not there; perhaps the disk is full", "error", err)
-			continue
-		}
-		log.Warn("the streams of the bus are there again")
-	}
-}
-
 // URL is where it listens, or "" if it does not.
 func (s *Server) URL() string {
 	if a, ok := s.server.Addr().(*net.TCPAddr); ok && a != nil {
