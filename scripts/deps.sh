@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests need, if they are missing. Versions are those of the Debian release
-# (bookworm); tools in Go are pinned in tools.mod. Programs in JavaScript come from npm, pinned by their package-lock.json.
+# (bookworm); tools in Go are pinned in tools.mod, the S3-compatible server of tests is pinned below. Programs in JavaScript come from npm, pinned by their package-lock.json.
 set -euo pipefail
 packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql redis-server redis-tools nginx curl rsyslog rsyslog-gnutls prometheus chromium patch)
 command -v npm >/dev/null || packages+=(npm)
@@ -26,3 +26,8 @@ for dir in store/segment/foreign console/browser; do
 		cp "$dir/package-lock.json" "$dir/node_modules/installed"
 	fi
 done
+# A server of object storage for tests, over a folder: two minutes of one processor, once.
+versity="$(cd "$(dirname "$0")/.." && pwd)/bin/versitygw-v1.8.0"
+if [ ! -x "$versity/versitygw" ]; then
+	GOBIN="$versity" CGO_ENABLED=0 GOFLAGS=-trimpath go install "github.com/versity/versitygw/cmd/versitygw@${versity##*-}"
+fi
