@@ -55,10 +55,7 @@ func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 	if err != nil {
 		host = e.Host
 	}
-	side := e.Side
-	if e.Connection != nil {
-		side = e.Connection.Side
-	}
+	side := e.SeenAt()
 	caller := observe.Caller(e)
 	code := ""
 	if len(s.Reasons) > 0 {

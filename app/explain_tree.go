@@ -58,14 +58,7 @@ func hopsOf(events []*event.Event) (roots []*Hop) {
 
 // depth orders what was seen at one moment.
 func depth(e *event.Event) int {
-	return map[event.Side]int{event.SideUnknown: 0, event.SideOutbound: 1, event.SideInbound: 2, event.SideEgress: 1}[sideOf(e)]
-}
-
-func sideOf(e *event.Event) event.Side {
-	if e.Connection != nil {
-		return e.Connection.Side
-	}
-	return e.Side
+	return map[event.Side]int{event.SideUnknown: 0, event.SideOutbound: 1, event.SideInbound: 2, event.SideEgress: 1}[e.SeenAt()]
 }
 
 const apart = 2 * time.Second // that clocks of two hosts may be
@@ -91,7 +84,7 @@ func caller(all []*Hop, h *Hop) *Hop {
 // that carry the call to the other side the one with fewer hops behind it, unless it tried again.
 func nearer(a, b, h *Hop) bool {
 	spare := func(c *Hop) bool {
-		return sideOf(h.Event) != event.SideInbound || len(c.Children) < max(c.Event.Attempts, 1)
+		return h.Event.SeenAt() != event.SideInbound || len(c.Children) < max(c.Event.Attempts, 1)
 	}
 	if spare(a) != spare(b) {
 		return spare(a)
@@ -105,7 +98,7 @@ func nearer(a, b, h *Hop) bool {
 
 // asks tells whether a request that was seen as one could be asked, one proxy further, as the other.
 func asks(one, other *event.Event) bool {
-	from, to := sideOf(one), sideOf(other)
+	from, to := one.SeenAt(), other.SeenAt()
 	switch to {
 	case event.SideInbound: // the edge, or the sidecar of who calls, sends it on to the sidecar of the service
 		if one.Service != other.Service {
@@ -178,7 +171,7 @@ func (x *Explanation) hop(w io.Writer, st observe.Style, h *Hop, first, rest str
 // hopTitle says who saw what, what came of it and how long it took.
 func hopTitle(e *event.Event) string {
 	var b strings.Builder
-	switch sideOf(e) {
+	switch e.SeenAt() {
 	case event.SideInbound:
 		fmt.Fprintf(&b, "%s, asked by %s", e.Service, path.Base(cmp.Or(e.Workload, "somebody")))
 	case event.SideOutbound, event.SideEgress:

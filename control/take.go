@@ -121,20 +121,13 @@ func credible(domain, id string, e *event.Event, now time.Time) error {
 	case e.Act != nil:
 		return credibleAct(path.Base(name), e.Act)
 	case !isService:
-		if sideOf(e) != event.SideUnknown {
+		if e.SeenAt() != event.SideUnknown {
 			return errors.New("an edge sees nothing within the mesh")
 		}
 	default:
 		return credibleCall(service, e)
 	}
 	return nil
-}
-
-func sideOf(e *event.Event) event.Side {
-	if e.Connection != nil {
-		return e.Connection.Side
-	}
-	return e.Side
 }
 
 // credibleAct is for acts: a proxy tells what it saw itself, and nothing of administrators.
@@ -158,7 +151,7 @@ func credibleAct(name string, a *event.Act) error {
 // credibleCall is for what the sidecar of a service sees: what the service is asked, and what it asks.
 func credibleCall(service string, e *event.Event) error {
 	at, _, _ := strings.Cut(e.Listener, "/")
-	side := sideOf(e)
+	side := e.SeenAt()
 	switch {
 	case side == event.SideUnknown:
 		return errors.New("a sidecar is no edge")

@@ -17,12 +17,8 @@ func (r *Replay) connection(e *event.Event, o *Outcome) {
 	if o.Kept = keptConnection(e, &o.Was); o.Kept != "" {
 		return
 	}
-	side := e.Side
-	if e.Connection != nil {
-		side = e.Connection.Side
-	}
 	caller := &proxy.Workload{SPIFFEID: e.Workload}
-	switch side {
+	switch e.SeenAt() {
 	case event.SideInbound, event.SideOutbound:
 		svc := r.whole.ServiceByName(e.Service)
 		if svc == nil {

@@ -111,11 +111,7 @@ func whoOf(e *event.Event) Who {
 
 func whatOf(e *event.Event, o *Outcome) What {
 	w := What{Side: "edge", Service: o.Service, Method: e.Method, Route: o.Route, Template: o.Template}
-	side := e.Side
-	if e.Connection != nil {
-		side = e.Connection.Side
-	}
-	if side != event.SideUnknown {
+	if side := e.SeenAt(); side != event.SideUnknown {
 		w.Side = side.String()
 	}
 	if o.Route == "" {

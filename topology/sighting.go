@@ -50,7 +50,7 @@ func (f *Fold) sight(e *event.Event) (Sighting, bool) {
 		s.Protocol = c.Protocol
 		s.Failed = e.Allowed && e.UpstreamTook == 0
 	}
-	switch sideOf(e) {
+	switch e.SeenAt() {
 	case event.SideUnknown:
 		s.From, s.Identity = EdgeNode, ""
 		// What the edge of a mesh forwards is recorded by the sidecar, too, and that counts.
@@ -66,13 +66,6 @@ func (f *Fold) sight(e *event.Event) (Sighting, bool) {
 		}
 	}
 	return s, s.From != "" && s.To != "" && s.From != s.To
-}
-
-func sideOf(e *event.Event) event.Side {
-	if e.Connection != nil {
-		return e.Connection.Side
-	}
-	return e.Side
 }
 
 // target is the service that was asked: the one that was found, else the one that was named.

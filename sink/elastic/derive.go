@@ -143,13 +143,11 @@ func spanned(e *event.Event) any {
 }
 
 func side(e *event.Event) any {
-	s := e.Side
+	s := e.SeenAt()
 	switch {
 	case e.Act != nil || e.Log != nil:
 		return nil
-	case e.Connection != nil:
-		s = e.Connection.Side
-	case s == event.SideUnknown:
+	case e.Connection == nil && s == event.SideUnknown:
 		return "edge"
 	}
 	return s.String()

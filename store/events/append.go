@@ -10,7 +10,6 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/store/journal"
-	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
 )
 
@@ -236,7 +235,7 @@ func (s *Store) has(e *event.Event, key mark) (there bool, err error) {
 	at := e.Time.UnixNano()
 	s.segments.between(at, at, func(one *sealed) bool {
 		if one.err == nil {
-			there, err = one.segment.Holds(at, query.Key(e))
+			there, err = one.segment.Holds(e)
 		}
 		return err == nil && !there
 	})

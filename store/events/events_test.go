@@ -110,6 +110,16 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestForged: who knows the id of another's record cannot keep that out, neither in memory nor in a segment.
+func TestForged(t *testing.T) {
+	for name, between := range map[string]func(*events.Store){"memory": func(*events.Store) {}, "segment": func(s *events.Store) { must(t, s.Seal(t.Context())) }} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := open(t, events.Options{Dir: t.TempDir()})
+			querytest.Forged(t, s, func() { between(s) })
+		})
+	}
+}
+
 func files(t testing.TB, dir string) []string {
 	t.Helper()
 	out, err := filepath.Glob(filepath.Join(dir, "segments", "*.parquet"))

@@ -21,8 +21,9 @@ type marker [2]maphash.Seed
 func newMarker() marker { return marker{maphash.MakeSeed(), maphash.MakeSeed()} }
 
 func (p *marker) of(e *event.Event) mark {
-	key := query.Key(e)
-	return mark{maphash.String(p[0], key), maphash.String(p[1], key)}
+	var room [128]byte
+	key := query.AppendKey(room[:0], e)
+	return mark{maphash.Bytes(p[0], key), maphash.Bytes(p[1], key)}
 }
 
 // timeline finds the segments that may have an event of a time, in order of their first times.

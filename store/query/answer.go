@@ -16,16 +16,19 @@ type Cursor struct {
 	Key  string // of the event before the place
 }
 
-// Key tells events apart: the request id, with a mark if the event was written before forwarding.
-func Key(e *event.Event) string {
-	if e.Open {
-		return e.ID + OpenMark
-	}
-	return e.ID
-}
+// Key tells events apart: by the id, by whether the event was written before forwarding, and by who recorded it. The last keeps a sidecar from
+// delivering a record under an id that an edge gave, which would make the edge's own a repetition that is left out.
+func Key(e *event.Event) string { return string(AppendKey(nil, e)) }
 
-// OpenMark is what Key has behind the id of an event that was written before forwarding.
-const OpenMark = ":open"
+// AppendKey appends Key. Whose it is stands last, where no id can reach: names of services have no @.
+func AppendKey(dst []byte, e *event.Event) []byte {
+	dst = append(dst, e.ID...)
+	if e.Open {
+		dst = append(dst, ":open"...)
+	}
+	dst = append(dst, '@')
+	return append(dst, e.By()...)
+}
 
 // IsZero tells whether c is before the newest event.
 func (c Cursor) IsZero() bool { return c == Cursor{} }

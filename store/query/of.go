@@ -77,17 +77,12 @@ func KindOf(e *event.Event) string {
 }
 
 func sideOf(e *event.Event) string {
-	side := e.Side
+	side := e.SeenAt()
 	switch {
-	case e.Act != nil || e.Log != nil:
+	case e.Act != nil || e.Log != nil || e.Connection != nil && side == event.SideUnknown:
 		return ""
-	case e.Connection != nil:
-		side = e.Connection.Side
 	case side == event.SideUnknown:
 		return SideEdge
-	}
-	if side == event.SideUnknown {
-		return ""
 	}
 	return side.String()
 }

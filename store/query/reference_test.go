@@ -113,7 +113,7 @@ func TestPages(t *testing.T) {
 			break
 		}
 	}
-	if want := []string{"id-7", "id-6", "id-5:open", "id-4", "id-3", "id-2", "id-1"}; !reflect.DeepEqual(got, want) {
+	if want := []string{"id-7@", "id-6@", "id-5:open@edge", "id-4@edge", "id-3@edge", "id-2@edge", "id-1@"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -71,7 +71,7 @@ const (
 	classColumn = iota
 	timeColumn
 	idColumn
-	openColumn
+	_ // open
 	numberColumn
 )
 

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -10,12 +11,15 @@ import (
 
 // Events puts events together from some rows of a chunk, in ascending order. What event.AppendJSON writes of them is what it
 // wrote of those that were appended, byte for byte.
-func Events(c Chunk, rows []uint32) ([]*event.Event, error) {
+func Events(c Chunk, rows []uint32) ([]*event.Event, error) { return portion(c, rows, allColumns) }
+
+// portion puts together what some columns hold of events.
+func portion(c Chunk, rows []uint32, places []int) ([]*event.Event, error) {
 	out := make([]*event.Event, len(rows))
 	for i := range out {
 		out[i] = &event.Event{}
 	}
-	for i := range columns {
+	for _, i := range places {
 		if c.blank(i) { // nothing is what an event has anyway
 			continue
 		}
@@ -55,19 +59,30 @@ func (c *column) restore(out []*event.Event, s *series) error {
 
 // Keys returns what query.Key says of some rows, in ascending order.
 func Keys(c Chunk, rows []uint32) ([]string, error) {
-	ids, err := c.pick(idColumn, rows)
-	if err != nil {
-		return nil, err
-	}
-	open, err := c.pick(openColumn, rows)
+	events, err := portion(c, rows, keyColumns)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]string, len(rows))
-	for i := range out {
-		if out[i] = ids.text(i); open.numbers[i] != 0 {
-			out[i] += query.OpenMark
-		}
+	for i, e := range events {
+		out[i] = query.Key(e)
 	}
 	return out, nil
+}
+
+// keyColumns hold what query.Key looks at. In a segment of one class most are blank.
+var keyColumns = placesOf("class", "id", "open", "service", "listener", "request_side", "connection_side", "act_proxy")
+
+// allColumns are the places of all, in order.
+var allColumns = placesOf()
+
+// placesOf returns the places of columns with some names, in order; without names of all.
+func placesOf(names ...string) []int {
+	var out []int
+	for i := range columns {
+		if len(names) == 0 || slices.Contains(names, columns[i].name) {
+			out = append(out, i)
+		}
+	}
+	return out
 }

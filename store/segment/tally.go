@@ -117,14 +117,14 @@ func Chart(c Chunk, set *Set, by query.Field, to *query.Chart) error {
 	return err
 }
 
-// Holds tells whether a segment has an event with a time and a key (query.Key).
-func (s *Segment) Holds(at int64, key string) (bool, error) {
-	id, _ := cutOpen(key)
+// Holds tells whether a segment has an event: one of its time and of its key (query.Key).
+func (s *Segment) Holds(e *event.Event) (bool, error) {
+	at, key := e.Time.UnixNano(), query.Key(e)
 	for _, g := range s.groups {
 		if at < g.first || at > g.last {
 			continue
 		}
-		if lacks, err := g.lacks(idColumn, id); err != nil || lacks {
+		if lacks, err := g.lacks(idColumn, e.ID); err != nil || lacks {
 			if err != nil {
 				return false, err
 			}
@@ -148,13 +148,6 @@ func (s *Segment) Holds(at int64, key string) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-func cutOpen(key string) (id string, open bool) {
-	if n := len(key) - len(query.OpenMark); n >= 0 && key[n:] == query.OpenMark {
-		return key[:n], true
-	}
-	return key, false
 }
 
 // May tells whether a query can mean an event of a segment, from what is known without reading it.

@@ -89,3 +89,6 @@ func TestRetain(t *testing.T) {
 		t.Error("an event without an id is taken")
 	}
 }
+
+// TestForged: who knows the id of another's record cannot keep that out.
+func TestForged(t *testing.T) { querytest.Forged(t, open(t), func() {}) }
