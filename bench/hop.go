@@ -37,7 +37,11 @@ func makeHopPeers() []peer {
 			out = append(out, p, callee)
 		}
 		out = append(out, peer{
-			name: "palisade-up" + at, title: "Palisade: both sidecars, authorisation and a record at each", speaks: speaks,
+			name: "palisade" + at, title: "Palisade: both sidecars, authorisation and a record at each", speaks: speaks, fed: true,
+			files: []string{"hop-fed.yaml"}, binary: "{{.Bin}}/palisade",
+			command: []string{"{{.Bin}}/palisade", "control", "--quiet", "--state", "{{.Dir}}/state", "{{.Dir}}/hop-fed.yaml"},
+		}, peer{
+			name: "palisade-up" + at, title: "Palisade: the same and the store of records, in one process", speaks: speaks,
 			files: []string{"hop.yaml"}, binary: "{{.Bin}}/palisade", told: "{{.Dir}}/address",
 			command: []string{"{{.Bin}}/palisade", "up", "--quiet", "--state", "{{.Dir}}/state", "{{.Dir}}/hop.yaml"},
 		})
@@ -59,7 +63,7 @@ func hopGroup(speaks protocol, title string, s shape) group {
 	at := "-" + string(speaks)
 	return group{
 		name: "hop" + at, title: title, shape: s, speaks: speaks, hop: true,
-		peers: []string{direct(speaks), "nginx" + at, "nginx-log" + at, "haproxy" + at, "palisade-up" + at},
+		peers: []string{direct(speaks), "nginx" + at, "nginx-log" + at, "haproxy" + at, "palisade" + at, "palisade-up" + at},
 		count: 20000, paced: 2000, perSec: 1000, against: "nginx" + at, conns: connections,
 	}
 }

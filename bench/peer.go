@@ -29,6 +29,7 @@ type peer struct {
 	speaks protocol // of the backend that it stands before
 	side   string   // of a hop
 	logs   bool     // it writes an access log
+	fed    bool     // it is the control of a fleet whose two sidecars requests go through
 }
 
 // place is what templates may use.
@@ -162,6 +163,9 @@ func (b *bench) launch(ctx context.Context, p *peer) (procs []*process, address 
 	if err != nil {
 		stopAll(procs)
 		return nil, "", err
+	}
+	if p.fed {
+		return b.attachSidecars(ctx, at, proc)
 	}
 	procs = append(procs, proc)
 	if p.told == "" {

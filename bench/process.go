@@ -16,10 +16,11 @@ import (
 
 // process is a proxy, or the backend, that runs.
 type process struct {
-	name string
-	cmd  *exec.Cmd
-	log  string
-	done chan error
+	name  string
+	cmd   *exec.Cmd
+	log   string
+	done  chan error
+	aside bool // its CPU time is not counted
 }
 
 // start runs a command until stop and waits until something listens at address.
@@ -77,9 +78,12 @@ func (p *process) stop() {
 	}
 }
 
-// cpuOf is the CPU time of several.
+// cpuOf is the CPU time of several, without those aside.
 func cpuOf(procs []*process) (sum time.Duration, err error) {
 	for _, p := range procs {
+		if p.aside {
+			continue
+		}
 		used, err := p.cpu()
 		if err != nil {
 			return 0, err
