@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/policy"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/topology"
 	"github.com/palisade-security/palisade/topology/draw"
@@ -132,7 +134,16 @@ func (o *Options) declaredMap(paths []string) (*topology.Map, error) {
 	if err != nil {
 		return nil, errors.Join(errors.New("no map: "+err.Error()), o.printFindings(o.Err, findings))
 	}
-	return topology.Declare(snap, &d.Fleet), nil
+	return declare(snap, &d.Fleet), nil
+}
+
+// declare is the map of a model with the policies that decide about its edges.
+func declare(snap *model.Snapshot, fleet *model.Fleet) *topology.Map {
+	m := topology.Declare(snap, fleet)
+	if set, _ := policy.Compile(snap); set != nil { // one that does not compile is in force nowhere
+		m.SetPolicies(set)
+	}
+	return m
 }
 
 // foldMap folds in the events of a fleet, or of one proxy.
@@ -149,7 +160,7 @@ func (o *Options) foldMap(ctx context.Context, m *topology.Map, q *MapQuery) (*t
 	}
 	defer from.close()
 	f := topology.NewFold(m)
-	meant := query.Query{From: q.Since, To: q.Until, Where: query.Or{query.Is{Field: query.Kind, Value: query.KindRequest}, query.Is{Field: query.Kind, Value: query.KindConnection}}}
+	meant := query.Query{From: q.Since, To: q.Until, Where: query.Not{Of: query.Is{Field: query.Kind, Value: query.KindOpen}}}
 	if err := each(ctx, from, meant, func(e *event.Event) error { f.Event(e); return nil }); err != nil {
 		return nil, o.asked(err)
 	}

@@ -97,6 +97,12 @@ func compare(t *testing.T, s *Set, q *Query) {
 	if quick, ok := s.DecideByRoles(q.Method, q.Route, q.Workload, q.User != nil, roles); ok && !reflect.DeepEqual(quick, d) {
 		t.Fatalf("%s %s %+v\nby roles %+v\nwant     %+v", q.Method, q.Route, q.User, quick, d)
 	}
+	permits, forbids := s.Concerning(q.Route, q.Workload)
+	for _, id := range slices.Concat(gotReasons, gotFailed) {
+		if !slices.Contains(permits, id) && !slices.Contains(forbids, id) {
+			t.Fatalf("%s %s %+v: policy %s decides, and is not among %q and %q", q.Method, q.Route, q.User, id, permits, forbids)
+		}
+	}
 	if d.Allow && s.Explain(q) != nil || !d.Allow && len(s.Explain(q)) == 0 {
 		t.Fatalf("allow %v but explained as %v", d.Allow, s.Explain(q))
 	}

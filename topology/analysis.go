@@ -37,6 +37,7 @@ type Link struct {
 	Kind   EdgeKind `json:"kind"`
 	Passed int64    `json:"passed,omitempty"` // calls that were let pass
 	Tried  int64    `json:"tried,omitempty"`  // calls that were refused
+	Told   int64    `json:"told,omitempty"`   // records of others that tell of one
 }
 
 // Privilege is what a service may and was not seen to do. That it was not seen does not mean that it is not needed: look
@@ -98,7 +99,7 @@ func (m *Map) links(a *Analysis) {
 		e := &m.Edges[i]
 		l := Link{From: e.From, To: e.To, Kind: e.Kind}
 		if e.Seen != nil {
-			l.Passed, l.Tried = e.Seen.Passed(), e.Seen.Refused
+			l.Passed, l.Tried, l.Told = e.Seen.Passed(), e.Seen.Refused, e.Seen.Foreign
 		}
 		if m.Observed() && e.Declared && !e.Used() && e.Kind != Message { // messages are seen by their broker alone
 			a.Unused = append(a.Unused, l)

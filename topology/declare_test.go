@@ -8,10 +8,17 @@ import (
 	"testing"
 
 	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/policy"
 )
 
 // declared draws a model from files.
 func declared(t *testing.T, path string) *Map {
+	t.Helper()
+	m, _ := declaredWithPolicies(t, path)
+	return m
+}
+
+func declaredWithPolicies(t *testing.T, path string) (*Map, *policy.Set) {
 	t.Helper()
 	d, findings, err := model.Load(path)
 	if err != nil {
@@ -21,7 +28,8 @@ func declared(t *testing.T, path string) *Map {
 	if snap == nil {
 		t.Fatal(findings, more)
 	}
-	return Declare(snap, &d.Fleet)
+	set, _ := policy.Compile(snap)
+	return Declare(snap, &d.Fleet), set
 }
 
 func edges(m *Map) []string {

@@ -99,10 +99,12 @@ type Edge struct {
 	Declared   bool       `json:"declared"`
 	Protocol   string     `json:"protocol,omitempty"` // http, https, h2c, tcp, tls, nats
 	Encryption Encryption `json:"encryption,omitempty"`
-	Routes     []string   `json:"routes,omitempty"` // ids of routes that it may ask, sorted; of messages their subjects
-	Users      bool       `json:"users,omitempty"`  // every one of its routes is open only on behalf of an end user
-	Via        string     `json:"via,omitempty"`    // of messages, the broker
-	Seen       *Seen      `json:"seen,omitempty"`   // nil: not observed
+	Routes     []string   `json:"routes,omitempty"`  // ids of routes that it may ask, sorted; of messages their subjects
+	Users      bool       `json:"users,omitempty"`   // every one of its routes is open only on behalf of an end user
+	Via        string     `json:"via,omitempty"`     // of messages, the broker
+	Permits    []string   `json:"permits,omitempty"` // ids of policies that can allow some of its routes (SetPolicies), in their order
+	Forbids    []string   `json:"forbids,omitempty"` // that can forbid some
+	Seen       *Seen      `json:"seen,omitempty"`    // nil: not observed
 }
 
 // Seen is what was observed of an edge.
@@ -113,13 +115,15 @@ type Seen struct {
 	Refused int64     `json:"refused,omitempty"` // by a gateway or sidecar
 	Failed  int64     `json:"failed,omitempty"`  // let pass, and answered with 5xx or not at all
 	Plain   int64     `json:"plain,omitempty"`   // that came without TLS
+	Foreign int64     `json:"foreign,omitempty"` // records of others that tell of such a call; none of the other figures has them
 	In      int64     `json:"in,omitempty"`      // bytes towards the one that is called
 	Out     int64     `json:"out,omitempty"`
 	Latency Sketch    `json:"latency,omitzero"`
 
-	Identities []string `json:"identities,omitempty"` // SPIFFE IDs of callers; sorted, and bounded like the next two
+	Identities []string `json:"identities,omitempty"` // SPIFFE IDs of callers; sorted, and bounded like those below
 	Roles      []string `json:"roles,omitempty"`      // of end users on whose behalf; "-": on nobody's
 	Routes     []string `json:"routes,omitempty"`     // ids of routes
+	Policies   []string `json:"policies,omitempty"`   // ids of those that permitted
 }
 
 // Passed is how many calls were let pass.

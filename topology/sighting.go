@@ -7,6 +7,7 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/policy"
 )
 
 // Side is who saw a call.
@@ -14,8 +15,11 @@ type Side uint8
 
 // The sides. A call between services is seen by both, and counts once.
 const (
-	Callee Side = iota // who was called, or the gateway, for itself
-	Caller             // who called
+	Callee  Side = iota // who was called, or the gateway, for itself
+	Caller              // who called
+	Foreign             // none of our proxies: the record of a service or system, which is believed no further than that it says so
+
+	sides = 3
 )
 
 // Sighting is one call as somebody saw it: one of our proxies, or another that looks at the fleet.
@@ -34,10 +38,18 @@ type Sighting struct {
 	User     bool     // there is one
 	Route    string
 	Protocol string
+	Policies []string // that permitted it
+	More     int64    // calls like it that are told of at once
 }
 
 // sight makes a sighting of an event, or tells that the event is of no call between two that can be told.
 func (f *Fold) sight(e *event.Event) (Sighting, bool) {
+	switch {
+	case e.Log != nil:
+		return f.told(e)
+	case e.Act != nil:
+		return f.attempt(e)
+	}
 	s := Sighting{
 		Time: e.Time, Kind: Call, Refused: !e.Allowed, In: e.BytesIn, Out: e.BytesOut, Took: e.Took, Identity: e.Workload, Route: e.Route,
 		Failed: e.Allowed && (e.Status >= 500 || e.Aborted == "upstream" || e.Aborted == "timeout"),
@@ -46,6 +58,7 @@ func (f *Fold) sight(e *event.Event) (Sighting, bool) {
 	if e.User != nil {
 		s.User, s.Roles = true, e.User.Roles
 	}
+	s.Policies = permitting(e)
 	if c := e.Connection; c != nil {
 		s.Protocol = c.Protocol
 		s.Failed = e.Allowed && e.UpstreamTook == 0
@@ -68,12 +81,35 @@ func (f *Fold) sight(e *event.Event) (Sighting, bool) {
 	return s, s.From != "" && s.To != "" && s.From != s.To
 }
 
+// permitting lists the policies that permitted what an event is of.
+func permitting(e *event.Event) []string {
+	var out []string
+	for i := range e.Trail {
+		if e.Trail[i].Name != event.StageAuthorise {
+			continue
+		}
+		for j := range e.Trail[i].Reasons {
+			if r := &e.Trail[i].Reasons[j]; r.Code == policy.CodePermit && r.Policy != "" {
+				out = append(out, r.Policy)
+			}
+		}
+	}
+	return out
+}
+
 // target is the service that was asked: the one that was found, else the one that was named.
 func (f *Fold) target(e *event.Event) string {
 	if e.Service != "" {
 		return e.Service
 	}
-	host := e.Host
+	return f.service(e.Host)
+}
+
+// service is the one that is found under a name, with or without a port; empty: none is.
+func (f *Fold) service(host string) string {
+	if name := f.places[host]; name != "" {
+		return name
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

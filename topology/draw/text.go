@@ -46,6 +46,10 @@ func edgeRows(m *topology.Map) [][]string {
 	if m.Observed() {
 		rows[0] = append(rows[0], "RATE", "REFUSED", "FAILED", "P50", "P95", "P99", "LAST")
 	}
+	width := len(rows[0])
+	if slices.ContainsFunc(m.Edges, func(e topology.Edge) bool { return deciding(&e) != "" }) {
+		rows[0] = append(rows[0], "POLICIES")
+	}
 	for i := range m.Edges {
 		e := &m.Edges[i]
 		encrypted := string(e.Encryption)
@@ -53,16 +57,41 @@ func edgeRows(m *topology.Map) [][]string {
 			encrypted = "?"
 		}
 		row := []string{e.From, e.To, string(e.Kind), map[bool]string{true: "yes", false: "NO"}[e.Declared], encrypted}
-		if s := e.Seen; s != nil {
+		if s := e.Seen; s != nil && m.Observed() {
 			row = append(row, rate(m.Rate(e)), strconv.FormatInt(s.Refused, 10), strconv.FormatInt(s.Failed, 10))
 			for _, q := range []float64{0.5, 0.95, 0.99} {
 				row = append(row, topology.Short(s.Latency.Quantile(q)))
 			}
 			row = append(row, moment(s.Last))
 		}
+		if by := deciding(e); by != "" {
+			row = append(append(row, make([]string, width-len(row))...), by)
+		}
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// deciding names the policies that decide about an edge; those of which was seen that they permitted stand alone if some were.
+func deciding(e *topology.Edge) string {
+	permits := e.Permits
+	if e.Seen != nil && len(e.Seen.Policies) > 0 {
+		permits = e.Seen.Policies
+	}
+	out := few(permits)
+	if len(e.Forbids) > 0 {
+		out = strings.TrimPrefix(out+"; but for "+few(e.Forbids), "; ")
+	}
+	return out
+}
+
+// few lists names in a table.
+func few(list []string) string {
+	const most = 2
+	if len(list) > most {
+		return strings.Join(list[:most], ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return strings.Join(list, ", ")
 }
 
 func (p *page) findings(a *topology.Analysis) {
@@ -94,6 +123,9 @@ func findings(a *topology.Analysis) []finding {
 		{"Circles", each(a.Cycles, names)},
 		{"Not encrypted", each(a.Plain, link)},
 		{"Seen, and not declared", each(a.Undeclared, func(l topology.Link) string {
+			if l.Told > 0 {
+				return fmt.Sprintf("%s: %d let pass, %d refused, %d told of by others", link(l), l.Passed, l.Tried, l.Told)
+			}
 			return fmt.Sprintf("%s: %d let pass, %d refused", link(l), l.Passed, l.Tried)
 		})},
 		{"Declared, and not seen in use", each(a.Unused, link)},
