@@ -168,13 +168,13 @@ func stormOf(t *testing.T, programs *fleettest.Programs) storm {
 	openFiles(t, uint64(4**many+4096)) // each workload has two connections at a time
 	f := newFleet(t, programs)
 	c, n := f.control("control", filepath.Join(f.dir, "palisade.yaml")), f.host("swarm")
-	lifetime := "1h"
+	life := time.Hour
 	if *long {
-		lifetime = "5m"
+		life = 15 * time.Minute // longer than joining takes, else those who came first have expired when the last one comes
 	} else {
 		c.kernel, n.kernel = new(netlab.Kernel), new(netlab.Kernel)
 	}
-	text := fmt.Sprintf(modelText, lifetime, c.IP, "bus: {listen: \""+c.IP+":4222\"}")
+	text := fmt.Sprintf(modelText, life, c.IP, "bus: {listen: \""+c.IP+":4222\"}")
 	var services strings.Builder
 	for i := range kinds {
 		fmt.Fprintf(&services, "  s%d: {address: \"http://127.0.0.1:8000\", callers: [s%d]}\n", i, (i+1)%kinds)
@@ -192,7 +192,7 @@ func stormOf(t *testing.T, programs *fleettest.Programs) storm {
 	c.Kill()
 	_ = syscall.Kill(n.Pid(), syscall.SIGUSR2)
 	if *long {
-		pause(t, 5*time.Minute)
+		pause(t, life)
 	} else {
 		c.kernel.Jump(2 * time.Hour)
 		n.kernel.Jump(2 * time.Hour)
