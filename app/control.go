@@ -60,7 +60,8 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 		rec.Act(ctx, actOfControl(e))
 	}
 	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap.Audit.Retain)))
-	options.Events, options.Keep = kept, kept.Keep
+	kept.chart(state, snap.Audit.Retain.Maps, func() (*model.Snapshot, *model.Fleet) { return c.Model(), nil })
+	options.Events, options.Keep, options.Maps = kept, kept.Keep, kept.Atlas()
 	if s.shared == "" { // what several keep together has no ledger yet
 		if err := rec.prove(ctx, kept, state, options.Ring, snap); err != nil {
 			return err

@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/palisade-security/palisade/app/atlas"
 	"github.com/palisade-security/palisade/event"
-	"github.com/palisade-security/palisade/model"
-	"github.com/palisade-security/palisade/policy"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/topology"
 	"github.com/palisade-security/palisade/topology/draw"
@@ -25,6 +24,7 @@ type MapQuery struct {
 	From    string             // state directory, or folder of records, whose events are folded in; empty: those of Options.Reach, or none
 	Since   time.Time          // events from then on; zero: all
 	Until   time.Time          // events before then; zero: all
+	At      Span               // the map that was kept of that time, in From or Reach or what runs here; zero: of the model
 	Weights map[string]float64 // of data classes
 	Format  string             // text, json, dot, mermaid, svg, html
 }
@@ -80,11 +80,23 @@ func MapBlast(ctx context.Context, o *Options, q *MapQuery, service string) erro
 	return draw.BlastText(o.Out, b)
 }
 
-// MapDiff tells what has changed from one map to another, each a model or a map in a file, and whether anything has.
-func MapDiff(ctx context.Context, o *Options, before, after string) (changed bool, err error) {
+// MapSide is one side of a comparison: a model or a map in a file, or else the map that was kept of a time.
+type MapSide struct {
+	Path string
+	At   Span
+}
+
+// MapDiff tells what has changed from one map to another, and whether anything has. Kept maps are those of a state directory, or
+// where Options say.
+func MapDiff(ctx context.Context, o *Options, from string, before, after MapSide) (changed bool, err error) {
 	var of [2]*topology.Map
-	for i, path := range []string{before, after} {
-		if of[i], err = o.readMap(ctx, &MapQuery{}, path); err != nil {
+	for i, side := range []MapSide{before, after} {
+		if side.Path == "" {
+			of[i], err = o.keptMap(ctx, from, side.At)
+		} else {
+			of[i], err = o.declaredMap([]string{side.Path})
+		}
+		if err != nil {
 			return false, err
 		}
 	}
@@ -97,7 +109,14 @@ func MapDiff(ctx context.Context, o *Options, before, after string) (changed boo
 
 // readMap makes the map of a model and of the events asked for, or reads one that was kept in a file.
 func (o *Options) readMap(ctx context.Context, q *MapQuery, paths ...string) (*topology.Map, error) {
-	m, err := o.declaredMap(paths)
+	kept := q.At != (Span{})
+	var m *topology.Map
+	var err error
+	if kept {
+		m, err = o.keptMap(ctx, q.From, q.At)
+	} else {
+		m, err = o.declaredMap(paths)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +128,7 @@ func (o *Options) readMap(ctx context.Context, q *MapQuery, paths ...string) (*t
 			return nil, fmt.Errorf("--weight %s: no service holds data of that class; the map has %s", class, strings.Join(slices.Sorted(maps.Keys(m.Weights)), ", "))
 		}
 	}
-	if q.From == "" && o.Reach.Control == "" {
+	if kept || q.From == "" && o.Reach.Control == "" {
 		return m, nil
 	}
 	return o.foldMap(ctx, m, q)
@@ -134,16 +153,7 @@ func (o *Options) declaredMap(paths []string) (*topology.Map, error) {
 	if err != nil {
 		return nil, errors.Join(errors.New("no map: "+err.Error()), o.printFindings(o.Err, findings))
 	}
-	return declare(snap, &d.Fleet), nil
-}
-
-// declare is the map of a model with the policies that decide about its edges.
-func declare(snap *model.Snapshot, fleet *model.Fleet) *topology.Map {
-	m := topology.Declare(snap, fleet)
-	if set, _ := policy.Compile(snap); set != nil { // one that does not compile is in force nowhere
-		m.SetPolicies(set)
-	}
-	return m
+	return atlas.Declared(snap, &d.Fleet), nil
 }
 
 // foldMap folds in the events of a fleet, or of one proxy.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/palisade-security/palisade/app/archive"
+	"github.com/palisade-security/palisade/app/atlas"
 	"github.com/palisade-security/palisade/app/audit"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
@@ -23,7 +25,22 @@ type memory struct {
 	*archive.Archive
 	follower *archive.Follower // of the journal of this process
 	keeper   *audit.Keeper     // of the ledger; nil: there is none
+	maps     *atlas.Keeper
 }
+
+// Atlas returns the maps that are kept.
+func (m *memory) Atlas() atlas.Book { return atlas.Book{Dir: m.maps.Dir} }
+
+// chart has the map of what a memory keeps kept over time, and of what model returns.
+func (m *memory) chart(state string, keep model.Duration, of func() (*model.Snapshot, *model.Fleet)) {
+	m.maps = &atlas.Keeper{
+		Dir: atlasDir(state), Keep: cmp.Or(keep, model.DefaultRetainMaps).Std(), Model: of, Log: slog.Default(),
+		Open: func(ctx context.Context) (atlas.Source, error) { return m.Await(ctx) },
+	}
+}
+
+// atlasDir is where maps are kept in a state directory.
+func atlasDir(state string) string { return filepath.Join(state, "maps") }
 
 // archiveDir is where a store of events lies in a state directory.
 func archiveDir(state string) string { return filepath.Join(state, "archive") }
@@ -77,6 +94,7 @@ func (m *memory) run(ctx context.Context, g *errgroup.Group, metrics interface{ 
 	metrics.Behind(m.follower.Behind)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return m.follower.Run(ctx) })
+	g.Go(func() error { return m.maps.Run(ctx) })
 	if m.keeper != nil {
 		g.Go(func() error { return m.keeper.Run(ctx) })
 	}

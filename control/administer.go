@@ -52,6 +52,7 @@ func (c *Control) verbs() []verb {
 		{"GET " + admin.ActsPath, admin.Viewer, "", false, c.showActs},
 		{"GET " + admin.EventsPath, admin.Viewer, "", false, c.findEvents},
 		{"GET " + admin.CountsPath, admin.Viewer, "", false, c.countEvents},
+		{"GET " + admin.MapPath, admin.Viewer, "", false, c.showMap},
 		{"POST " + admin.PlanPath, admin.Viewer, "", false, c.showPlan},
 		{"POST " + admin.ApplyPath, admin.Operator, "apply", true, c.doApply},
 		{"POST " + admin.RevokePath, admin.Operator, "revoke", true, c.doRevoke},

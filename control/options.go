@@ -60,6 +60,8 @@ type Options struct {
 	Keep func(context.Context, []*event.Event) error
 	// Events is where the events of the fleet are found; nil: nowhere.
 	Events admin.Events
+	// Maps are those of the fleet over time; nil: none are kept.
+	Maps admin.Maps
 	// Console makes a link that signs a browser in to the console; nil: there is none.
 	Console func(who string, role admin.Role) (admin.ConsoleResult, error)
 	// Record makes an event of what happened; nil: it is logged alone.

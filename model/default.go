@@ -50,6 +50,7 @@ const (
 
 	DefaultRetain     = Duration(30 * 24 * time.Hour)
 	DefaultRetainActs = Duration(400 * 24 * time.Hour)
+	DefaultRetainMaps = Duration(400 * 24 * time.Hour)
 
 	DefaultSample = 0.1
 

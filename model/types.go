@@ -248,6 +248,7 @@ type Retain struct {
 	Connections Duration `yaml:"connections,omitempty" json:"connections,omitzero"` // that are no HTTP; default 720h: 30 days
 	Acts        Duration `yaml:"acts,omitempty" json:"acts,omitzero"`               // on the fleet and its identities; default 9600h: 400 days
 	Logs        Duration `yaml:"logs,omitempty" json:"logs,omitzero"`               // of services; default 720h: 30 days
+	Maps        Duration `yaml:"maps,omitempty" json:"maps,omitzero"`               // of who called whom, hour by hour; default 9600h: 400 days
 }
 
 // Telemetry sends traces over OTLP/HTTP.

@@ -181,7 +181,7 @@ func (c *checker) recording() {
 	if keep := c.Fleet.Audit.Keep; keep != 0 && keep < 1<<20 {
 		c.fail("out-of-range", "audit.keep", "records need at least 1MiB", "")
 	}
-	for name, d := range map[string]Duration{"requests": c.Fleet.Audit.Retain.Requests, "connections": c.Fleet.Audit.Retain.Connections, "acts": c.Fleet.Audit.Retain.Acts, "logs": c.Fleet.Audit.Retain.Logs} {
+	for name, d := range map[string]Duration{"requests": c.Fleet.Audit.Retain.Requests, "connections": c.Fleet.Audit.Retain.Connections, "acts": c.Fleet.Audit.Retain.Acts, "logs": c.Fleet.Audit.Retain.Logs, "maps": c.Fleet.Audit.Retain.Maps} {
 		if d != 0 && d.Std() < time.Hour {
 			c.fail("out-of-range", "audit.retain."+name, "events are deleted by the hour", "write at least 1h, such as 720h for 30 days")
 		}

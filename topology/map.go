@@ -23,6 +23,7 @@ type Map struct {
 	Format   int                `json:"format"`
 	Fleet    string             `json:"fleet"`
 	Snapshot string             `json:"snapshot,omitempty"` // version of the model
+	Models   []Force            `json:"models,omitempty"`   // of a map that was kept: those in force in its time, the oldest first
 	From     time.Time          `json:"from,omitzero"`      // of what was observed: the first event
 	Until    time.Time          `json:"until,omitzero"`     // the last; zero where nothing was observed
 	Events   int64              `json:"events,omitempty"`   // that were folded in
@@ -30,6 +31,12 @@ type Map struct {
 	Weights  map[string]float64 `json:"weights,omitempty"`  // of data classes
 	Nodes    []Node             `json:"nodes"`              // sorted by name
 	Edges    []Edge             `json:"edges"`              // sorted by From, To, Kind
+}
+
+// Force says which model was in force from a time on.
+type Force struct {
+	Since    time.Time `json:"since"`
+	Snapshot string    `json:"snapshot"`
 }
 
 // NodeKind tells what a node is.

@@ -1,9 +1,7 @@
 package topology
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 )
@@ -80,21 +78,17 @@ func (e *PartEdge) calls() (n int64) {
 	return n
 }
 
-// ReadPart reads a Part's JSON, and checks that it is one.
-func ReadPart(r io.Reader) (*Part, error) {
-	var p Part
-	if err := json.NewDecoder(r).Decode(&p); err != nil {
-		return nil, fmt.Errorf("reading a part of a map: %w", err)
-	}
+// Check refuses what no part of ours has.
+func (p *Part) Check() error {
 	if p.Format != Format {
-		return nil, fmt.Errorf("reading a part of a map: its format is %d, and this program reads %d", p.Format, Format)
+		return fmt.Errorf("the format of this part of a map is %d, and this program reads %d", p.Format, Format)
 	}
 	for i := range p.Edges {
 		for _, s := range []*Seen{p.Edges[i].Callee, p.Edges[i].Caller, p.Edges[i].Foreign} {
 			if s != nil && !s.Latency.sound() {
-				return nil, fmt.Errorf("reading a part of a map: the latency of the edge from %q to %q cannot be", p.Edges[i].From, p.Edges[i].To)
+				return fmt.Errorf("the latency of the edge from %q to %q cannot be", p.Edges[i].From, p.Edges[i].To)
 			}
 		}
 	}
-	return &p, nil
+	return nil
 }

@@ -133,13 +133,13 @@ func (x *exporter) records(ctx context.Context) error {
 			case r.Number > x.Size:
 				return nil
 			case r.Number > x.Last:
-				if deletions(r.JSON) != nil {
-					x.elsewhere, said = r.Number, appendLine(said[:0], r.Number, r.JSON)
+				if deletions(r.JSON()) != nil {
+					x.elsewhere, said = r.Number, appendLine(said[:0], r.Number, r.JSON())
 				}
 				continue
 			}
 			x.Records++
-			line = appendLine(line[:0], r.Number, r.JSON)
+			line = appendLine(line[:0], r.Number, r.JSON())
 			if _, err := w.Write(line); err != nil {
 				return err
 			}

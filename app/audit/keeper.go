@@ -208,7 +208,7 @@ func read(ctx context.Context, source Source, from uint64) *batch {
 			b.all, b.end = false, limit-batchNumbers
 			break
 		}
-		b.entries = append(b.entries, entry{r.Number, ledger.HashOf(r.JSON)})
+		b.entries = append(b.entries, entry{r.Number, ledger.HashOf(r.JSON())})
 	}
 	for n := len(b.entries); !b.all && n > 0 && b.entries[n-1].number >= b.end; n-- {
 		b.entries = b.entries[:n-1]

@@ -134,7 +134,7 @@ func TestKill(t *testing.T) {
 	there := map[string]bool{}
 	for r, err := range s.Records(t.Context(), 1) {
 		must(t, err)
-		there[string(r.JSON)] = true
+		there[string(r.JSON())] = true
 	}
 	must(t, s.Close())
 	for _, e := range eventtest.New(9, start, time.Second).Take(acknowledged) {

@@ -91,7 +91,7 @@ func kept(ctx context.Context, in func(context.Context, uint64) iter.Seq2[query.
 			if err != nil && ctx.Err() == nil {
 				err = &ledger.DamageError{Text: err.Error()}
 			}
-			if !yield(ledger.Record{Number: r.Number, Data: r.JSON}, err) {
+			if !yield(ledger.Record{Number: r.Number, Data: r.JSON()}, err) {
 				return
 			}
 		}

@@ -71,7 +71,7 @@ func (s *stored) Next(ctx context.Context, from uint64, most sink.Bound) (sink.B
 			}
 		}
 		for len(s.ahead) > 0 {
-			left, more := g.add(s.ahead[0].Number, s.ahead[0].JSON)
+			left, more := g.add(s.ahead[0].Number, s.ahead[0].JSON())
 			if left {
 				break
 			}
@@ -107,7 +107,7 @@ func (s *stored) read(ctx context.Context, records Records, from uint64) (damage
 			return nil, err
 		}
 		s.ahead = append(s.ahead, r)
-		if size += len(r.JSON); len(s.ahead) == aheadRecords || size > aheadBytes {
+		if size += len(r.JSON()); len(s.ahead) == aheadRecords || size > aheadBytes {
 			break
 		}
 	}

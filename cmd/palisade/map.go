@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 
 	"github.com/palisade-security/palisade/app"
 )
@@ -17,18 +18,22 @@ type mapFlags struct {
 	From   string             `help:"State directory, or folder of records, whose events are folded in (default: those of --control, or none: the map is what is declared)." placeholder:"DIR"`
 	Since  moment             `help:"Only events from then on: 36h or 7d ago, or a date such as 2026-11-17." placeholder:"WHEN"`
 	Until  moment             `help:"Only events before then." placeholder:"WHEN"`
+	At     when               `help:"The map that was kept of that time, with the model of then, from --from, --control or what runs here: a date for that day, now for the last 24 hours, or 7d or 2026-11-17T10:30 for the hour of then." placeholder:"WHEN"`
 	Weight map[string]float64 `help:"How much a data class weighs: CLASS=NUMBER; repeat for several (default: 1, and 3 for a class that redacts)." placeholder:"CLASS=NUMBER"`
 	askFlags
 }
 
 func (f *mapFlags) query(e *environment) (*app.MapQuery, error) {
+	if f.At != (when{}) && (!f.Since.IsZero() || !f.Until.IsZero()) {
+		return nil, errors.New("--at draws a map that was kept, --since and --until draw events; leave out one of them")
+	}
 	if f.From == "" && f.Control == "" && (!f.Since.IsZero() || !f.Until.IsZero()) {
 		return nil, errors.New("--since and --until choose among events; say with --from or --control where these are")
 	}
 	if f.From != "" && f.Control != "" {
 		return nil, errors.New("--from and --control: events are in one place; leave out one of them")
 	}
-	return &app.MapQuery{From: f.From, Weights: f.Weight, Format: e.format, Since: f.Since.Time, Until: f.Until.Time}, nil
+	return &app.MapQuery{From: f.From, Weights: f.Weight, Format: e.format, Since: f.Since.Time, Until: f.Until.Time, At: f.At.Span}, nil
 }
 
 type mapDrawCmd struct {
@@ -65,16 +70,30 @@ func (c *mapBlastCmd) Run(e *environment) error {
 }
 
 type mapDiffCmd struct {
-	Before string `arg:"" help:"Model, or map in a .json file."`
-	After  string `arg:"" help:"Model, or map in a .json file."`
+	Before string `arg:"" help:"Model, map in a .json file, or a time whose map was kept: 2026-11-17, now, 7d."`
+	After  string `arg:"" help:"The same."`
+	From   string `help:"State directory with the maps that were kept (default: those of --control, or of what runs here)." placeholder:"DIR"`
+	askFlags
 }
 
 func (c *mapDiffCmd) Run(e *environment) error {
-	changed, err := app.MapDiff(e.ctx, e.with(), c.Before, c.After)
+	if c.From != "" && c.Control != "" {
+		return errors.New("--from and --control: maps are kept in one place; leave out one of them")
+	}
+	changed, err := app.MapDiff(e.ctx, c.on(e), c.From, mapSide(c.Before), mapSide(c.After))
 	if err == nil && changed {
 		return errRefused
 	}
 	return err
+}
+
+// mapSide tells a time from the path of a model or of a map.
+func mapSide(text string) app.MapSide {
+	var at when
+	if _, err := os.Stat(text); err == nil || at.UnmarshalText([]byte(text)) != nil {
+		return app.MapSide{Path: text}
+	}
+	return app.MapSide{At: at.Span}
 }
 
 // Help shows examples.
@@ -86,6 +105,8 @@ Examples:
   palisade map --from .palisade --format html > map.html
   palisade map --from .palisade --since 168h --until 144h --format json > that-day.json
   palisade map that-day.json --format svg > that-day.svg
+  palisade map --at 2026-11-17                            that day, with the model of then
+  palisade map diff 2026-11-17 now
   palisade map blast payments
   palisade map diff that-day.json today.json`
 }
@@ -107,5 +128,6 @@ Examples:
 func (*mapDiffCmd) Help() string {
 	return `Examples:
   palisade map diff monday.json tuesday.json
+  palisade map diff 2026-11-17 now                 maps that were kept, each with the model of then
   palisade map diff old/ new/                two models: plan tells of rights, this of reach`
 }

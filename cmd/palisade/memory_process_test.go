@@ -94,6 +94,31 @@ func TestMemoryOfUp(t *testing.T) {
 	if !strings.Contains(seen.out, `"calls": 20`) || !strings.Contains(before.err, "no event of a request") {
 		t.Errorf("maps:\n%s\n%s", seen.out, before.err)
 	}
+	keptMap(t, u)
+}
+
+// keptMap wants what was seen before a process was killed in the map that is kept, once, whether somebody runs or not.
+func keptMap(t *testing.T, u *up) {
+	t.Helper()
+	state := "--from=" + u.Path(".palisade")
+	asked := func(a ...string) result { return verb(t, nil, append([]string{"map"}, a...)...) }
+	u.Eventually("the map is kept", func() bool {
+		return strings.Contains(asked("--at=now", state, "--format=json").out, `"calls": 20`)
+	})
+	if r := asked("diff", "now", u.Dir, state); strings.Contains(r.out, "declared") || r.code == exitError {
+		t.Errorf("what was in force is not what is declared: %d %s\n%s", r.code, r.err, r.out)
+	}
+	u.signal(syscall.SIGTERM)
+	u.ends()
+	if r := asked("blast", "front", "--at=now", state); r.code != 0 || !strings.Contains(r.out, "front taken") {
+		t.Errorf("a taken service on the kept map: %d %s\n%s", r.code, r.err, r.out)
+	}
+	if r := asked("--at=2026-01-01", state); r.code != exitError || !strings.Contains(r.err, "no map is kept of the time from 2026-01-01 00:00:00") {
+		t.Errorf("the map of a time before all: %d %s\n%s", r.code, r.err, r.out)
+	}
+	if r := asked("--at=now", "--since=1h", state); r.code != exitError || !strings.Contains(r.err, "leave out one of them") {
+		t.Errorf("--at and --since: %s", r.err)
+	}
 }
 
 // TestMemoryOfFleet: what proxies record comes to control, through kill -9 of all of them, once each.

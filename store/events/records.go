@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
 )
@@ -182,10 +180,8 @@ func (r *run) before(end uint64) ([]query.Record, error) {
 		return nil, err
 	}
 	out := make([]query.Record, len(some))
-	var line []byte
 	for i, e := range events {
-		line = event.AppendJSON(line[:0], e)
-		out[i] = query.Record{Number: some[i].number, Time: e.Time, JSON: bytes.Clone(line)}
+		out[i] = query.RecordOf(some[i].number, e)
 	}
 	return out, nil
 }

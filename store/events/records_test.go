@@ -35,7 +35,7 @@ func numbered(t testing.TB, s *events.Store) map[uint64]string {
 	out := map[uint64]string{}
 	for r, err := range s.Records(t.Context(), 0) {
 		must(t, err)
-		out[r.Number] = string(r.JSON)
+		out[r.Number] = string(r.JSON())
 	}
 	return out
 }

@@ -45,7 +45,40 @@ func CursorOf(e *event.Event) Cursor { return Cursor{NumberOf(e, Time), Key(e)} 
 type Record struct {
 	Number uint64 // from 1 on, without gaps, in the order in which the store took events
 	Time   time.Time
-	JSON   []byte // as event.AppendJSON wrote it
+
+	text  []byte       // nil: not written yet
+	event *event.Event // nil: not read yet
+}
+
+// RecordOf is the record of an event.
+func RecordOf(number uint64, e *event.Event) Record {
+	return Record{Number: number, Time: e.Time, event: e}
+}
+
+// RecordText is the record of what event.AppendJSON wrote.
+func RecordText(number uint64, at time.Time, text []byte) Record {
+	return Record{Number: number, Time: at, text: text}
+}
+
+// JSON returns the record as event.AppendJSON wrote it.
+func (r *Record) JSON() []byte {
+	if r.text == nil {
+		r.text = event.AppendJSON(nil, r.event)
+	}
+	return r.text
+}
+
+// Event returns the event.
+func (r *Record) Event() (*event.Event, error) {
+	if r.event != nil {
+		return r.event, nil
+	}
+	e, err := event.Parse(r.text)
+	if err != nil {
+		return nil, fmt.Errorf("reading record %d: %w", r.Number, err)
+	}
+	r.event = e
+	return e, nil
 }
 
 // Page is a part of the events that are meant, newest first.

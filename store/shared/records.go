@@ -73,12 +73,11 @@ func (s *Store) window(ctx context.Context, from, end uint64) ([]query.Record, e
 	var out []query.Record
 	err := s.rows(ctx, &st, func(rows *sql.Rows) error {
 		var number, at int64
-		var r query.Record
-		if err := rows.Scan(&number, &at, &r.JSON); err != nil {
+		var text []byte
+		if err := rows.Scan(&number, &at, &text); err != nil {
 			return err
 		}
-		r.Number, r.Time = uint64(number), time.Unix(0, at).UTC()
-		out = append(out, r)
+		out = append(out, query.RecordText(uint64(number), time.Unix(0, at).UTC(), text))
 		return nil
 	})
 	if err != nil {

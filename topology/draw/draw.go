@@ -23,6 +23,9 @@ func stand(m *topology.Map) string {
 	if m.Snapshot != "" {
 		s += fmt.Sprintf(", snapshot %.12s", m.Snapshot)
 	}
+	if n := len(m.Models); n > 1 {
+		s += fmt.Sprintf(" in force at its end, the last of %d", n)
+	}
 	if !m.Observed() {
 		return s + ", as declared"
 	}

@@ -40,10 +40,10 @@ func Numbered(t testing.TB, store Taker, want map[uint64]string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Number < from || r.Number <= last || want[r.Number] != string(r.JSON) {
-				t.Fatalf("from %d, behind %d: number %d is %s, want %s", from, last, r.Number, r.JSON, want[r.Number])
+			if r.Number < from || r.Number <= last || want[r.Number] != string(r.JSON()) {
+				t.Fatalf("from %d, behind %d: number %d is %s, want %s", from, last, r.Number, r.JSON(), want[r.Number])
 			}
-			if e, err := event.Parse(r.JSON); err != nil || !e.Time.Equal(r.Time) {
+			if e, err := event.Parse(r.JSON()); err != nil || !e.Time.Equal(r.Time) {
 				t.Fatalf("number %d is of %s: %v", r.Number, r.Time, err)
 			}
 			last = r.Number
@@ -79,10 +79,10 @@ func Follow(t *testing.T, store Taker, given []*event.Event) {
 		}
 		before := number
 		for r, err := range store.Records(t.Context(), number) {
-			if err != nil || r.Number != number || once[string(r.JSON)] {
-				t.Fatalf("number %d, want %d (seen before: %t): %v", r.Number, number, once[string(r.JSON)], err)
+			if err != nil || r.Number != number || once[string(r.JSON())] {
+				t.Fatalf("number %d, want %d (seen before: %t): %v", r.Number, number, once[string(r.JSON())], err)
 			}
-			seen[number], once[string(r.JSON)] = string(r.JSON), true
+			seen[number], once[string(r.JSON())] = string(r.JSON()), true
 			number++
 		}
 		if number == before {
