@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,12 +20,13 @@ import (
 type delivery struct {
 	*archive.Follower
 	to   func() *client.Client
+	name string // of this process among those that deliver
 	lost func(ctx context.Context, n uint64, why string)
 }
 
 // deliver makes the delivery of a record, whose position is in the state directory. It works while run does.
 func (r *recorder) deliver(state string, to func() *client.Client) *delivery {
-	d := &delivery{to: to, lost: r.lost}
+	d := &delivery{to: to, name: rand.Text(), lost: r.lost}
 	d.Follower = &archive.Follower{
 		Journal: r.dir, Position: filepath.Join(state, "delivered"), Bytes: wire.MaxEvents / 2, Deliver: d.hand, Lost: r.lost, Log: slog.Default(),
 	}
@@ -35,11 +37,16 @@ func (r *recorder) deliver(state string, to func() *client.Client) *delivery {
 // hand delivers records. What the bus does not take even alone is lost.
 func (d *delivery) hand(ctx context.Context, records []journal.Record) error {
 	var lines bytes.Buffer
+	size := 0
+	for i := range records {
+		size += len(records[i].Data) + 1
+	}
+	lines.Grow(size)
 	for i := range records {
 		lines.Write(bytes.TrimSpace(records[i].Data))
 		lines.WriteByte('\n')
 	}
-	err := d.to().Deliver(ctx, lines.Bytes())
+	err := d.to().Deliver(ctx, fmt.Sprintf("%s-%d-%d", d.name, records[0].Seq, len(records)), lines.Bytes())
 	if !errors.Is(err, client.ErrTooLarge) {
 		return err
 	}

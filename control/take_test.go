@@ -123,8 +123,8 @@ func TestTakeEvents(t *testing.T) {
 			Time: time.Now(), ID: fmt.Sprint("id-", n), Side: event.SideInbound, Listener: service + "/inbound", Service: service, Allowed: true, Status: 200,
 		}), '\n')
 	}
-	must(t, orders.Deliver(soon(t), append(line(1, "orders"), line(2, "orders")...)))
-	must(t, orders.Deliver(soon(t), append(append(line(3, "orders"), line(4, "payments")...), "no event\n"...)))
+	must(t, orders.Deliver(soon(t), "batch-1", append(line(1, "orders"), line(2, "orders")...)))
+	must(t, orders.Deliver(soon(t), "batch-2", append(append(line(3, "orders"), line(4, "payments")...), "no event\n"...)))
 	eventually(t, "events are kept", func() bool { return slices.Equal(kept.ids(), []string{"id-1", "id-2", "id-3"}) })
 	eventually(t, "refused events are told", func() bool { return len(s.saw("events-refused")) == 1 })
 	if e := s.saw("events-refused")[0]; e.Who != orders.ID().String() || e.Object != "2 events" || !strings.Contains(e.Text, "payments") {
@@ -141,7 +141,7 @@ func TestTakeEvents(t *testing.T) {
 	ctx := soon(t)
 	go func() {
 		for {
-			err := orders.Deliver(ctx, line(5, "orders"))
+			err := orders.Deliver(ctx, "batch-3", line(5, "orders"))
 			if err == nil || ctx.Err() != nil {
 				delivered <- err
 				return

@@ -27,6 +27,9 @@ type Follower struct {
 	Lost func(ctx context.Context, n uint64, why string)
 	Log  *slog.Logger
 
+	last *journal.Record // handed on, and not yet in the file
+	kept time.Time       // when the file was written
+
 	oldest atomic.Int64           // end of the oldest event that waits, in nanoseconds since 1970; 0: none waits
 	failed atomic.Pointer[string] // why the last try failed; nil: it did not
 }
@@ -34,6 +37,7 @@ type Follower struct {
 const (
 	batchRecords = 1024
 	batchBytes   = 1 << 20
+	keepEvery    = time.Second           // that the file is written while records come: after a crash as much is handed on again
 	linger       = 50 * time.Millisecond // how long a record waits for others
 	queued       = 16                    // records that are read ahead
 	firstPause   = 100 * time.Millisecond
@@ -104,6 +108,7 @@ func (f *Follower) hand(ctx context.Context, read func(context.Context, string, 
 	defer func() {
 		cancel()
 		<-done
+		f.note(ctx, true)
 	}()
 	for {
 		batch, ok, wrong := f.gather(in)
@@ -171,10 +176,22 @@ func (f *Follower) deliver(ctx context.Context, batch []journal.Record) bool {
 		f.Log.InfoContext(ctx, "events are handed on again")
 	}
 	f.oldest.Store(0)
-	if err := f.keep(&batch[len(batch)-1]); err != nil { // they are handed on again after a restart, which does no harm
-		f.Log.WarnContext(ctx, "how far events are handed on is not kept", "error", err)
-	}
+	last := batch[len(batch)-1] // alone: the others need not stay in memory
+	f.last = &last
+	f.note(ctx, false)
 	return true
+}
+
+// note keeps how far records are handed on, if it is time to or now.
+func (f *Follower) note(ctx context.Context, now bool) {
+	if f.last == nil || !now && time.Since(f.kept) < keepEvery {
+		return
+	}
+	if err := f.keep(f.last); err != nil { // they are handed on again after a restart, which does no harm
+		f.Log.WarnContext(ctx, "how far events are handed on is not kept", "error", err)
+		return
+	}
+	f.last, f.kept = nil, time.Now()
 }
 
 // ended is when what a record tells of had ended; now if it cannot be read.

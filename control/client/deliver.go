@@ -2,8 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -24,18 +22,15 @@ var ErrTooLarge = bus.ErrTooLarge
 var errNoBus = errors.New("there is no connection to the bus of control")
 
 // Deliver hands events over to control, as lines of JSON, and returns when the bus has them on disk. If it fails they may be
-// there: deliver them again.
-func (c *Client) Deliver(ctx context.Context, lines []byte) error {
+// there: deliver them again, under the same id, by which the bus knows them for a while. It is nobody else's: processes of one identity share a subject.
+func (c *Client) Deliver(ctx context.Context, id string, lines []byte) error {
 	link, err := c.linked(ctx)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, deliverTime)
 	defer cancel()
-	sum := sha256.Sum256(lines) // several processes of one identity share a subject
-	_, err = link.Publish(ctx, bus.Message{
-		Subject: wire.EventsSubject + bus.SubjectToken(c.id.String()), ID: hex.EncodeToString(sum[:16]), Data: lines,
-	})
+	_, err = link.Publish(ctx, bus.Message{Subject: wire.EventsSubject + bus.SubjectToken(c.id.String()), ID: id, Data: lines})
 	if err != nil {
 		return fmt.Errorf("delivering events: %w", err)
 	}
