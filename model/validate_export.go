@@ -25,6 +25,7 @@ var exportKinds = map[string]exportKind{
 	"datadog": {schemes: []string{"https", "http"}, port: "443", needs: []string{"token"}, sample: "https://http-intake.logs.datadoghq.eu"},
 	"splunk":  {schemes: []string{"https", "http"}, port: "443", needs: []string{"token"}, takes: []string{"index"}, sample: "https://splunk.example:8088"},
 	"syslog":  {schemes: []string{"tls", "tcp"}, sample: "tls://syslog.example:6514"},
+	"kafka":   {schemes: []string{"tls", "tcp"}, needs: []string{"topic"}, takes: []string{"user", "password", "sasl"}, sample: "tls://kafka.example:9093"},
 }
 
 // secured are the schemes with TLS.
@@ -47,7 +48,7 @@ func (c *checker) export(key string, e Export) {
 		return // already reported
 	}
 	written := func(k string) bool { _, ok := c.places[key+"."+k]; return ok }
-	for _, k := range []string{"user", "password", "token", "headers", "index", "tenant"} {
+	for _, k := range []string{"user", "password", "token", "headers", "index", "tenant", "topic", "sasl"} {
 		switch {
 		case slices.Contains(kind.needs, k) && !written(k):
 			c.failKey("missing-key", key, "an export of kind "+e.Kind+" needs the key "+quote(k), "")
@@ -74,7 +75,21 @@ func (c *checker) export(key string, e Export) {
 	if written("index") && (e.Index == "" || strings.ContainsAny(e.Index, `\/*?"<>| ,#:`) || e.Index != strings.ToLower(e.Index) || strings.HasPrefix(e.Index, "_")) {
 		c.fail("bad-export", key+".index", quote(e.Index)+" is not the name of an index", "write lower-case letters, digits, dots and dashes")
 	}
+	if written("topic") && !isTopic(e.Topic) {
+		c.fail("bad-export", key+".topic", quote(e.Topic)+" is not the name of a topic", "write at most 249 letters, digits, dots, dashes and underscores")
+	}
+	if written("sasl") && !written("user") {
+		c.fail("bad-export", key+".sasl", "nobody signs in", "write user and password, or remove it")
+	}
 	c.exportURL(key, e, kind)
+}
+
+// isTopic tells whether Kafka can have a topic of that name.
+func isTopic(s string) bool {
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_')
+	}
+	return s != "" && len(s) <= 249 && s != "." && s != ".." && !strings.ContainsFunc(s, odd)
 }
 
 // onlyReference checks a secret, which is never written in the model.

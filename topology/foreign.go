@@ -11,8 +11,12 @@ import (
 // peerNames are the attributes of a log record that name who was called, and its port, the most telling first: of OpenTelemetry's
 // semantic conventions (peer, server, and the older net.peer), and of the Elastic Common Schema (destination).
 var peerNames = [...]struct{ host, port string }{
-	{"peer.service", ""}, {"server.address", "server.port"}, {"net.peer.name", "net.peer.port"},
-	{"destination.domain", "destination.port"}, {"destination.address", "destination.port"}, {"destination.ip", "destination.port"},
+	{"peer.service", ""},
+	{"server.address", "server.port"},
+	{"net.peer.name", "net.peer.port"},
+	{"destination.domain", "destination.port"},
+	{"destination.address", "destination.port"},
+	{"destination.ip", "destination.port"},
 }
 
 // told makes a sighting of a log record in which a declared service names whom it calls.

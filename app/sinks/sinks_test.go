@@ -151,6 +151,7 @@ func TestKinds(t *testing.T) {
 		"c": {Kind: "elastic", URL: "https://127.0.0.1:1", User: "x", Password: secret}, "d": {Kind: "loki", URL: "http://127.0.0.1:1"},
 		"e": {Kind: "datadog", URL: "https://127.0.0.1:1", Token: secret}, "f": {Kind: "splunk", URL: "https://127.0.0.1:1", Token: secret},
 		"g": {Kind: "syslog", URL: "tls://127.0.0.1:1"}, "h": {Kind: "syslog", URL: "tcp://127.0.0.1:1"},
+		"i": {Kind: "kafka", URL: "tls://127.0.0.1:1", Topic: "x", User: "x", Password: secret}, "j": {Kind: "kafka", URL: "tcp://127.0.0.1:1", Topic: "x"},
 	} {
 		all = append(all, model.ResolvedExport{Name: name, Export: e})
 	}

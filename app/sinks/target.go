@@ -13,6 +13,7 @@ import (
 	"github.com/palisade-security/palisade/sink"
 	"github.com/palisade-security/palisade/sink/datadog"
 	"github.com/palisade-security/palisade/sink/elastic"
+	"github.com/palisade-security/palisade/sink/kafka"
 	"github.com/palisade-security/palisade/sink/loki"
 	"github.com/palisade-security/palisade/sink/otlp"
 	"github.com/palisade-security/palisade/sink/splunk"
@@ -55,6 +56,9 @@ func (s *Sinks) target(e *model.Export) (sink.Target, sink.Bound, error) {
 		return datadog.New(datadog.Options{URL: e.URL, Token: token, TLS: config}), datadog.Bound(), nil
 	case "splunk":
 		return splunk.New(splunk.Options{URL: e.URL, Token: token, Index: e.Index, TLS: config}), sink.Bound{}, nil
+	case "kafka":
+		t, err := kafka.New(kafka.Options{Brokers: []string{u.Host}, Topic: e.Topic, User: e.User, Password: password, SASL: e.SASL, TLS: config})
+		return t, sink.Bound{}, err
 	case "syslog":
 		return syslog.New(syslog.Options{Address: u.Host, TLS: config, Hostname: s.opts.Host}), syslog.Bound(), nil
 	}
