@@ -86,10 +86,12 @@ func (c *checker) export(key string, e Export) {
 
 // isTopic tells whether Kafka can have a topic of that name.
 func isTopic(s string) bool {
-	odd := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_')
+	for _, r := range s {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", r) {
+			return false
+		}
 	}
-	return s != "" && len(s) <= 249 && s != "." && s != ".." && !strings.ContainsFunc(s, odd)
+	return s != "" && len(s) <= 249 && s != "." && s != ".."
 }
 
 // onlyReference checks a secret, which is never written in the model.

@@ -184,6 +184,10 @@ func TestMemoryOfFleet(t *testing.T) {
 		t.Log("missing: ", missing)
 	}
 	h.explained(t, resp.Header.Get("X-Request-Id"))
+	h.control.Eventually("control keeps the map", func() bool {
+		out := verb(t, nil, "map", h.control.Dir, "--at=now", "--from="+h.control.Path(".palisade")).out
+		return strings.Contains(out, "grant:mesh:orders:/**#0") && !strings.Contains(out, "as declared")
+	})
 }
 
 // explained shows the way of one request through four proxies.
