@@ -88,6 +88,10 @@ func (s *consoleServer) run(ctx context.Context, g *errgroup.Group) {
 		BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 	g.Go(func() error {
+		s.Run(ctx)
+		return nil
+	})
+	g.Go(func() error {
 		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 		defer stop()
 		if err := server.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
@@ -179,7 +183,7 @@ func (e *edge) serveConsole() error {
 		return nil
 	}
 	c, err := bindConsole(e.ctx, e.o.Console, e.state, &console.Options{
-		Name: e.gate.Snapshot.Fleet, Events: consoleEvents{e.memory.Archive}, Fleet: upFleet{e}, Record: e.recorder.Act,
+		Name: e.gate.Snapshot.Fleet, Events: consoleEvents{e.memory.Archive}, Fleet: upFleet{e}, Planner: upFleet{e}, Record: e.recorder.Act,
 	})
 	if err != nil {
 		return err
@@ -286,6 +290,9 @@ func decide(ctx context.Context, snap *model.Snapshot, q *console.Question) (*ev
 // stateOf is what administrators are told of a fleet, as the console shows it.
 func stateOf(s admin.Status) console.State {
 	var out console.State
+	if r := s.Rollout; r != nil {
+		out.Rollout = &console.Rollout{Version: r.Version, Author: r.Author, Since: r.Since, Trials: r.Trials}
+	}
 	for i := range s.Proxies {
 		p := &s.Proxies[i]
 		one := console.Proxy{

@@ -17,8 +17,9 @@ func (o *Options) controlConsole(ctx context.Context, c *control.Control, given 
 	if o.Console == "" {
 		return nil, nil
 	}
+	fleet := controlFleet{o.quietly(), c, given, kept}
 	return bindConsole(ctx, o.Console, state, &console.Options{
-		Name: given.Fleet, Events: consoleEvents{kept.Archive}, Fleet: controlFleet{c, given, kept}, Record: rec.Act,
+		Name: given.Fleet, Events: consoleEvents{kept.Archive}, Fleet: fleet, Planner: fleet, Record: rec.Act,
 	})
 }
 
@@ -32,6 +33,7 @@ func (s *consoleServer) begin(ctx context.Context, g *errgroup.Group, o *Options
 
 // controlFleet is the fleet of a control as its console sees it.
 type controlFleet struct {
+	o     *Options
 	c     *control.Control
 	given *model.Snapshot // until one is in force
 	kept  *memory

@@ -106,14 +106,19 @@ func readSnapshot(path string) (*model.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the snapshot: %w", err)
 	}
+	return parseSnapshot(text, path)
+}
+
+// parseSnapshot reads a snapshot that stands somewhere.
+func parseSnapshot(text []byte, where string) (*model.Snapshot, error) {
 	var snap model.Snapshot
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&snap); err != nil {
-		return nil, fmt.Errorf("reading the snapshot in %s: %w", path, err)
+		return nil, fmt.Errorf("reading the snapshot in %s: %w", where, err)
 	}
 	if snap.Version == "" || snap.Self != "" {
-		return nil, fmt.Errorf("%s is no snapshot of a whole model; palisade snapshot prints one", path)
+		return nil, fmt.Errorf("%s is no snapshot of a whole model; palisade snapshot prints one", where)
 	}
 	return &snap, nil
 }

@@ -1,7 +1,7 @@
 // Package console shows people a fleet in a browser: what it does now, why something was refused, who reaches whom, who may
 // do what. Pages are made here, of templates and the answers of the store of events; a browser needs no network but this.
 //
-// It decides nothing about the fleet and keeps nothing but who is signed in. It is not for programs: they have the command line
+// It decides nothing about the fleet and keeps nothing but who is signed in and which models are looked at. It is not for programs: they have the command line
 // with --format json, and the interface of control.
 package console
 
@@ -68,7 +68,8 @@ type Question struct {
 
 // State is how a fleet stands.
 type State struct {
-	Unready      error // why the gateway should get no requests; nil: it is ready
+	Unready      error    // why the gateway should get no requests; nil: it is ready
+	Rollout      *Rollout // nil: none is under way
 	Certificates []Certificate
 	Proxies      []Proxy
 }
@@ -98,8 +99,10 @@ type Options struct {
 	Hosts  []string // under which it may be asked, without port; others get 421
 	Events Events
 	Fleet  Fleet
-	Record func(context.Context, *event.Event) // takes acts
-	Log    *slog.Logger
+	// Planner plans models, and applies them if it is an Applier; nil: nobody does.
+	Planner Planner
+	Record  func(context.Context, *event.Event) // takes acts
+	Log     *slog.Logger
 }
 
 // Console is the handler of everything that a browser asks.
@@ -107,6 +110,8 @@ type Console struct {
 	o       Options
 	door    *door
 	streams streams
+	drafts  *drafts
+	applier Applier       // nil: nobody applies
 	heavy   chan struct{} // what takes long: so many at once
 	pages   map[string]*template.Template
 	mux     *http.ServeMux
@@ -119,7 +124,8 @@ func New(o Options) (*Console, error) {
 		return nil, errors.New("making the console: something it needs is missing")
 	}
 	o.Log = cmp.Or(o.Log, slog.Default())
-	c := &Console{o: o, door: newDoor(), heavy: make(chan struct{}, mostHeavy), mux: http.NewServeMux()}
+	c := &Console{o: o, door: newDoor(), drafts: newDrafts(), heavy: make(chan struct{}, mostHeavy), mux: http.NewServeMux()}
+	c.applier, _ = o.Planner.(Applier)
 	var err error
 	if c.pages, err = readTemplates(); err != nil {
 		return nil, fmt.Errorf("making the console: %w", err)
@@ -134,6 +140,9 @@ func New(o Options) (*Console, error) {
 
 // ServeHTTP answers a browser, over TLS.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+// Run applies the models that administrators confirm, until ctx ends.
+func (c *Console) Run(ctx context.Context) { c.drafts.run(ctx, c.applier) }
 
 // Link makes a one-time secret with which a browser signs in within LinkLife, and the path of the page that takes it. The secret
 // stands behind #, which browsers keep to themselves.

@@ -18,6 +18,7 @@ import (
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/event/eventtest"
 	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/model/plan"
 	"github.com/palisade-security/palisade/policy"
 	"github.com/palisade-security/palisade/store/events"
 )
@@ -27,8 +28,10 @@ type shop struct {
 	snap  *model.Snapshot
 	state State
 
-	mu   sync.Mutex
-	acts []*event.Event
+	mu      sync.Mutex
+	acts    []*event.Event
+	applied []How
+	hold    chan struct{} // applying waits for it; nil: it does not
 }
 
 func (s *shop) Model() (*model.Snapshot, *model.Fleet) { return s.snap, nil }
@@ -59,6 +62,46 @@ func (s *shop) Decide(_ context.Context, q *Question) (*event.Event, error) {
 }
 
 func (s *shop) State(context.Context) State { return s.state }
+
+func (s *shop) Past(context.Context) ([]Past, error) {
+	return []Past{{2, s.snap.Version, time.Now(), "alice", "now"}, {1, strings.Repeat("01234567", 8), time.Now().Add(-time.Hour), "bob", ""}}, nil
+}
+
+// Draft denies what the proposal says in its text.
+func (s *shop) Draft(_ context.Context, _ Person, p *Proposal) (*Draft, error) {
+	text := string(p.Document)
+	if text == "broken" {
+		return nil, &Refusal{"palisade.yaml:3:1: error: that is no model"}
+	}
+	d := &Draft{Document: p.Document, Version: p.Version, Plan: plan.Plan{Before: s.snap.Version, After: strings.Repeat("fedcba98", 8), Changes: []plan.Change{
+		{Kind: plan.Widens, Key: "services.items.callers", Words: "web may call items", After: model.Position{File: "palisade.yaml", Line: 12, Column: 3}},
+		{Kind: plan.MayWiden, Key: "policies.orders", Words: "the text changes"},
+		{Kind: plan.Narrows, Key: "services.orders.callers", Words: "web may no longer call orders"},
+	}}}
+	if strings.Contains(text, "unknown") {
+		d.Unused = "the events of the time are gone"
+		return d, nil
+	}
+	d.Used = &Used{Since: time.Now().Add(-24 * time.Hour), Records: 1200}
+	if strings.Contains(text, "denies") {
+		d.Used.Denied = 17
+		d.Used.Kinds = []UsedKind{{Denied: true, Count: 17, What: "GET orders /orders/{id}", Who: "by web", Now: "authorise: no-permit", Was: "authorise: permit", Samples: []string{"0198"}}}
+	}
+	return d, nil
+}
+
+func (s *shop) Apply(_ context.Context, by Person, d *Draft, how How) (*Applied, error) {
+	if s.hold != nil {
+		<-s.hold
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied = append(s.applied, how)
+	if how.Note == "refuse" {
+		return nil, &Refusal{"another model came into force meanwhile, " + by.Name}
+	}
+	return &Applied{Outcome: "applied", Version: d.Plan.After, Trials: []Trial{{Name: "orders", Instance: "host-1", Verdict: "no more errors than before", Before: Rates{Requests: 10, Over: time.Second}}}}, nil
+}
 
 func (s *shop) record(_ context.Context, e *event.Event) {
 	s.mu.Lock()
@@ -99,10 +142,20 @@ func newShop(t *testing.T, more ...*event.Event) (*shop, *Console) {
 	if err := store.Append(t.Context(), more); err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(Options{Name: "shop", Hosts: []string{"console.localhost", "127.0.0.1"}, Events: store, Fleet: s, Record: s.record})
+	c, err := New(Options{Name: "shop", Hosts: []string{"console.localhost", "127.0.0.1"}, Events: store, Fleet: s, Planner: s, Record: s.record})
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+	})
 	return s, c
 }
 
@@ -245,6 +298,7 @@ func TestPages(t *testing.T) {
 		"/policies?as=user-1&method=DELETE&target=/orders/7": "user-1 may DELETE /orders/7",
 		"/policies?as=bob&method=DELETE&target=/orders/7":    "add the role finance",
 		"/proxies": "its SVID has ended",
+		"/model":   "needs the role admin",
 	} {
 		a := b.do("GET", path, "")
 		if a.StatusCode != http.StatusOK || !strings.Contains(strings.Join(strings.Fields(a.body), " "), want) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/palisade-security/palisade/event"
 )
 
 // sessionCookie is bound to this host and to TLS by its prefix (RFC 6265bis, section 4.1.3.2).
@@ -49,27 +51,32 @@ type route struct {
 	pattern string
 	open    bool // without a session
 	role    Role
+	most    int64 // bytes of a form; 0: maxForm
 	do      func(c *Console, w http.ResponseWriter, r *http.Request, s *session) error
 }
 
 // routes lists everything.
 func (c *Console) routes() []route {
 	return []route{
-		{"GET /static/", true, "", (*Console).file},
-		{"GET /sign-in", true, "", (*Console).showSignIn},
-		{"POST /sign-in", true, "", (*Console).signIn},
-		{"POST /sign-out", false, Viewer, (*Console).signOut},
-		{"POST /theme", false, Viewer, (*Console).setTheme},
-		{"GET /{$}", false, Viewer, (*Console).overview},
-		{"GET /live", false, Viewer, (*Console).live},
-		{"GET /live/stream", false, Viewer, (*Console).stream},
-		{"GET /events", false, Viewer, (*Console).search},
-		{"GET /request/{id}", false, Viewer, (*Console).request},
-		{"GET /map", false, Viewer, (*Console).showMap},
-		{"GET /services", false, Viewer, (*Console).services},
-		{"GET /services/{name}", false, Viewer, (*Console).service},
-		{"GET /policies", false, Viewer, (*Console).policies},
-		{"GET /proxies", false, Viewer, (*Console).proxies},
+		{"GET /static/", true, "", 0, (*Console).file},
+		{"GET /sign-in", true, "", 0, (*Console).showSignIn},
+		{"POST /sign-in", true, "", 0, (*Console).signIn},
+		{"POST /sign-out", false, Viewer, 0, (*Console).signOut},
+		{"POST /theme", false, Viewer, 0, (*Console).setTheme},
+		{"GET /{$}", false, Viewer, 0, (*Console).overview},
+		{"GET /live", false, Viewer, 0, (*Console).live},
+		{"GET /live/stream", false, Viewer, 0, (*Console).stream},
+		{"GET /events", false, Viewer, 0, (*Console).search},
+		{"GET /request/{id}", false, Viewer, 0, (*Console).request},
+		{"GET /map", false, Viewer, 0, (*Console).showMap},
+		{"GET /services", false, Viewer, 0, (*Console).services},
+		{"GET /services/{name}", false, Viewer, 0, (*Console).service},
+		{"GET /policies", false, Viewer, 0, (*Console).policies},
+		{"GET /proxies", false, Viewer, 0, (*Console).proxies},
+		{"GET /model", false, Viewer, 0, (*Console).showModel},
+		{"POST /model/plan", false, Admin, maxDocument, (*Console).planModel},
+		{"GET /model/draft/{id}", false, Admin, 0, (*Console).showDraft},
+		{"POST /model/draft/{id}/apply", false, Admin, 0, (*Console).applyModel},
 	}
 }
 
@@ -92,7 +99,6 @@ func (c *Console) guard(next http.Handler) http.Handler {
 			c.fail(w, r, nil, &pageError{http.StatusMisdirectedRequest, "This console is not known by that name."})
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		inner.ServeHTTP(w, r)
 	})
 }
@@ -109,11 +115,12 @@ func hostOf(r *http.Request) string {
 func (c *Console) admit(want route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := c.door.find(cookieOf(r), !r.URL.Query().Has(autoName), time.Now())
-		if err := want.check(r, s); err != nil {
-			c.fail(w, r, s, err)
-			return
+		r.Body = http.MaxBytesReader(w, r.Body, max(want.most, maxForm))
+		err := want.check(w, r, s)
+		if err == nil {
+			err = want.do(c, w, r, s)
 		}
-		if err := want.do(c, w, r, s); err != nil {
+		if err != nil {
 			c.fail(w, r, s, err)
 		}
 	})
@@ -121,18 +128,52 @@ func (c *Console) admit(want route) http.Handler {
 
 var errSignIn = errors.New("sign in first")
 
-func (want *route) check(r *http.Request, s *session) error {
+func (want *route) check(w http.ResponseWriter, r *http.Request, s *session) error {
 	switch {
 	case want.open:
 		return nil
 	case s == nil:
 		return errSignIn
 	case !s.role.Permits(want.role):
-		return &pageError{http.StatusForbidden, "This needs the role " + string(want.role) + "; you have " + string(s.role) + "."}
-	case r.Method != http.MethodGet && r.Method != http.MethodHead && subtle.ConstantTimeCompare([]byte(r.PostFormValue(formName)), []byte(s.token)) != 1:
+		return &roleError{want.role, s.role}
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return nil
+	}
+	if err := want.readForm(w, r); err != nil {
+		return err
+	}
+	if subtle.ConstantTimeCompare([]byte(r.PostFormValue(formName)), []byte(s.token)) != 1 {
 		return &pageError{http.StatusForbidden, "The form is out of date. Reload the page and try again."}
 	}
 	return nil
+}
+
+// readForm reads a form into memory; a large one may take longer.
+func (want *route) readForm(w http.ResponseWriter, r *http.Request) error {
+	if want.most > 0 {
+		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(sendTime)); err != nil {
+			return err
+		}
+	}
+	err := r.ParseForm()
+	if err == nil {
+		err = r.ParseMultipartForm(max(want.most, maxForm))
+	}
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		return err
+	case err != nil && !errors.Is(err, http.ErrNotMultipart):
+		return &pageError{http.StatusBadRequest, "The form cannot be read."}
+	}
+	return nil
+}
+
+// roleError refuses somebody whose role does not do.
+type roleError struct{ needs, has Role }
+
+func (e *roleError) Error() string {
+	return "This needs the role " + string(e.needs) + "; you have " + string(e.has) + "."
 }
 
 func cookieOf(r *http.Request) string {
@@ -153,7 +194,13 @@ func notFound(_ *Console, _ http.ResponseWriter, _ *http.Request, s *session) er
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, s *session, err error) {
 	var known *pageError
 	var tooLong *http.MaxBytesError
+	var role *roleError
 	switch {
+	case errors.As(err, &role):
+		if omitted, may := c.door.tell(time.Now()); may {
+			c.record(r, s.who, s.role, actRefused, event.Denied, r.Method+" "+r.URL.Path, omitted)
+		}
+		known = &pageError{http.StatusForbidden, role.Error()}
 	case errors.Is(err, errSignIn) && (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Hx-Request") == "" && r.Header.Get("Accept") != "text/event-stream":
 		http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 		return

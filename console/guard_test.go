@@ -35,6 +35,10 @@ var asks = []struct {
 	{"GET", "/services/orders", false, Viewer, http.StatusOK},
 	{"GET", "/policies", false, Viewer, http.StatusOK},
 	{"GET", "/proxies", false, Viewer, http.StatusOK},
+	{"GET", "/model", false, Viewer, http.StatusOK},
+	{"POST", "/model/plan", false, Admin, http.StatusBadRequest},
+	{"GET", "/model/draft/none", false, Admin, http.StatusNotFound},
+	{"POST", "/model/draft/none/apply", false, Admin, http.StatusNotFound},
 	{"GET", "/nothing", false, Viewer, http.StatusNotFound},
 	{"POST", "/theme", false, Viewer, http.StatusSeeOther},
 	{"POST", "/sign-out", false, Viewer, http.StatusSeeOther},
@@ -69,11 +73,14 @@ func TestEveryRoute(t *testing.T) {
 				}
 			}
 			got, want := b.do(a.method, a.path, form), a.want
-			if !a.open && !role.Permits(a.needs) {
+			switch {
+			case a.open || role.Permits(a.needs):
+			case role != "":
+				want = http.StatusForbidden
+			case a.method == "POST":
+				want = http.StatusUnauthorized
+			default:
 				want = http.StatusSeeOther // to the page where one signs in
-				if a.method == "POST" {
-					want = http.StatusUnauthorized
-				}
 			}
 			if got.StatusCode != want {
 				t.Errorf("%s %s as %q: got %d, expected %d", a.method, a.path, role, got.StatusCode, want)
@@ -123,7 +130,7 @@ func TestOtherSites(t *testing.T) {
 		{"an old browser at another site", []string{"Origin", "https://evil.example"}, true, http.StatusForbidden},
 		{"another name", []string{"Host", "evil.example"}, true, http.StatusMisdirectedRequest},
 		{"another name that begins like ours", []string{"Host", "console.localhost.evil.example:443"}, true, http.StatusMisdirectedRequest},
-		{"too much", []string{"X-Large", "1"}, true, http.StatusForbidden},
+		{"too much", []string{"X-Large", "1"}, true, http.StatusRequestEntityTooLarge},
 	} {
 		b := newBrowser(t, c)
 		b.as(c, Admin)

@@ -12,6 +12,7 @@ import (
 const (
 	actSignIn  = "console-sign-in"
 	actSignOut = "console-sign-out"
+	actRefused = "console-refused" // somebody asked for what the role does not permit
 )
 
 // refusalPause is at least between two records of secrets that open nothing: who shows them is anybody.

@@ -131,6 +131,14 @@ func bySocket(r *http.Request) (caller, error) {
 	return caller{name: name, role: admin.Admin}, nil
 }
 
+// As answers somebody who was recognised elsewhere, such as in the console, as the interface over HTTPS answers whoever shows a
+// token: with the same refusals, and written down under that name.
+func (c *Control) As(name string, role admin.Role) http.Handler {
+	mux := http.NewServeMux()
+	c.administrators(mux, func(*http.Request) (caller, error) { return caller{name, role}, nil })
+	return mux
+}
+
 // forward has the control that leads do it.
 func (c *Control) forward(w http.ResponseWriter, r *http.Request, who caller, body []byte) {
 	out, err := func() (any, error) {
