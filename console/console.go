@@ -13,6 +13,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -43,6 +44,17 @@ type Fleet interface {
 	Decide(ctx context.Context, q *Question) (*event.Event, error)
 	// State says how the fleet stands.
 	State(ctx context.Context) State
+}
+
+// SignIn is an OpenID provider where people sign in. Its methods are safe for concurrent use. An error for people is a Refusal.
+type SignIn interface {
+	Name() string // for people
+	// Begin returns what a browser holds meanwhile, and where it is sent.
+	Begin(ctx context.Context) (flow, address string, err error)
+	// Finish says who came back with an answer, and until when that holds.
+	Finish(ctx context.Context, flow string, answer url.Values) (Person, time.Time, error)
+	// Leave is where somebody ends the session there, too; empty: nobody knows.
+	Leave() string
 }
 
 // Reasons is what is known about a decision beside its record.
@@ -101,6 +113,7 @@ type Options struct {
 	Fleet  Fleet
 	// Planner plans models, and applies them if it is an Applier; nil: nobody does.
 	Planner Planner
+	SignIn  SignIn // where people sign in; nil: by one-time links alone
 	Record  func(context.Context, *event.Event) // takes acts
 	Log     *slog.Logger
 }

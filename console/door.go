@@ -32,6 +32,7 @@ type session struct {
 	token string // that forms carry
 	since time.Time
 	used  time.Time
+	ends  time.Time // when what it was opened with ends; zero: it does not
 }
 
 type link struct {
@@ -88,6 +89,15 @@ func (d *door) redeem(text, before string, now time.Time) (cookie string, s sess
 	return cookie, *opened, true
 }
 
+// enter opens a session of somebody who signed in elsewhere, until that ends.
+func (d *door) enter(by Person, ends time.Time, before string, now time.Time) (cookie string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cookie, s := d.open(by.Name, by.Role, before, now)
+	s.ends = ends
+	return cookie
+}
+
 // open makes a session under a new secret: one that somebody else put into the browser opens nothing. The caller holds the lock.
 func (d *door) open(who string, role Role, before string, now time.Time) (string, *session) {
 	delete(d.sessions, hashed(before))
@@ -112,7 +122,7 @@ func (d *door) open(who string, role Role, before string, now time.Time) (string
 }
 
 func (s *session) over(now time.Time) bool {
-	return now.Sub(s.used) >= idleLife || now.Sub(s.since) >= mostLife
+	return now.Sub(s.used) >= idleLife || now.Sub(s.since) >= mostLife || !s.ends.IsZero() && !now.Before(s.ends)
 }
 
 // find returns the session of a cookie, nil if there is none. What a page asks by itself does not keep it alive.

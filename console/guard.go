@@ -61,6 +61,8 @@ func (c *Console) routes() []route {
 		{"GET /static/", true, "", 0, (*Console).file},
 		{"GET /sign-in", true, "", 0, (*Console).showSignIn},
 		{"POST /sign-in", true, "", 0, (*Console).signIn},
+		{"GET /sign-in/provider", true, "", 0, (*Console).beginSignIn},
+		{"GET /sign-in/callback", true, "", 0, (*Console).endSignIn},
 		{"POST /sign-out", false, Viewer, 0, (*Console).signOut},
 		{"POST /theme", false, Viewer, 0, (*Console).setTheme},
 		{"GET /{$}", false, Viewer, 0, (*Console).overview},

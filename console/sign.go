@@ -23,9 +23,28 @@ func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, s *session)
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
 	}
-	c.show(w, r, nil, http.StatusOK, "sign-in", "Sign in", "")
+	c.signInPage(w, r, http.StatusOK, "")
 	return nil
 }
+
+type signInPage struct {
+	Problem  string
+	Provider string // name of; empty: there is none
+	Leave    string // where to sign out of it, too; empty: no talk of it
+}
+
+func (c *Console) signInPage(w http.ResponseWriter, r *http.Request, status int, problem string) {
+	o := signInPage{Problem: problem}
+	if c.o.SignIn != nil {
+		o.Provider = c.o.SignIn.Name()
+		if r.URL.Query().Has(leftName) {
+			o.Leave = c.o.SignIn.Leave()
+		}
+	}
+	c.show(w, r, nil, status, "sign-in", "Sign in", &o)
+}
+
+const leftName = "left" // of a sign-in page that somebody gets to who signed out
 
 // signIn takes the secret of a one-time link.
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request, _ *session) error {
@@ -38,7 +57,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request, _ *session) err
 		if omitted, may := c.door.tell(now); may {
 			c.record(r, "", "", actSignIn, event.Denied, "the link is used, too old or wrong", omitted)
 		}
-		c.show(w, r, nil, http.StatusForbidden, "sign-in", "Sign in", "That link was used already, is older than five minutes, or was never made. “palisade console link” prints a new one.")
+		c.signInPage(w, r, http.StatusForbidden, "That link was used already, is older than five minutes, or was never made. “palisade console link” prints a new one.")
 		return nil
 	}
 	setCookie(w, sessionCookie, cookie, int(mostLife.Seconds()))
@@ -51,7 +70,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s *session) er
 	c.door.leave(cookieOf(r))
 	setCookie(w, sessionCookie, "", -1)
 	c.record(r, s.who, s.role, actSignOut, event.Done, "", 0)
-	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+	http.Redirect(w, r, "/sign-in?"+leftName+"=1", http.StatusSeeOther)
 	return nil
 }
 

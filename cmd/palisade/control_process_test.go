@@ -90,9 +90,9 @@ func (d *daemon) start(args ...string) {
 }
 
 // startControl runs control until it leads.
-func (d *daemon) startControl() {
+func (d *daemon) startControl(flags ...string) {
 	d.T.Helper()
-	d.start("control", d.Dir)
+	d.start(append(append([]string{"control"}, flags...), d.Dir)...)
 	d.Says("this control leads")
 }
 

@@ -85,7 +85,7 @@ func newHosts(t *testing.T, issuer string) *hosts {
 	if issuer != "" {
 		h.control.Edit("palisade.yaml", "mesh: {", fmt.Sprintf("mesh: {issuer: {workload_api: %q}, ", issuer))
 	}
-	h.control.startControl()
+	h.control.startControl("--console=127.0.0.1:0")
 	h.flags = []string{"--control=" + at[0], "--trust-domain=shop.example"}
 
 	h.service = exec.Command("test-service")
@@ -303,7 +303,7 @@ func (h *hosts) away(t *testing.T) {
 	h.orders.kill()
 	h.orders.start(h.verb(h.orders, "sidecar", "--service=orders", "--listen="+h.ordersAt)...)
 	h.gets("/call", http.StatusOK, "hello /x")
-	h.control.startControl()
+	h.control.startControl("--console=127.0.0.1:0")
 	h.gets("/call", http.StatusOK, "hello /x")
 }
 
@@ -341,13 +341,55 @@ func (h *hosts) changes(t *testing.T) {
 	if r := h.control.verb("apply", "--yes", "--watch=1s", h.control.Dir); r.code != exitFindings || !strings.Contains(r.err, "--accept") {
 		t.Errorf("what was used is denied unasked: %d\n%s%s", r.code, r.out, r.err)
 	}
-	h.control.must("apply", "--yes", "--accept", "--watch=1s", h.control.Dir)
+	h.applyInConsole(t)
 	h.gets("/call", 599, "orders") // the name is gone, or leads nowhere
 	h.control.Edit("palisade.yaml", "callers: [job]", "callers: [web, job]")
 	h.control.must("apply", "--yes", "--watch=1s", h.control.Dir)
 	h.gets("/call", http.StatusOK, "hello /x")
 	h.control.must("revoke", "service/orders")
 	h.gets("/call", http.StatusBadGateway, "")
+}
+
+// applyInConsole applies the files of control's host in a browser: shown what it denies, once that is accepted.
+func (h *hosts) applyInConsole(t *testing.T) {
+	b := newWebBrowser(t, h.control.Fleet, "admin")
+	_, body := b.ask("POST", "/sign-in", "code="+b.link.Fragment)
+	form := "token=" + between(t, body, `name="token" value="`, `"`)
+	status, body := b.ask("POST", "/model/plan", form+"&from=files")
+	for _, want := range []string{"permits less", "services.orders.callers", "would newly be denied", `<span class="badge denied">`, "by web", `name="accept"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the plan lacks %q: %d\n%s", want, status, body)
+		}
+	}
+	draft := "/model/draft/" + between(t, body, `action="/model/draft/`, `/apply"`)
+	if status, body := b.ask("POST", draft+"/apply", form+"&watch=1s&confirm=yes"); status != http.StatusConflict || !strings.Contains(body, "Nothing is applied") {
+		t.Errorf("what was used is denied unasked: %d\n%s", status, body)
+	}
+	b.ask("POST", draft+"/apply", form+"&watch=1s&confirm=yes&accept=yes&note=in+a+browser")
+	h.control.Eventually("it is applied", func() bool {
+		_, body = b.ask("GET", draft, "")
+		return strings.Contains(body, `class="badge done">applied`)
+	})
+	if !strings.Contains(body, "<strong>orders</strong>") || !strings.Contains(body, "Plan going back to") {
+		t.Errorf("no proxy tried it:\n%s", body)
+	}
+	if r := h.control.verb("history", "--acts"); !strings.Contains(r.out, "apply") || !strings.Contains(h.control.verb("history").out, "in a browser") {
+		t.Errorf("%+v", r)
+	}
+	h.control.Eventually("what was refused is an event", func() bool {
+		return strings.Contains(h.control.verb("events", "reason:console-apply", "outcome:denied").out, "console-apply")
+	})
+}
+
+// between is what stands between two texts.
+func between(t *testing.T, text, before, after string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(text, before)
+	out, _, end := strings.Cut(rest, after)
+	if !ok || !end {
+		t.Fatalf("nothing stands between %s and %s:\n%s", before, after, text)
+	}
+	return out
 }
 
 // end: everything ends in order.
