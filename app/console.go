@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,8 @@ type consoleServer struct {
 	*console.Console
 	ln   net.Listener
 	base string // https://host:port
+
+	files *keyring.FileCertificates // that others renew; nil: there are none
 }
 
 // bindConsole opens the socket of a console on this host. Its certificate is the local authority's, in the folder ca of state.
@@ -54,15 +57,61 @@ func bindConsole(ctx context.Context, address, state string, o *console.Options)
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("--console: %s is no loopback address; the console serves browsers of this host (over the network: ssh -L 8444:127.0.0.1:8444 …)", host)
 	}
+	certs, err := localCertificates(state, consoleHost)
+	if err != nil {
+		return nil, err
+	}
+	o.Hosts = []string{consoleHost, "localhost", "127.0.0.1", "::1"}
+	s, err := openConsole(ctx, address, true, certs, o)
+	if err != nil {
+		return nil, fmt.Errorf("--console: %w; stop what listens there, or choose another place with --console HOST:PORT", err)
+	}
+	_, port, err := net.SplitHostPort(s.ln.Addr().String())
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.base = "https://" + net.JoinHostPort(consoleHost, port)
+	return s, nil
+}
+
+// bindPublicConsole opens the socket of a console that is served over the network.
+func bindPublicConsole(ctx context.Context, d *model.ControlConsole, state string, o *console.Options) (*consoleServer, error) {
+	const key = "mesh.control.console"
+	at, err := url.Parse(d.URL)
+	if err != nil {
+		return nil, fmt.Errorf("%s.url: %w", key, err)
+	}
+	var certs certificates
+	if d.TLS.Local {
+		certs, err = localCertificates(state, at.Hostname())
+	} else {
+		certs, err = fileCertificates(ctx, d.TLS.Certificates)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s.tls: %w", key, err)
+	}
+	o.Hosts = []string{strings.ToLower(at.Hostname())}
+	s, err := openConsole(ctx, d.Listen, d.TLS.MinVersion == "1.3", certs, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; stop what listens there, or choose another place with listen", key, err)
+	}
+	s.base = d.URL
+	s.files, _ = certs.(*keyring.FileCertificates)
+	return s, nil
+}
+
+// localCertificates are those of the local authority for a host.
+func localCertificates(state, host string) (certificates, error) {
 	ca, err := keyring.OpenCA(filepath.Join(state, "ca"))
 	if err != nil {
 		return nil, err
 	}
-	certs, err := ca.Certificates([]string{consoleHost})
-	if err != nil {
-		return nil, err
-	}
-	o.Hosts, o.Log = []string{consoleHost, "localhost", "127.0.0.1", "::1"}, slog.Default()
+	return ca.Certificates([]string{host})
+}
+
+// openConsole makes a console and opens its socket.
+func openConsole(ctx context.Context, address string, newest bool, certs certificates, o *console.Options) (*consoleServer, error) {
+	o.Log = slog.Default()
 	c, err := console.New(*o)
 	if err != nil {
 		return nil, err
@@ -70,15 +119,11 @@ func bindConsole(ctx context.Context, address, state string, o *console.Options)
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("--console: %w; stop what listens there, or choose another place with --console HOST:PORT", err)
+		return nil, err
 	}
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
-		return nil, errors.Join(err, ln.Close())
-	}
-	config := listen.Config(true, certs.GetCertificate)
+	config := listen.Config(newest, certs.GetCertificate)
 	config.NextProtos = []string{"h2", "http/1.1"}
-	return &consoleServer{c, tls.NewListener(listen.Bounded(ln, consoleConnections, consoleEach), config), "https://" + net.JoinHostPort(consoleHost, port)}, nil
+	return &consoleServer{Console: c, ln: tls.NewListener(listen.Bounded(ln, consoleConnections, consoleEach), config)}, nil
 }
 
 // run serves until ctx ends. Streams that are open then are cut: they have no end of their own.
@@ -91,6 +136,9 @@ func (s *consoleServer) run(ctx context.Context, g *errgroup.Group) {
 		s.Run(ctx)
 		return nil
 	})
+	if s.files != nil {
+		g.Go(func() error { return s.renew(ctx) })
+	}
 	g.Go(func() error {
 		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 		defer stop()
@@ -99,6 +147,25 @@ func (s *consoleServer) run(ctx context.Context, g *errgroup.Group) {
 		}
 		return nil
 	})
+}
+
+// renewEvery is how often certificate files are read again.
+const renewEvery = time.Minute
+
+// renew reads certificates again until ctx ends. The last good ones stay.
+func (s *consoleServer) renew(ctx context.Context) error {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := s.files.Reload(); err != nil {
+				slog.WarnContext(ctx, "the certificates of the console are not read again", "error", err)
+			}
+		}
+	}
 }
 
 // localUser is who opens the link that a terminal shows.
@@ -153,11 +220,11 @@ func (s *consoleServer) give(who string, role admin.Role) (admin.ConsoleResult, 
 	if s == nil {
 		return admin.ConsoleResult{}, errNoConsole
 	}
-	url, err := s.link(who, console.Role(role))
+	link, err := s.link(who, console.Role(role))
 	if err != nil {
 		return admin.ConsoleResult{}, &admin.Problem{Status: http.StatusBadRequest, Title: http.StatusText(http.StatusBadRequest), Detail: err.Error()}
 	}
-	return admin.ConsoleResult{URL: url, Expires: time.Now().Add(console.LinkLife)}, nil
+	return admin.ConsoleResult{URL: link, Expires: time.Now().Add(console.LinkLife)}, nil
 }
 
 // link is the address of a page that signs in whoever opens it first.

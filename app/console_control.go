@@ -12,15 +12,20 @@ import (
 	"github.com/palisade-security/palisade/model"
 )
 
-// controlConsole opens the console of a control; nil if none is wanted. It serves once control answers.
-func (o *Options) controlConsole(ctx context.Context, c *control.Control, given *model.Snapshot, kept *memory, rec *recorder, state string) (*consoleServer, error) {
-	if o.Console == "" {
+// console opens the console of a control: on this host if a flag says so, else as the model says; nil if nobody wants one.
+func (s *stand) console(ctx context.Context, o *Options, c *control.Control, kept *memory, rec *recorder) (*consoleServer, error) {
+	fleet := controlFleet{o.quietly(), c, s.snap, kept}
+	options := &console.Options{Name: s.snap.Fleet, Events: consoleEvents{kept.Archive}, Fleet: fleet, Planner: fleet, Record: rec.Act}
+	switch {
+	case o.Console == "off":
+		return nil, nil
+	case o.Console != "":
+		return bindConsole(ctx, o.Console, s.state, options)
+	case s.door == nil:
 		return nil, nil
 	}
-	fleet := controlFleet{o.quietly(), c, given, kept}
-	return bindConsole(ctx, o.Console, state, &console.Options{
-		Name: given.Fleet, Events: consoleEvents{kept.Archive}, Fleet: fleet, Planner: fleet, Record: rec.Act,
-	})
+	options.SignIn = s.door
+	return bindPublicConsole(ctx, s.mesh.Server.Console, s.state, options)
 }
 
 // begin serves, and says where. Of no console it does nothing.

@@ -16,6 +16,7 @@ import (
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/proxy/filter/jwt"
 	"github.com/palisade-security/palisade/proxy/gate"
 )
 
@@ -76,7 +77,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if c, err = control.New(*options); err != nil {
 		return err
 	}
-	if web, err = o.controlConsole(ctx, c, snap, kept, rec, state); err != nil {
+	if web, err = s.console(ctx, o, c, kept, rec); err != nil {
 		return err
 	}
 	s.closes = append(s.closes, web)
@@ -88,8 +89,10 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if err := serveControlAdmin(ctx, g, at, rec.metrics, func() error { return errors.Join(c.Ready(), kept.ready()) }); err != nil {
 		return err
 	}
-	if s.users != nil {
-		g.Go(func() error { return s.users.Run(ctx) })
+	for _, a := range []*jwt.Authenticator{s.users, s.people} {
+		if a != nil {
+			g.Go(func() error { return a.Run(ctx) })
+		}
 	}
 	kept.run(ctx, g, rec.metrics)
 	exports := newSinks(state, kept.follow)

@@ -23,11 +23,10 @@ func (s *stand) openAdministrators(_ context.Context, o *control.Options) error 
 		return nil
 	}
 	const key = "mesh.control.administrators"
-	i := slices.IndexFunc(s.snap.Providers, func(p model.ResolvedProvider) bool { return p.Name == a.Provider })
-	if i < 0 {
-		return fmt.Errorf("%s.provider: no provider is named %q", key, a.Provider)
+	provider, err := s.administratorsOf()
+	if err != nil {
+		return err
 	}
-	provider := s.snap.Providers[i]
 	provider.Audience = a.Audience
 	users, err := jwt.New(jwt.Options{
 		Fleet: s.snap.Fleet, Providers: []model.ResolvedProvider{provider}, Roles: s.snap.Roles, Log: slog.Default(),
@@ -36,16 +35,13 @@ func (s *stand) openAdministrators(_ context.Context, o *control.Options) error 
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	s.users = users
-	filter := users.ForRoute(model.ResolvedRoute{Providers: []string{a.Provider}})
+	who := userOf(users, a.Provider)
 	o.Authenticate = func(ctx context.Context, token string) (control.User, error) {
-		q := &proxy.Request{Header: field.List{{Name: "Authorization", Value: "Bearer " + token}}}
-		if err := filter.Filter(ctx, q); err != nil {
+		u, err := who(ctx, token)
+		if err != nil {
 			return control.User{}, err
 		}
-		if q.User == nil {
-			return control.User{}, errors.New("the token names nobody")
-		}
-		return control.User{Name: q.User.Provider + ":" + q.User.Subject, Roles: q.User.Roles}, nil
+		return control.User{Name: u.Provider + ":" + u.Subject, Roles: u.Roles}, nil
 	}
 	o.Roles = map[string]admin.Role{}
 	for _, list := range []struct {
@@ -57,4 +53,29 @@ func (s *stand) openAdministrators(_ context.Context, o *control.Options) error 
 		}
 	}
 	return nil
+}
+
+// administratorsOf is the provider that vouches for administrators.
+func (s *stand) administratorsOf() (model.ResolvedProvider, error) {
+	name := s.mesh.Server.Administrators.Provider
+	i := slices.IndexFunc(s.snap.Providers, func(p model.ResolvedProvider) bool { return p.Name == name })
+	if i < 0 {
+		return model.ResolvedProvider{}, fmt.Errorf("mesh.control.administrators.provider: no provider is named %q", name)
+	}
+	return s.snap.Providers[i], nil
+}
+
+// userOf says whom a token of a provider names.
+func userOf(users *jwt.Authenticator, provider string) func(ctx context.Context, token string) (*proxy.User, error) {
+	filter := users.ForRoute(model.ResolvedRoute{Providers: []string{provider}})
+	return func(ctx context.Context, token string) (*proxy.User, error) {
+		q := &proxy.Request{Header: field.List{{Name: "Authorization", Value: "Bearer " + token}}}
+		if err := filter.Filter(ctx, q); err != nil {
+			return nil, err
+		}
+		if q.User == nil {
+			return nil, errors.New("the token names nobody")
+		}
+		return q.User, nil
+	}
 }

@@ -36,6 +36,8 @@ type stand struct {
 	mesh   *model.ResolvedMesh
 	state  string
 	users  *jwt.Authenticator // of administrators; nil: they come by the socket alone
+	people *jwt.Authenticator // of those who sign in to the console; nil: they come by one-time links alone
+	door   *signIn            // for them
 	shared string             // where PostgreSQL is, if it holds the truth; secret
 	closes []io.Closer        // in the order in which they were opened
 }
@@ -72,7 +74,7 @@ func (s *stand) open(ctx context.Context, place ControlPlace) (*control.Options,
 		o.Reach = reachable(ctx, o.Listen, o.Bus.URLs)
 	}
 	for _, open := range []func(context.Context, *control.Options) error{
-		s.openKeys, s.openStore, s.openParent, s.openIssuer, s.openFederation, s.openReviews, s.openAdministrators,
+		s.openKeys, s.openStore, s.openParent, s.openIssuer, s.openFederation, s.openReviews, s.openAdministrators, s.openConsole,
 	} {
 		if err := open(ctx, o); err != nil {
 			return nil, err

@@ -183,8 +183,13 @@ func (e *edge) certificates(l model.Listener, hosts []string) (certificates, err
 		}
 		return e.ca.Certificates(hosts)
 	}
-	pairs := make([]keyring.Pair, len(l.TLS.Certificates))
-	for i, c := range l.TLS.Certificates {
+	return fileCertificates(e.ctx, l.TLS.Certificates)
+}
+
+// fileCertificates reads certificates, and warns of those that end soon.
+func fileCertificates(ctx context.Context, named []model.Certificate) (certificates, error) {
+	pairs := make([]keyring.Pair, len(named))
+	for i, c := range named {
 		pairs[i] = keyring.Pair{Cert: c.Cert, Key: c.Key}
 	}
 	files, err := keyring.LoadCertificates(pairs)
@@ -192,7 +197,7 @@ func (e *edge) certificates(l model.Listener, hosts []string) (certificates, err
 		return nil, err
 	}
 	for _, w := range files.Warnings(time.Now()) {
-		slog.WarnContext(e.ctx, "certificate", "warning", w)
+		slog.WarnContext(ctx, "certificate", "warning", w)
 	}
 	return files, nil
 }

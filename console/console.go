@@ -113,7 +113,7 @@ type Options struct {
 	Fleet  Fleet
 	// Planner plans models, and applies them if it is an Applier; nil: nobody does.
 	Planner Planner
-	SignIn  SignIn // where people sign in; nil: by one-time links alone
+	SignIn  SignIn                              // where people sign in; nil: by one-time links alone
 	Record  func(context.Context, *event.Event) // takes acts
 	Log     *slog.Logger
 }

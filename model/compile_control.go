@@ -1,6 +1,11 @@
 package model
 
-import "net"
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
 
 // control fills in what control stands on. References and files that exist where control runs are not looked up:
 // whoever plans a change has them not.
@@ -29,6 +34,9 @@ func (c *compiler) control() ResolvedControl {
 			r.Bus.Replicas = clusterReplicas
 		}
 	}
+	if m.Console != nil {
+		r.Console = c.controlConsole(m.Console)
+	}
 	if k := m.Kubernetes; k != nil {
 		r.Kubernetes = &TokenReview{
 			URL: or(k.URL, DefaultAPIServer), Audience: or(k.Audience, c.Fleet.TrustDomain),
@@ -39,6 +47,22 @@ func (c *compiler) control() ResolvedControl {
 		r.Certificates = &ResolvedCertificates{Roots: c.roots("mesh.control.certificates.roots", n.Roots), Names: sortedLists(n.Names)}
 	}
 	return r
+}
+
+// controlConsole fills in where the console listens.
+func (c *compiler) controlConsole(m *ControlConsole) *ControlConsole {
+	const key = "mesh.control.console"
+	r := *m
+	if u, err := url.Parse(m.URL); err == nil && r.Listen == "" {
+		r.Listen = ":" + or(u.Port(), "443")
+	}
+	r.URL = strings.TrimSuffix(m.URL, "/")
+	r.ClientSecret.FromFile = c.absolute(key+".client_secret.from_file", m.ClientSecret.FromFile)
+	r.TLS.Certificates = slices.Clone(m.TLS.Certificates)
+	for i := range r.TLS.Certificates {
+		r.TLS.Certificates[i] = c.certificate(index(key+".tls.certificates", i), r.TLS.Certificates[i])
+	}
+	return &r
 }
 
 // serviceAccount is where Kubernetes puts the service account of a pod.

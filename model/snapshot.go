@@ -127,6 +127,7 @@ type ResolvedControl struct {
 	Store          Value                 `json:"store,omitzero"`
 	Bus            ControlBus            `json:"bus"`
 	Administrators *Administrators       `json:"administrators,omitempty"`
+	Console        *ControlConsole       `json:"console,omitempty"`
 	Kubernetes     *TokenReview          `json:"kubernetes,omitempty"`
 	Certificates   *ResolvedCertificates `json:"certificates,omitempty"`
 	Join           Duration              `json:"join"`

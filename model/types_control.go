@@ -9,6 +9,7 @@ type MeshControl struct {
 	Store          Value             `yaml:"store,omitempty" json:"store,omitzero"`                   // reference to the URL of a PostgreSQL, which several controls share: {from_env: ...} or {from_file: ...}; default SQLite in the state directory
 	Bus            ControlBus        `yaml:"bus,omitempty" json:"bus,omitzero"`                       // over which proxies are told; default a server of its own
 	Administrators *Administrators   `yaml:"administrators,omitempty" json:"administrators,omitzero"` // who comes over HTTPS; default nobody: root and the user of control, by its socket
+	Console        *ControlConsole   `yaml:"console,omitempty" json:"console,omitzero"`               // what people see of the fleet in a browser, over the network; default none
 	Kubernetes     *TokenReview      `yaml:"kubernetes,omitempty" json:"kubernetes,omitzero"`         // service account tokens prove what a proxy is; {} asks the cluster that control runs in
 	Certificates   *NodeCertificates `yaml:"certificates,omitempty" json:"certificates,omitzero"`     // certificates of nodes prove what a proxy is
 	Join           Duration          `yaml:"join,omitempty" json:"join,omitzero"`                     // longest life of a join token; default 24h; 1m to 720h
@@ -31,6 +32,17 @@ type Administrators struct {
 	Viewer   []string `yaml:"viewer,omitempty" json:"viewer,omitzero"`     // roles that may look: status, plan, history
 	Operator []string `yaml:"operator,omitempty" json:"operator,omitzero"` // roles that may apply models, revoke and restore
 	Admin    []string `yaml:"admin,omitempty" json:"admin,omitzero"`       // roles that may make join tokens
+}
+
+// ControlConsole serves the console over the network. People sign in at the provider of administrators, by the authorization code flow
+// with PKCE (OpenID Connect), and may do what their roles may there.
+type ControlConsole struct {
+	URL          string   `yaml:"url" json:"url"`                                        // where browsers find it: https://console.shop.example:8444
+	Listen       string   `yaml:"listen,omitempty" json:"listen,omitzero"`               // host:port on which it listens; default every address of the host with the port of url
+	TLS          TLS      `yaml:"tls" json:"tls"`                                        // its certificates
+	ClientID     string   `yaml:"client_id" json:"client_id"`                            // under which the provider knows it; it sends people back to url + /sign-in/callback
+	ClientSecret Value    `yaml:"client_secret,omitempty" json:"client_secret,omitzero"` // reference: {from_file: ...} or {from_env: ...}; default none, a public client
+	Scopes       []string `yaml:"scopes,omitempty" json:"scopes,omitzero"`               // beside openid, such as one that brings roles into ID tokens
 }
 
 // TokenReview names the API server that is asked about service account tokens (TokenReview, authentication.k8s.io/v1).

@@ -35,6 +35,9 @@ func (c *checker) control() {
 	if m.Administrators != nil {
 		c.administrators(key+".administrators", m.Administrators)
 	}
+	if m.Console != nil {
+		c.controlConsole(key+".console", &m)
+	}
 	if k := m.Kubernetes; k != nil {
 		if k.URL != "" {
 			c.https(key+".kubernetes.url", k.URL)

@@ -356,7 +356,7 @@ func (h *hosts) applyInConsole(t *testing.T) {
 	_, body := b.ask("POST", "/sign-in", "code="+b.link.Fragment)
 	form := "token=" + between(t, body, `name="token" value="`, `"`)
 	status, body := b.ask("POST", "/model/plan", form+"&from=files")
-	for _, want := range []string{"permits less", "services.orders.callers", "would newly be denied", `<span class="badge denied">`, "by web", `name="accept"`} {
+	for _, want := range []string{"permits less", "services.orders.serve", "would newly be denied", `<span class="badge denied">`, "by web", `name="accept"`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the plan lacks %q: %d\n%s", want, status, body)
 		}
@@ -370,7 +370,7 @@ func (h *hosts) applyInConsole(t *testing.T) {
 		_, body = b.ask("GET", draft, "")
 		return strings.Contains(body, `class="badge done">applied`)
 	})
-	if !strings.Contains(body, "<strong>orders</strong>") || !strings.Contains(body, "Plan going back to") {
+	if !strings.Contains(body, "<strong>web</strong>") || !strings.Contains(body, "Plan going back to") {
 		t.Errorf("no proxy tried it:\n%s", body)
 	}
 	if r := h.control.verb("history", "--acts"); !strings.Contains(r.out, "apply") || !strings.Contains(h.control.verb("history").out, "in a browser") {

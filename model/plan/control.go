@@ -23,6 +23,7 @@ func (d *differ) control(was, is *model.ResolvedControl) {
 	d.bound(key+".join", "the longest life of join tokens", int64(was.Join), int64(is.Join), duration)
 	d.bound(key+".grace", "how long an SVID that has ended still proves what a proxy is", int64(was.Grace), int64(is.Grace), duration)
 	d.administrators(key+".administrators", was.Administrators, is.Administrators)
+	d.console(key+".console", was.Console, is.Console)
 	switch {
 	case reflect.DeepEqual(was.Kubernetes, is.Kubernetes):
 	case is.Kubernetes == nil:
@@ -48,6 +49,21 @@ func (d *differ) administrators(key string, was, is *model.Administrators) {
 	d.set(key+".viewer", "may look at the fleet:", "may no longer look at the fleet as viewer:", was.Viewer, is.Viewer)
 	d.set(key+".operator", "may apply models and revoke:", "may no longer apply models and revoke as operator:", was.Operator, is.Operator)
 	d.set(key+".admin", "may let proxies join:", "may no longer let proxies join as admin:", was.Admin, is.Admin)
+}
+
+// console compares how the console is served over the network.
+func (d *differ) console(key string, was, is *model.ControlConsole) {
+	switch {
+	case reflect.DeepEqual(was, is):
+	case is == nil:
+		d.add(Narrows, key, "nobody sees the console over the network any longer")
+	case was == nil:
+		d.add(Widens, key, "administrators see the console over the network, at "+is.URL)
+	case was.ClientID != is.ClientID:
+		d.add(MayWiden, key+".client_id", "tokens for another client open the console: "+is.ClientID+", was "+was.ClientID)
+	default:
+		d.add(Changes, key, "the console is served in another way")
+	}
 }
 
 func (d *differ) certificates(key string, was, is *model.ResolvedCertificates) {
