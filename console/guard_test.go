@@ -25,6 +25,8 @@ var asks = []struct {
 	{"GET", "/static/../console.go", true, "", http.StatusTemporaryRedirect},
 	{"GET", "/sign-in?again=1", true, "", http.StatusOK},
 	{"POST", "/sign-in", true, "", http.StatusForbidden},
+	{"GET", "/sign-in/provider", true, "", http.StatusNotFound},
+	{"GET", "/sign-in/callback", true, "", http.StatusNotFound},
 	{"GET", "/", false, Viewer, http.StatusOK},
 	{"GET", "/live", false, Viewer, http.StatusOK},
 	{"GET", "/live/stream?q=(", false, Viewer, http.StatusBadRequest},
