@@ -14,7 +14,7 @@ type controlCmd struct {
 	Name   string `help:"Name of this control (default: the host's)."`
 	Admin  string `help:"Metrics and health, in place of mesh.control.admin." placeholder:"HOST:PORT"`
 
-	Console string `help:"Where the console serves browsers of this host, a loopback address (default: nowhere)." placeholder:"HOST:PORT"`
+	Console string `help:"Where the console serves browsers of this host, a loopback address; off: nowhere (default: as mesh.control.console says)." placeholder:"HOST:PORT"`
 }
 
 func (c *controlCmd) Run(e *environment) error {
