@@ -210,6 +210,7 @@ func (d *differ) records() {
 		{"connections", "connections", was.Audit.Retain.Connections, is.Audit.Retain.Connections},
 		{"acts", "acts", was.Audit.Retain.Acts, is.Audit.Retain.Acts},
 		{"logs", "logs of services", was.Audit.Retain.Logs, is.Audit.Retain.Logs},
+		{"maps", "maps", was.Audit.Retain.Maps, is.Audit.Retain.Maps},
 	} {
 		d.text(Changes, "audit.retain."+class.key, "how long "+class.what+" are kept", retained(class.was), retained(class.is))
 	}
