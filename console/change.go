@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/palisade-security/palisade/model/plan"
@@ -122,10 +123,5 @@ type Rollout struct {
 
 // Tries tells whether a proxy tries it.
 func (r *Rollout) Tries(instance string) bool {
-	for _, one := range r.Trials {
-		if one == instance {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Trials, instance)
 }

@@ -71,8 +71,7 @@ func (c *Console) planModel(w http.ResponseWriter, r *http.Request, s *session) 
 	}
 	by := Person{s.who, s.role}
 	d, err := c.o.Planner.Draft(r.Context(), by, p)
-	var refusal *Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		c.record(r, s.who, s.role, actPlan, event.Failed, refusal.Text, 0)
 		return c.modelPage(w, r, s, http.StatusBadRequest, refusal.Text)
 	}

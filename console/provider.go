@@ -33,7 +33,7 @@ func (c *Console) beginSignIn(w http.ResponseWriter, r *http.Request, _ *session
 		return nil
 	}
 	setLaxCookie(w, flowCookie, flow, flowSeconds)
-	http.Redirect(w, r, address, http.StatusSeeOther) //nolint:gosec // G710: the provider's, from its metadata
+	http.Redirect(w, r, address, http.StatusSeeOther) // the provider's, from its metadata
 	return nil
 }
 

@@ -67,7 +67,7 @@ func New(o Options) *Provider {
 		o.Client = &http.Client{Timeout: answerTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	p := &Provider{o: o, turn: make(chan struct{}, mostAsks)}
-	rand.Read(p.key[:]) //nolint:gosec // it never fails (crypto/rand)
+	rand.Read(p.key[:])
 	return p
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -34,9 +35,7 @@ func newIssuer(t *testing.T) *issuer {
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		i.asked++
 		m := map[string]any{"issuer": i.URL, "authorization_endpoint": i.URL + "/auth?tenant=1", "token_endpoint": i.URL + "/token", "end_session_endpoint": i.URL + "/end"}
-		for k, v := range i.metadata {
-			m[k] = v
-		}
+		maps.Copy(m, i.metadata)
 		_ = json.NewEncoder(w).Encode(m)
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {

@@ -21,8 +21,8 @@ import (
 // The keys of its only user.
 const (
 	User     = "palisade-test"
-	Password = "palisade-test-secret"
-	Name     = "events" // of a bucket that is there
+	Password = "palisade-test-secret" //nolint:gosec // G101: of a server that lives as long as a test
+	Name     = "events"               // of a bucket that is there
 )
 
 // Server is a process with a folder of its own. A relay stands before it, so that it can be away.
@@ -93,7 +93,7 @@ func Start(t testing.TB) *Server {
 // free is an address that nobody has.
 func free(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func (s *Server) Port() string { return strconv.Itoa(s.relay.Addr().(*net.TCPAdd
 // serve relays connections until the test ends.
 func (s *Server) serve(t testing.TB) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func (s *Server) carry(c net.Conn) {
 		return
 	}
 	defer s.drop(c)
-	to, err := (&net.Dialer{}).Dial("tcp", s.address) //nolint:noctx // closing the relay ends it
+	to, err := (&net.Dialer{}).Dial("tcp", s.address) // closing the relay ends it
 	if err != nil || !s.hold(to) {
 		return
 	}
