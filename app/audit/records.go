@@ -88,10 +88,14 @@ func lines(r io.Reader, name string, yield func(ledger.Record, error) bool) {
 func kept(ctx context.Context, in func(context.Context, uint64) iter.Seq2[query.Record, error], first uint64) iter.Seq2[ledger.Record, error] {
 	return func(yield func(ledger.Record, error) bool) {
 		for r, err := range in(ctx, first) {
-			if err != nil && ctx.Err() == nil {
+			var record ledger.Record
+			switch {
+			case err == nil:
+				record = ledger.Record{Number: r.Number, Data: r.JSON()}
+			case ctx.Err() == nil:
 				err = &ledger.DamageError{Text: err.Error()}
 			}
-			if !yield(ledger.Record{Number: r.Number, Data: r.JSON()}, err) {
+			if !yield(record, err) {
 				return
 			}
 		}
