@@ -209,25 +209,56 @@ func (o *Operator) Guard(ctx context.Context, barred func(Connection) bool) erro
 	}
 }
 
-// CheckSync returns ErrUnsafe unless every server with streams syncs each write before it acknowledges it.
+// CheckSync returns ErrUnsafe if a server with streams does not sync each write before it acknowledges it.
+// Another error tells that not every server could be asked: those that could are safe.
 func (o *Operator) CheckSync(ctx context.Context) error {
 	servers, err := o.Servers(ctx)
-	if err != nil {
-		return err
-	}
 	for _, server := range servers {
-		info, err := askServer[struct {
+		info, askErr := askServer[struct {
 			Disabled bool `json:"disabled"`
 			Config   struct {
 				SyncAlways bool `json:"sync_always"`
 			} `json:"config"`
 		}](ctx, o, server, "JSZ", map[string]any{"config": true})
-		if err != nil {
-			return fmt.Errorf("asking a bus server how it syncs: %w", err)
+		if askErr != nil {
+			err = errors.Join(err, fmt.Errorf("asking a bus server how it syncs: %w", askErr))
+			continue
 		}
 		if !info.Disabled && !info.Config.SyncAlways {
 			return ErrUnsafe
 		}
 	}
-	return nil
+	return err
+}
+
+const (
+	syncSoon  = 5 * time.Second // until a server that did not answer is asked again
+	syncAgain = time.Minute     // until all are: one may have been started anew with other settings
+)
+
+// GuardSync asks all servers again and again how they sync, until the context ends or one is unsafe; it returns why.
+// A server that does not answer, as it starts or is away, is asked when it does.
+func (o *Operator) GuardSync(ctx context.Context) error {
+	silent := false
+	for {
+		err := o.CheckSync(ctx)
+		if errors.Is(err, ErrUnsafe) {
+			return err
+		}
+		if err != nil && !silent && ctx.Err() == nil {
+			o.client.log.Warn("not every bus server says how it syncs", "error", err)
+		}
+		silent = err != nil
+		wait := syncAgain
+		if silent {
+			wait = syncSoon
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-o.client.closed:
+			return fmt.Errorf("guarding how the bus syncs: %w", ErrClosed)
+		}
+	}
 }

@@ -224,9 +224,11 @@ func (c *Control) openBus(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	if c.several() {
-		if err := bus.NewOperator(c.system).CheckSync(ctx); err != nil {
+		operator := bus.NewOperator(c.system)
+		if err := operator.CheckSync(ctx); errors.Is(err, bus.ErrUnsafe) {
 			return err
 		}
+		g.Go(func() error { return operator.GuardSync(ctx) }) // of those that did not answer yet, too
 	}
 	g.Go(func() error { return bus.NewOperator(c.system).Guard(ctx, c.refused) })
 	if c.busURLs = c.o.Bus.Advertise; len(c.busURLs) == 0 {

@@ -278,6 +278,20 @@ func cluster() []row {
 			return time.Now()
 		}},
 		{name: "`kill -9` of the control that leads, away for a while", do: killed(func(f *fleet) []*node { return []*node{f.leader()} })},
+		{name: "`kill -9` of a bus node and of the control that leads, which comes back first", do: func(f *fleet) time.Time {
+			node, control := f.bus[0], f.leader()
+			node.Kill()
+			control.Kill()
+			pause(f.t, *spell/2)
+			control.start()
+			eventually(f.t, control.Name+" starts without "+node.Name, func() bool {
+				_, err := f.admin(control).Status(f.t.Context())
+				return err == nil
+			})
+			over := time.Now()
+			node.start()
+			return over
+		}},
 		{name: "PostgreSQL crashes, away for a while", do: func(f *fleet) time.Time {
 			f.crash()
 			pause(f.t, *spell)
