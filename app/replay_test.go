@@ -31,7 +31,7 @@ forbid (principal is User, action in Action::"write", resource in Service::"cata
 unless { principal.scopes.contains("catalog:write") && context.authenticated };
 `
 
-const replayed = 3000
+const replayed = 1200
 
 // TestReplay records thousands of varied requests of a real fleet and decides them again under the same model, and under others.
 func TestReplay(t *testing.T) {

@@ -109,7 +109,7 @@ func TestKill(t *testing.T) {
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	acknowledged, largest := 0, uint64(0)
 	for range 20 {
-		acknowledged = max(acknowledged, round(t, dir, max(0, acknowledged-3*killBatch), 1+r.IntN(40), time.Duration(r.IntN(400))*time.Millisecond))
+		acknowledged = max(acknowledged, round(t, dir, max(0, acknowledged-3*killBatch), 1+r.IntN(12), time.Duration(r.IntN(400))*time.Millisecond))
 		if _, err := os.Stat(filepath.Join(at.Ledger, checkpointFile)); err != nil {
 			continue // it was killed before there was one
 		}
