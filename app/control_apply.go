@@ -26,6 +26,7 @@ type Application struct {
 	Note    string
 	Used    time.Time // what was used since then is not denied; zero: nobody looks
 	Accept  bool      // though it is
+	Without []string  // proxies whose word does not count: service/NAME or edge/edge
 }
 
 // ErrNotApplied tells that a model is not in force: it was taken back, or somebody said no.
@@ -64,7 +65,7 @@ func Apply(ctx context.Context, o *Options, a Application) error {
 	if err := o.consent(a.Yes); err != nil {
 		return err
 	}
-	q := admin.ApplyRequest{Before: before.Version, Watch: model.Duration(a.Watch), Note: a.Note, Version: a.Version, Model: document}
+	q := admin.ApplyRequest{Before: before.Version, Watch: model.Duration(a.Watch), Note: a.Note, Version: a.Version, Model: document, Without: a.Without}
 	out, err := c.Apply(ctx, q)
 	if err != nil {
 		return o.asked(err)
@@ -172,6 +173,7 @@ func (o *Options) showApplied(r *admin.ApplyResult) error {
 		fmt.Fprintf(&b, "unchanged: it says what snapshot %s says, which is in force\n", short(r.Model.Version))
 	case admin.RolledBack:
 		fmt.Fprintf(&b, "%s: snapshot %s is in force as before\n", st.Paint(observe.Bad, "rolled back"), short(r.Model.Version))
+		b.WriteString("if that proxy is not to be believed: apply --without service/NAME goes on without its word, palisade revoke cuts it off\n")
 	default:
 		fmt.Fprintf(&b, "%s: snapshot %s is in force\n", st.Paint(observe.Good, "applied"), short(r.Model.Version))
 		if r.Reason != "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/control/admin"
@@ -35,13 +36,17 @@ func (c *Control) record(ctx context.Context, e Event) {
 	}
 }
 
-// why is the reason that an administrator gave, or that a model was taken back for.
+// why is the reason that an administrator gave, or that a model was taken back for; and whose word did not count.
 func why(detail any) string {
 	switch d := detail.(type) {
 	case admin.RevokeResult:
 		return d.Reason
 	case admin.ApplyResult:
-		return cmp.Or(d.Reason, d.Model.Note)
+		text := cmp.Or(d.Reason, d.Model.Note)
+		if len(d.Without) > 0 {
+			text = strings.TrimSuffix("without the word of "+strings.Join(d.Without, ", ")+": "+text, ": ")
+		}
+		return text
 	}
 	return ""
 }

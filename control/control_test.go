@@ -160,7 +160,7 @@ func TestRejected(t *testing.T) {
 		}
 	})
 	out := applied(t, s, compile(t, edited("callers: [web]", "callers: [web, payments]")))
-	if out.Outcome != "rolled-back" || !strings.Contains(out.Reason, "no such rule set") {
+	if out.Outcome != "rolled-back" || !strings.Contains(out.Reason, "no such rule set") || !strings.Contains(out.Reason, orders.Instance()+" of "+orders.ID().String()) {
 		t.Errorf("outcome %+v", out)
 	}
 	if orders.version() != before || c.Status().InForce.Version != first.Version {
@@ -171,6 +171,27 @@ func TestRejected(t *testing.T) {
 	}
 	eventually(t, "all is well again", func() bool { r := row(c, orders); return r.Rejected == "" && r.Current })
 	eventually(t, "the rejection is an event of control", func() bool { return len(s.saw("proxy-rejected")) == 1 })
+
+	// Without its word, all others have it.
+	a, second := s.admin(), compile(t, edited("callers: [web]", "callers: [web, payments]"))
+	q := admin.ApplyRequest{Model: encode(t, second), Before: first.Version, Watch: model.Duration(time.Second), Without: []string{"service/nobody"}}
+	if _, err := a.Apply(soon(t), q); err == nil || !strings.Contains(err.Error(), `"service/nobody" is no proxy of the model`) {
+		t.Errorf("without nobody: %v", err)
+	}
+	q.Without = []string{"service/orders"}
+	out, err := a.Apply(soon(t), q)
+	must(t, err)
+	if out.Outcome != admin.Applied || len(out.Trials) != 0 || !slices.Equal(out.Without, q.Without) || c.Status().InForce.Version != second.Version {
+		t.Errorf("outcome %+v", out)
+	}
+	eventually(t, "who is not believed is seen all the same", func() bool { return row(c, orders).Rejected != "" })
+	if orders.version() != before {
+		t.Errorf("orders serves %s", orders.version())
+	}
+	eventually(t, "the act says whose word did not count", func() bool {
+		acts := s.saw("apply")
+		return len(acts) > 0 && acts[len(acts)-1].Text == "without the word of service/orders"
+	})
 }
 
 // c2c connects one proxy to another over mTLS by what control gave them, and returns what the server sees.

@@ -77,6 +77,19 @@ func (f *fleet) index() {
 // has tells whether an identity is one of the fleet's proxies.
 func (f *fleet) has(id string) bool { return id == f.edge || f.names[id] != "" }
 
+// proxies are the identities of what people write for them: service/NAME or edge/edge.
+func (f *fleet) proxies(names []string) (map[string]bool, error) {
+	out := make(map[string]bool, len(names))
+	for _, name := range names {
+		id := "spiffe://" + f.snap.TrustDomain + "/" + name
+		if !f.has(id) {
+			return nil, fmt.Errorf("%q is no proxy of the model; expected service/NAME or edge/%s", name, model.EdgeName)
+		}
+		out[id] = true
+	}
+	return out, nil
+}
+
 // slice cuts what one identity needs; nil if the model does not know it.
 func (f *fleet) slice(id string) *model.Snapshot {
 	var out *model.Snapshot

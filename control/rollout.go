@@ -45,6 +45,12 @@ type candidate struct {
 	who       caller
 	note      string
 	watch     time.Duration
+	without   map[string]bool // SPIFFE IDs that are not believed
+}
+
+// heard tells whether a proxy has a say in a rollout. An identity is what is proven of it; instance and host it chooses itself.
+func (l *leader) heard(a *candidate, e *entry, now time.Time) bool {
+	return l.present(e, now) && !a.without[e.ID] && a.next.has(e.ID)
 }
 
 // apply puts a model in force: on one proxy of each kind first, then on all; or takes it back.
@@ -62,7 +68,7 @@ func (l *leader) apply(ctx context.Context, who caller, q admin.ApplyRequest) (a
 	if a.now != nil && a.now.snap.Version == a.next.snap.Version {
 		return admin.ApplyResult{Outcome: admin.Unchanged, Model: modelOf(a.now.Enforcement), Plan: a.plan}, nil
 	}
-	result := admin.ApplyResult{Plan: a.plan}
+	result := admin.ApplyResult{Plan: a.plan, Without: q.Without}
 	if a.now != nil {
 		result.Trials, err = l.try(ctx, a)
 		if err != nil {
@@ -70,7 +76,7 @@ func (l *leader) apply(ctx context.Context, who caller, q admin.ApplyRequest) (a
 		}
 		if i := slices.IndexFunc(result.Trials, func(t admin.Trial) bool { return t.Failed }); i >= 0 {
 			result.Outcome, result.Model = admin.RolledBack, modelOf(a.now.Enforcement)
-			result.Reason = result.Trials[i].Instance + ": " + result.Trials[i].Verdict
+			result.Reason = result.Trials[i].Instance + " of " + result.Trials[i].ID + ": " + result.Trials[i].Verdict
 			l.c.record(ctx, Event{Kind: "rolled-back", Who: who.name, Role: who.role, Object: a.next.snap.Version, Outcome: outcomeFailed, Text: result.Reason})
 			return result, nil
 		}
@@ -112,6 +118,9 @@ func (l *leader) candidate(ctx context.Context, who caller, q admin.ApplyRequest
 	}
 	if a.next, err = newFleet(table.Enforcement{Version: snap.Version}, snap); err != nil {
 		return nil, fmt.Errorf("%w: %w", errWrong, err)
+	}
+	if a.without, err = a.next.proxies(q.Without); err != nil {
+		return nil, fmt.Errorf("%w: without: %w", errWrong, err)
 	}
 	a.plan = plan.Diff(before, snap)
 	return a, nil
@@ -170,7 +179,7 @@ func (l *leader) present(e *entry, now time.Time) bool {
 func (l *leader) choose(a *candidate) []*entry {
 	now := time.Now()
 	present := slices.DeleteFunc(l.c.desk.entries(), func(e *entry) bool {
-		return !l.present(e, now) || !a.now.has(e.ID) || !a.next.has(e.ID)
+		return !l.heard(a, e, now) || !a.now.has(e.ID)
 	})
 	slices.SortFunc(present, func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(b.Report.Traffic.Requests, a.Report.Traffic.Requests), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Report.Instance, b.Report.Instance))
@@ -280,7 +289,7 @@ func (l *leader) rollOn(ctx context.Context, a *candidate, result admin.ApplyRes
 	if err := l.enforce(ctx, a.next, a.document, a.who, a.note); err != nil {
 		return result, err
 	}
-	asked := l.asked(a.next, time.Now())
+	asked := l.asked(a, time.Now())
 	if err := l.pub.slices(ctx, l.c.fleet.Load(), nil); err != nil {
 		return result, err
 	}
@@ -338,8 +347,8 @@ func (l *leader) enforce(ctx context.Context, f *fleet, document []byte, who cal
 }
 
 // asked returns what the instances that must confirm a model have said before.
-func (l *leader) asked(next *fleet, now time.Time) []*entry {
-	return slices.DeleteFunc(l.c.desk.entries(), func(e *entry) bool { return !l.present(e, now) || !next.has(e.ID) })
+func (l *leader) asked(a *candidate, now time.Time) []*entry {
+	return slices.DeleteFunc(l.c.desk.entries(), func(e *entry) bool { return !l.heard(a, e, now) })
 }
 
 // confirmed waits until all have taken what they were given. It returns who rejected it, and why.

@@ -87,13 +87,14 @@ type applyCmd struct {
 	Note    string        `help:"Why, for the history."`
 	Replay  moment        `name:"replay-since" help:"Apply nothing that denies what was used since then, as far as events are kept." default:"24h" placeholder:"WHEN"`
 	Accept  bool          `help:"Apply it although it denies what was used."`
+	Without []string      `help:"Proxies that are not believed: nothing is tried on them, and they do not stop the others; repeat for several." placeholder:"service/NAME" sep:"none"`
 }
 
 func (c *applyCmd) Run(e *environment) error {
 	if c.Version != "" && len(c.Model) > 0 {
 		return errors.New("expected files of a model or --version, found both")
 	}
-	return app.Apply(e.ctx, c.on(e, c.Model...), app.Application{Version: c.Version, Yes: c.Yes, Watch: c.Watch, Note: c.Note, Used: c.Replay.Time, Accept: c.Accept})
+	return app.Apply(e.ctx, c.on(e, c.Model...), app.Application{Version: c.Version, Yes: c.Yes, Watch: c.Watch, Note: c.Note, Used: c.Replay.Time, Accept: c.Accept, Without: c.Without})
 }
 
 type historyCmd struct {

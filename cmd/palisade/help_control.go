@@ -45,12 +45,14 @@ Examples:
 // Help shows examples.
 func (*applyCmd) Help() string {
 	return `Shows the plan, asks, tries the model on one proxy of each kind while it watches their errors, then gives it to
-all; takes it back by itself if the first fare worse or any rejects it.
+all; takes it back by itself if the first fare worse or any rejects it. One proxy is enough for that: --without names those
+whose word does not count, by what is proven of them, their service.
 Exit code 0: applied, or in force already; 1: taken back, or not confirmed; 2: error.
 
 Examples:
   palisade apply new/                        asks on a terminal
   palisade apply new/ --yes --watch 2m --note 'refunds, ticket 4711'
+  palisade apply new/ --without service/orders
   palisade apply --version 3f29c1a07be2      back to a model of the history
   palisade apply new/ --yes --control control.example:9950 --bundle bundle.json --token-file token`
 }

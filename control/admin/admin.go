@@ -123,6 +123,10 @@ type ApplyRequest struct {
 	Before  string          `json:"before"`            // version that the plan was shown against; another in force is a conflict
 	Watch   model.Duration  `json:"watch,omitzero"`    // how long errors are watched on the first proxies; default 30s
 	Note    string          `json:"note,omitempty"`
+
+	// Without are proxies, service/NAME or edge/edge, whose word does not count: the model is not tried on them, and comes into
+	// force whether they take it or not.
+	Without []string `json:"without,omitempty"`
 }
 
 // Outcome is what came of an ApplyRequest.
@@ -138,7 +142,8 @@ const (
 // ApplyResult is what came of it, and why.
 type ApplyResult struct {
 	Outcome Outcome   `json:"outcome"`
-	Model   Model     `json:"model,omitzero"` // in force now
+	Model   Model     `json:"model,omitzero"`    // in force now
+	Without []string  `json:"without,omitempty"` // whose word did not count, as asked
 	Reason  string    `json:"reason,omitempty"`
 	Trials  []Trial   `json:"trials,omitempty"`
 	Plan    plan.Plan `json:"plan"`
