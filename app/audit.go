@@ -1,43 +1,83 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/app/audit"
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/ledger"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/store/shared"
 )
 
-// auditedPlace is the ledger of the state directory.
-func (o *Options) auditedPlace() (audit.Place, error) {
+// auditedPlace is the ledger of the state directory; if a store is named, as env:NAME or file:PATH, that in the PostgreSQL there. The func
+// that is returned ends its use.
+func (o *Options) auditedPlace(ctx context.Context, store string) (audit.Place, func() error, error) {
+	none := func() error { return nil }
+	if store != "" {
+		s, err := sharedStore(ctx, store)
+		if err != nil {
+			return audit.Place{}, none, err
+		}
+		return audit.Place{Shared: s}, s.Close, nil
+	}
 	state, err := o.state()
 	if err != nil {
-		return audit.Place{}, err
+		return audit.Place{}, none, err
 	}
 	at := audited(state)
 	if _, err := os.Stat(at.Ledger); errors.Is(err, fs.ErrNotExist) {
-		return at, fmt.Errorf("no ledger in %s; palisade up and control begin one in their state directory, name that with --state", state)
+		err = fmt.Errorf("no ledger in %s; palisade up and control begin one in their state directory, name that with --state", state)
+		if _, shared := os.Stat(seenDir(state)); shared == nil {
+			err = fmt.Errorf("the control of %s keeps its ledger in the PostgreSQL that it shares; name that with --store env:NAME or --store file:PATH, as mesh.control.store of its model does", state)
+		}
+		return at, none, err
 	}
-	return at, nil
+	return at, none, nil
 }
 
-// AuditVerify verifies an export in a folder, or the state directory if dir is empty, and prints what it found. Exact is false if
-// something is wrong; the error says that it could not be told.
-func AuditVerify(ctx context.Context, o *Options, dir string, since time.Time, t *audit.Trust) (exact bool, err error) {
+// sharedStore opens the store that several controls share.
+func sharedStore(ctx context.Context, reference string) (*shared.Store, error) {
+	var v model.Value
+	switch kind, name, _ := strings.Cut(reference, ":"); {
+	case kind == "env" && name != "":
+		v.FromEnv = name
+	case kind == "file" && name != "":
+		v.FromFile = name
+	default: // it may be a location with a password, and is not shown
+		return nil, errors.New("--store: name where the location of PostgreSQL stands, as env:NAME or file:PATH")
+	}
+	location, err := v.Resolve(os.LookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("--store: %w", err)
+	}
+	s, err := shared.Open(ctx, location)
+	if err != nil {
+		return nil, fmt.Errorf("--store: %w", err)
+	}
+	return s, nil
+}
+
+// AuditVerify verifies an export in a folder, or the state directory or the store that is named if dir is empty, and prints what it found.
+// Exact is false if something is wrong; the error says that it could not be told.
+func AuditVerify(ctx context.Context, o *Options, dir, store string, since time.Time, t *audit.Trust) (exact bool, err error) {
 	var r *audit.Result
 	if dir != "" {
-		if !since.IsZero() {
-			return false, errors.New("--since chooses among the records of a state directory; an export is verified as a whole")
+		if !since.IsZero() || store != "" {
+			return false, errors.New("--since chooses among the records of a state directory or a --store; an export is verified as a whole")
 		}
 		r, err = audit.VerifyExport(ctx, dir, t)
 	} else {
-		var at audit.Place
-		if at, err = o.auditedPlace(); err == nil {
+		at, end, wrong := o.auditedPlace(ctx, store)
+		defer func() { err = errors.Join(err, end()) }()
+		if err = wrong; err == nil {
 			r, err = audit.VerifyStore(ctx, at, since, t)
 		}
 	}
@@ -86,10 +126,11 @@ func (o *Options) showVerified(r *audit.Result) error {
 	return err
 }
 
-// AuditExport writes records of the state directory with what proves them into a new folder. Earlier names a file with an earlier
+// AuditExport writes records of the state directory, or of the store that is named, with what proves them into a new folder. Earlier names a file with an earlier
 // checkpoint; empty: none.
-func AuditExport(ctx context.Context, o *Options, part audit.Part, earlier, out string) error {
-	at, err := o.auditedPlace()
+func AuditExport(ctx context.Context, o *Options, store string, part audit.Part, earlier, out string) (err error) {
+	at, end, err := o.auditedPlace(ctx, store)
+	defer func() { err = errors.Join(err, end()) }()
 	if err != nil {
 		return err
 	}
@@ -110,12 +151,23 @@ func AuditExport(ctx context.Context, o *Options, part audit.Part, earlier, out 
 	return err
 }
 
-// AuditWitness signs the checkpoint of a ledger in a folder, once or again after each pause until ctx ends.
-func AuditWitness(ctx context.Context, o *Options, dir, own, name, key string, every time.Duration) error {
+// AuditWitness signs the checkpoint of a ledger in a folder, or in the store that is named, once or again after each pause until ctx ends.
+func AuditWitness(ctx context.Context, o *Options, dir, store, own, name, key string, every time.Duration) (err error) {
+	at := audit.Place{Ledger: dir}
+	switch {
+	case (dir == "") == (store == ""):
+		return errors.New("name one ledger: a folder, or --store")
+	case store != "":
+		var end func() error
+		if at, end, err = o.auditedPlace(ctx, store); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, end()) }()
+	}
 	for {
-		signed, err := audit.Witness(ctx, dir, own, name, key)
+		signed, err := audit.Witness(ctx, at, own, name, key)
 		if errors.Is(err, ledger.ErrForked) || errors.Is(err, ledger.ErrRolledBack) {
-			return fmt.Errorf("not signed: %w: keep %s and what you have signed, they are the proof", err, dir)
+			return fmt.Errorf("not signed: %w: keep %s and what you have signed, they are the proof", err, cmp.Or(dir, "a copy of the store"))
 		}
 		if err != nil && every == 0 {
 			return err

@@ -63,10 +63,8 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap.Audit.Retain)))
 	kept.chart(state, snap.Audit.Retain.Maps, func() (*model.Snapshot, *model.Fleet) { return c.Model(), nil })
 	options.Events, options.Keep, options.Maps = kept, kept.Keep, kept.Atlas()
-	if s.shared == "" { // what several keep together has no ledger yet
-		if err := rec.prove(ctx, kept, state, options.Ring, snap); err != nil {
-			return err
-		}
+	if err := s.prove(ctx, rec, kept, options.Ring); err != nil {
+		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	options.Console = func(who string, role admin.Role) (admin.ConsoleResult, error) { return web.give(who, role) }

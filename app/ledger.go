@@ -24,21 +24,29 @@ func audited(state string) audit.Place {
 	return audit.Place{Ledger: filepath.Join(state, "ledger"), Store: archiveDir(state)}
 }
 
+// ledgerName is the name of a fleet's ledger.
+func ledgerName(snap *model.Snapshot) string { return cmp.Or(snap.TrustDomain, snap.Fleet) + "/ledger" }
+
 // prove has what a memory keeps followed by a ledger in the state directory, signed by a key of the ring.
 func (r *recorder) prove(ctx context.Context, m *memory, state string, ring *keyring.Ring, snap *model.Snapshot) error {
 	key, err := ring.Ed25519(ctx, ledgerKey)
 	if err != nil {
 		return fmt.Errorf("opening the key of the ledger: %w", err)
 	}
-	signer, public, err := ledger.NewSigner(cmp.Or(snap.TrustDomain, snap.Fleet)+"/ledger", key)
+	signer, public, err := ledger.NewSigner(ledgerName(snap), key)
 	if err != nil {
 		return err
 	}
-	m.keeper = &audit.Keeper{
-		Dir: audited(state).Ledger, Signer: signer, Public: public, Log: slog.Default(), Alarm: r.disagree,
+	m.keeper = r.keeper(m, audit.Folder(audited(state).Ledger, signer, public))
+	return nil
+}
+
+// keeper appends what a memory keeps to a ledger.
+func (r *recorder) keeper(m *memory, open func(context.Context, audit.Source) (audit.Log, error)) *audit.Keeper {
+	return &audit.Keeper{
+		Ledger: open, Log: slog.Default(), Alarm: r.disagree,
 		Open: func(ctx context.Context) (audit.Source, error) { return m.Await(ctx) },
 	}
-	return nil
 }
 
 // disagree records that the ledger and the store of events do not agree.
@@ -51,8 +59,8 @@ func (r *recorder) disagree(ctx context.Context, text string) {
 func (r *recorder) telling(open func(context.Context) (archive.Store, error)) func(context.Context) (archive.Store, error) {
 	return func(ctx context.Context) (archive.Store, error) {
 		s, err := open(ctx)
-		if local, ok := s.(*events.Store); ok && err == nil {
-			local.OnDelete(func(all map[string]events.Deleted) error {
+		if err == nil {
+			s.OnDelete(func(all map[string]events.Deleted) error {
 				r.Act(ctx, audit.Deleting(all))
 				return r.journal.Err()
 			})

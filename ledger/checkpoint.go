@@ -94,22 +94,8 @@ var (
 func (w *Witness) Cosign(ctx context.Context, t Tree, checkpoint []byte) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now, err := w.keys.Checkpoint(checkpoint)
-	if err != nil {
+	if _, err := follow(ctx, &w.keys, t, checkpoint, w.memory); err != nil {
 		return nil, err
-	}
-	last, err := w.memory.Last()
-	if err != nil {
-		return nil, fmt.Errorf("remembering the last checkpoint: %w", err)
-	}
-	if last != nil {
-		before, err := w.keys.Checkpoint(last)
-		if err != nil {
-			return nil, fmt.Errorf("what the witness remembers: %w", err)
-		}
-		if err := follows(ctx, t, before, now); err != nil {
-			return nil, err
-		}
 	}
 	n, err := note.Open(checkpoint, note.VerifierList(w.keys.Ledger))
 	if err != nil {
@@ -123,6 +109,26 @@ func (w *Witness) Cosign(ctx context.Context, t Tree, checkpoint []byte) ([]byte
 		return nil, fmt.Errorf("keeping the checkpoint: %w", err)
 	}
 	return signed, nil
+}
+
+// follow reads a checkpoint, and refuses one whose tree does not begin with that of the one remembered.
+func follow(ctx context.Context, keys *Keys, t Tree, checkpoint []byte, memory Memory) (*Checkpoint, error) {
+	now, err := keys.Checkpoint(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	last, err := memory.Last()
+	if err != nil {
+		return nil, fmt.Errorf("remembering the last checkpoint: %w", err)
+	}
+	if last == nil {
+		return now, nil
+	}
+	before, err := keys.Checkpoint(last)
+	if err != nil {
+		return nil, fmt.Errorf("what is remembered: %w", err)
+	}
+	return now, follows(ctx, t, before, now)
 }
 
 // follows tells whether one checkpoint is of a tree that begins with another's.

@@ -201,6 +201,21 @@ func (t Tree) edges(ctx context.Context, size uint64, root []byte) ([][][]byte, 
 		}
 		edges = append(edges, nodes)
 	}
+	got, err := rootOfEdges(size, edges)
+	if err != nil {
+		return nil, &tileError{fmt.Sprintf("the right edge of the tree does not make a tree of %d: %v", size, err)}
+	}
+	if !bytes.Equal(got, root) {
+		return nil, &tileError{"the last tiles and the checkpoint do not belong together: one of them was altered or cut short"}
+	}
+	return edges, nil
+}
+
+// rootOfEdges is the root that the last, partial tiles of all levels make.
+func rootOfEdges(size uint64, edges [][][]byte) ([]byte, error) {
+	if size == 0 {
+		return rfc6962.DefaultHasher.EmptyRoot(), nil
+	}
 	var hashes [][]byte // of the perfect subtrees, from left to right
 	for _, edge := range slices.Backward(edges) {
 		r := ranges().NewEmptyRange(0)
@@ -213,12 +228,9 @@ func (t Tree) edges(ctx context.Context, size uint64, root []byte) ([][][]byte, 
 	}
 	r, err := ranges().NewRange(0, size, hashes)
 	if err != nil {
-		return nil, &tileError{fmt.Sprintf("the right edge of the tree does not make a tree of %d: %v", size, err)}
+		return nil, err
 	}
-	if got, err := r.GetRootHash(nil); err != nil || !bytes.Equal(got, root) {
-		return nil, &tileError{"the last tiles and the checkpoint do not belong together: one of them was altered or cut short"}
-	}
-	return edges, nil
+	return r.GetRootHash(nil)
 }
 
 // consistent proves that the larger tree begins with the smaller one.

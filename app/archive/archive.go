@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/store/events"
 	"github.com/palisade-security/palisade/store/journal"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
@@ -24,6 +25,7 @@ type Store interface {
 	Next(ctx context.Context) (uint64, error)
 	Await(ctx context.Context, number uint64) error
 	Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error]
+	OnDelete(tell func(map[string]events.Deleted) error)
 	Run(ctx context.Context, report func(error)) error
 	Err() error
 	Close() error

@@ -4,13 +4,21 @@
 package audit
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/palisade-security/palisade/ledger"
+	"github.com/palisade-security/palisade/store/events"
+	"github.com/palisade-security/palisade/store/query"
+	"github.com/palisade-security/palisade/store/segment"
+	"github.com/palisade-security/palisade/store/shared"
 )
 
 // The files beside the tiles of a ledger, in a state directory and in an export alike.
@@ -19,10 +27,45 @@ const (
 	keyFile        = "key.pub"
 )
 
-// Place is where a ledger and its records lie on a machine that keeps them.
+// Place is where a ledger and its records lie: in folders of the machine that keeps them, or in the store that several controls share.
 type Place struct {
 	Ledger string // folder
 	Store  string // folder of store/events
+	Shared *shared.Store
+}
+
+// files are those of the ledger.
+func (p *Place) files(ctx context.Context) fs.FS {
+	if p.Shared != nil {
+		return p.Shared.Files(ctx)
+	}
+	return os.DirFS(p.Ledger)
+}
+
+// look is the records of a store, as they are now.
+type look interface {
+	Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error]
+	Within(ctx context.Context, since, until time.Time) (first, last uint64, err error)
+}
+
+// look looks at the records. The func that is returned ends that.
+func (p *Place) look(ctx context.Context) (look, func() error, error) {
+	if p.Shared != nil {
+		return p.Shared, func() error { return nil }, nil
+	}
+	l, err := events.Peek(ctx, p.Store)
+	if err != nil {
+		return nil, nil, err
+	}
+	return onDisk{l}, l.Close, nil
+}
+
+// onDisk is a store of which the files are read.
+type onDisk struct{ *events.Look }
+
+func (l onDisk) Within(_ context.Context, since, until time.Time) (first, last uint64, err error) {
+	first, last = l.Look.Within(since, until)
+	return first, last, nil
 }
 
 // The sizes of what is read that others may have written.
@@ -43,9 +86,25 @@ func readSmall(path string) ([]byte, error) {
 	return os.ReadFile(filepath.Clean(path))
 }
 
+// readFrom is readSmall for a file of a ledger.
+func readFrom(files fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(files, name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxSmall {
+		return nil, fmt.Errorf("%s is not what it should be: larger than 1 MiB, or no file", name)
+	}
+	return fs.ReadFile(files, name)
+}
+
 // readKey reads the public key of a ledger.
 func readKey(path string) (note.Verifier, error) {
-	text, err := readSmall(path)
+	return readKeyFrom(os.DirFS(filepath.Dir(path)), filepath.Base(path))
+}
+
+func readKeyFrom(files fs.FS, name string) (note.Verifier, error) {
+	text, err := readFrom(files, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading the public key of the ledger: %w", err)
 	}
@@ -67,6 +126,9 @@ func replace(path string, data []byte) (err error) {
 	}
 	if err == nil {
 		err = os.Rename(path+".new", path)
+	}
+	if err == nil {
+		err = segment.SyncDir(filepath.Dir(path))
 	}
 	return err
 }

@@ -47,7 +47,7 @@ func newPlace(t testing.TB) *place {
 	must(t, err)
 	p := &place{Place: Place{Ledger: filepath.Join(dir, "ledger"), Store: filepath.Join(dir, "store")}}
 	p.keeper = &Keeper{
-		Dir: p.Ledger, Signer: signer, Public: public, Log: slog.New(slog.DiscardHandler),
+		Ledger: Folder(p.Ledger, signer, public), Log: slog.New(slog.DiscardHandler),
 		Alarm: func(_ context.Context, text string) { p.alarms = append(p.alarms, text) },
 	}
 	return p

@@ -7,12 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/palisade-security/palisade/ledger"
-	"github.com/palisade-security/palisade/store/events"
 )
 
 // The files of an export beside those of the ledger.
@@ -41,11 +41,12 @@ type Part struct{ Since, Until time.Time }
 // Export writes records with what proves them into a new folder, from the files of a running fleet or of one that is not. An
 // earlier checkpoint, if one is given, can be held against the export.
 func Export(ctx context.Context, from Place, part Part, earlier []byte, out string) (*Manifest, error) {
-	key, err := readKey(filepath.Join(from.Ledger, keyFile))
+	files := from.files(ctx)
+	key, err := readKeyFrom(files, keyFile)
 	if err != nil {
 		return nil, err
 	}
-	text, err := readSmall(filepath.Join(from.Ledger, checkpointFile)) // before the records: those that it tells of are there
+	text, err := readFrom(files, checkpointFile) // before the records: those that it tells of are there
 	if err != nil {
 		return nil, fmt.Errorf("reading the checkpoint: %w", err)
 	}
@@ -62,13 +63,15 @@ func Export(ctx context.Context, from Place, part Part, earlier []byte, out stri
 		}
 		sizes = append(sizes, before.Size)
 	}
-	look, err := events.Peek(ctx, from.Store)
+	look, end, err := from.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = look.Close() }() // read only
+	defer func() { _ = end() }() // read only
 	m := &Manifest{Version: manifestVersion, Ledger: c.Origin, Size: c.Size}
-	m.First, m.Last = part.numbers(look, c.Size)
+	if m.First, m.Last, err = part.numbers(ctx, look, c.Size); err != nil {
+		return nil, err
+	}
 	if m.First > m.Last {
 		return nil, errors.New("no records of that time are in the ledger")
 	}
@@ -79,22 +82,24 @@ func Export(ctx context.Context, from Place, part Part, earlier []byte, out stri
 	if err := x.records(ctx); err != nil {
 		return nil, err
 	}
-	if err := x.tiles(ctx, from.Ledger, append(sizes, x.elsewhere)); err != nil {
+	if err := x.tiles(ctx, files, append(sizes, x.elsewhere)); err != nil {
 		return nil, err
 	}
-	return m, x.small(text, from.Ledger)
+	return m, x.small(text, files)
 }
 
 // numbers returns those of the first and the last record.
-func (p *Part) numbers(look *events.Look, size uint64) (first, last uint64) {
-	first, last = look.Within(p.Since, p.Until)
+func (p *Part) numbers(ctx context.Context, look look, size uint64) (first, last uint64, err error) {
+	if first, last, err = look.Within(ctx, p.Since, p.Until); err != nil {
+		return 0, 0, err
+	}
 	if p.Since.IsZero() {
 		first = 1
 	}
 	if p.Until.IsZero() {
 		last = size
 	}
-	return first, min(last, size)
+	return first, min(last, size), nil
 }
 
 // fresh makes a folder, or takes one that is empty.
@@ -115,7 +120,7 @@ func fresh(dir string) error {
 // exporter writes an export.
 type exporter struct {
 	*Manifest
-	look      *events.Look
+	look      look
 	out       string
 	elsewhere uint64 // number of the last record behind the others that says what was deleted; 0: none
 }
@@ -173,8 +178,8 @@ func zipped(path string, write func(*bufio.Writer) error) (err error) {
 }
 
 // tiles copies the tiles that are needed.
-func (x *exporter) tiles(ctx context.Context, from string, alone []uint64) error {
-	return ledger.Files(os.DirFS(from)).Copy(ctx, x.Size, x.First, x.Last, alone, func(name string, data []byte) error {
+func (x *exporter) tiles(ctx context.Context, from fs.FS, alone []uint64) error {
+	return ledger.Files(from).Copy(ctx, x.Size, x.First, x.Last, alone, func(name string, data []byte) error {
 		path := filepath.Join(x.out, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
@@ -184,8 +189,8 @@ func (x *exporter) tiles(ctx context.Context, from string, alone []uint64) error
 }
 
 // small writes everything else.
-func (x *exporter) small(checkpoint []byte, from string) error {
-	key, err := readSmall(filepath.Join(from, keyFile))
+func (x *exporter) small(checkpoint []byte, from fs.FS) error {
+	key, err := readFrom(from, keyFile)
 	if err != nil {
 		return fmt.Errorf("reading the public key of the ledger: %w", err)
 	}

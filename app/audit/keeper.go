@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,11 +28,20 @@ type Source interface {
 // ErrShort says that the store has lost records that the ledger has seen.
 var ErrShort = errors.New("the store of events has lost its last records")
 
+// Log is a ledger: *ledger.Ledger in a folder, or *ledger.Shared.
+type Log interface {
+	Size() uint64
+	Append(ctx context.Context, at uint64, records []ledger.Hash) error
+	Close(ctx context.Context) error
+}
+
+// ErrStandby says that another process keeps the ledger that it shares with this one.
+var ErrStandby = errors.New("another control keeps the ledger")
+
 // Keeper appends the hash of every record of a store to a ledger. One runs on a ledger at a time.
 type Keeper struct {
-	Dir    string // of the ledger; made if it is not there
-	Signer note.Signer
-	Public string // text of the public key, published beside the checkpoint
+	// Ledger opens the ledger. An error that wraps ErrStandby is none: it is asked again.
+	Ledger func(ctx context.Context, of Source) (Log, error)
 	// Open returns the store once it is open. The keeper asks again when that one is closed.
 	Open func(context.Context) (Source, error)
 	// Alarm is told what is wrong between ledger and store, once for each.
@@ -63,11 +73,20 @@ func (k *Keeper) Behind() int64 { return k.behind.Load() }
 
 // Run keeps the ledger until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
+	waiting := false
 	for {
 		err := k.keep(ctx)
-		if ctx.Err() == nil {
+		stands := errors.Is(err, ErrStandby)
+		switch {
+		case ctx.Err() != nil:
+		case stands:
+			if k.failed.Store(nil); !waiting {
+				k.Log.InfoContext(ctx, "another control keeps the ledger; this one stands by")
+			}
+		default:
 			k.fail(ctx, err)
 		}
+		waiting = stands
 		select {
 		case <-ctx.Done():
 			return nil
@@ -83,7 +102,7 @@ func (k *Keeper) fail(ctx context.Context, err error) {
 		return
 	}
 	k.Log.ErrorContext(ctx, "the ledger does not grow", "error", err, "again_in", pause)
-	if errors.Is(err, ledger.ErrConflict) || errors.Is(err, ledger.ErrGap) || errors.Is(err, ErrShort) {
+	if slices.ContainsFunc([]error{ledger.ErrConflict, ledger.ErrGap, ledger.ErrRolledBack, ledger.ErrForked, ErrShort}, func(is error) bool { return errors.Is(err, is) }) {
 		k.Alarm(ctx, why+"; verify with palisade audit verify, and keep the ledger as it is")
 	}
 }
@@ -94,7 +113,7 @@ func (k *Keeper) keep(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := ledger.Open(context.WithoutCancel(ctx), ledger.Options{Dir: k.Dir, Signer: k.Signer})
+	l, err := k.Ledger(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -103,9 +122,6 @@ func (k *Keeper) keep(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, l.Close(ctx))
 	}()
-	if err := k.publish(); err != nil {
-		return err
-	}
 	from, err := begin(ctx, l, source)
 	for err == nil {
 		from, err = k.follow(ctx, l, source, from)
@@ -113,20 +129,34 @@ func (k *Keeper) keep(ctx context.Context) (err error) {
 	return err
 }
 
+// Folder opens a ledger in a folder, which is made if it is not there, with the text of its public key beside the checkpoint.
+func Folder(dir string, signer note.Signer, public string) func(context.Context, Source) (Log, error) {
+	return func(ctx context.Context, _ Source) (Log, error) {
+		l, err := ledger.Open(context.WithoutCancel(ctx), ledger.Options{Dir: dir, Signer: signer})
+		if err != nil {
+			return nil, err
+		}
+		if err := publish(dir, public); err != nil {
+			return nil, errors.Join(err, l.Close(ctx))
+		}
+		return l, nil
+	}
+}
+
 // publish writes the public key beside the checkpoint.
-func (k *Keeper) publish() error {
-	path := filepath.Join(k.Dir, keyFile)
-	if text, err := os.ReadFile(path); err == nil && string(text) == k.Public+"\n" {
+func publish(dir, public string) error {
+	path := filepath.Join(dir, keyFile)
+	if text, err := os.ReadFile(filepath.Clean(path)); err == nil && string(text) == public+"\n" {
 		return nil
 	}
-	if err := replace(path, []byte(k.Public+"\n")); err != nil {
+	if err := replace(path, []byte(public+"\n")); err != nil {
 		return fmt.Errorf("publishing the key of the ledger: %w", err)
 	}
 	return nil
 }
 
 // begin returns from which number on the store is followed: some that the ledger has are compared again.
-func begin(ctx context.Context, l *ledger.Ledger, source Source) (uint64, error) {
+func begin(ctx context.Context, l Log, source Source) (uint64, error) {
 	next, err := source.Next(ctx)
 	if err != nil {
 		return 0, err
@@ -142,7 +172,7 @@ func begin(ctx context.Context, l *ledger.Ledger, source Source) (uint64, error)
 }
 
 // follow appends what there is from a number on, waits for more, and returns with which number that begins.
-func (k *Keeper) follow(ctx context.Context, l *ledger.Ledger, source Source, from uint64) (uint64, error) {
+func (k *Keeper) follow(ctx context.Context, l Log, source Source, from uint64) (uint64, error) {
 	next, err := source.Next(ctx)
 	if err != nil {
 		return 0, err
@@ -218,7 +248,7 @@ func read(ctx context.Context, source Source, from uint64) *batch {
 
 // append puts a batch into the ledger, each record at its number. A record that is gone before the ledger saw it leaves the zero
 // hash there, unless it may be one that cannot be read.
-func (b *batch) append(ctx context.Context, l *ledger.Ledger, k *Keeper) error {
+func (b *batch) append(ctx context.Context, l Log, k *Keeper) error {
 	for i := 0; i < len(b.entries); {
 		first := b.entries[i].number
 		if size := l.Size(); first > size+1 {
@@ -242,7 +272,7 @@ func (b *batch) append(ctx context.Context, l *ledger.Ledger, k *Keeper) error {
 }
 
 // unseen appends that records were gone.
-func unseen(ctx context.Context, l *ledger.Ledger, n uint64) error {
+func unseen(ctx context.Context, l Log, n uint64) error {
 	for n > 0 {
 		some := min(n, batchNumbers)
 		if err := l.Append(ctx, l.Size(), make([]ledger.Hash, some)); err != nil {

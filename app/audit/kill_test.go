@@ -92,7 +92,7 @@ func childKeeper(ctx context.Context, dir string, s *events.Store) (*Keeper, err
 	}
 	signer, public, err := ledger.NewSigner("shop.example/ledger", key)
 	return &Keeper{
-		Dir: filepath.Join(dir, "ledger"), Signer: signer, Public: public, Log: slog.New(slog.DiscardHandler),
+		Ledger: Folder(filepath.Join(dir, "ledger"), signer, public), Log: slog.New(slog.DiscardHandler),
 		Open:  func(context.Context) (Source, error) { return s, nil },
 		Alarm: func(_ context.Context, text string) { fmt.Fprintln(os.Stderr, "ALARM", text) },
 	}, err

@@ -263,10 +263,10 @@ func TestWitness(t *testing.T) {
 	p := newPlace(t)
 	p.keep(t, events.Options{}, given(300))
 	key, own := filepath.Join(p.Ledger, keyFile), t.TempDir()
-	if _, err := Witness(t.Context(), p.Ledger, own, "", key); err == nil || !strings.Contains(err.Error(), "--name") {
+	if _, err := Witness(t.Context(), p.Place, own, "", key); err == nil || !strings.Contains(err.Error(), "--name") {
 		t.Errorf("without a name: %v", err)
 	}
-	_, err := Witness(t.Context(), p.Ledger, own, "auditor.example", key)
+	_, err := Witness(t.Context(), p.Place, own, "auditor.example", key)
 	must(t, err)
 	p.keep(t, events.Options{}, given(900)[300:])
 	trust := &Trust{Key: key, Witnesses: []string{filepath.Join(own, witnessPublic)}}
@@ -276,7 +276,7 @@ func TestWitness(t *testing.T) {
 	out := t.TempDir()
 	_, err = Export(t.Context(), p.Place, Part{}, nil, out)
 	must(t, err)
-	signed, err := Witness(t.Context(), out, own, "", key)
+	signed, err := Witness(t.Context(), Place{Ledger: out}, own, "", key)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(out, checkpointFile), signed, 0o600))
 	if r, err := VerifyExport(t.Context(), out, trust); err != nil || !r.Sound() || fmt.Sprint(r.Checkpoint.Witnesses) != "[auditor.example]" {
@@ -285,7 +285,7 @@ func TestWitness(t *testing.T) {
 	must(t, os.RemoveAll(p.Ledger)) // the same key, another history
 	must(t, os.RemoveAll(p.Store))
 	p.keep(t, events.Options{}, given(2000)[900:])
-	if _, err := Witness(t.Context(), p.Ledger, own, "", key); err == nil || !strings.Contains(err.Error(), "another history") {
+	if _, err := Witness(t.Context(), p.Place, own, "", key); err == nil || !strings.Contains(err.Error(), "another history") {
 		t.Errorf("a history that was written anew: %v", err)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/palisade-security/palisade/ledger"
-	"github.com/palisade-security/palisade/store/events"
 )
 
 // Trust is what an auditor has that the other side does not.
@@ -31,14 +30,14 @@ type Result struct {
 }
 
 // keys reads the keys and the earlier checkpoint.
-func (t *Trust) keys(beside string) (ledger.Keys, []byte, error) {
-	path := t.Key
-	if path == "" {
-		path = filepath.Join(beside, keyFile)
+func (t *Trust) keys(beside fs.FS) (k ledger.Keys, earlier []byte, err error) {
+	k.Quorum = len(t.Witnesses)
+	if t.Key == "" {
+		k.Ledger, err = readKeyFrom(beside, keyFile)
+	} else {
+		k.Ledger, err = readKey(t.Key)
 	}
-	k := ledger.Keys{Quorum: len(t.Witnesses)}
-	var err error
-	if k.Ledger, err = readKey(path); err != nil {
+	if err != nil {
 		return k, nil, err
 	}
 	for _, one := range t.Witnesses {
@@ -55,31 +54,30 @@ func (t *Trust) keys(beside string) (ledger.Keys, []byte, error) {
 	if t.Earlier == "" {
 		return k, nil, nil
 	}
-	earlier, err := readSmall(t.Earlier)
-	if err != nil {
+	if earlier, err = readSmall(t.Earlier); err != nil {
 		return k, nil, fmt.Errorf("reading the earlier checkpoint: %w", err)
 	}
 	return k, earlier, nil
 }
 
-// evidence is what a folder with tiles says.
-func (t *Trust) evidence(dir string) (*ledger.Evidence, error) {
-	keys, earlier, err := t.keys(dir)
+// evidence is what the files of a ledger say.
+func (t *Trust) evidence(files fs.FS) (*ledger.Evidence, error) {
+	keys, earlier, err := t.keys(files)
 	if err != nil {
 		return nil, err
 	}
-	text, err := readSmall(filepath.Join(dir, checkpointFile))
+	text, err := readFrom(files, checkpointFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the checkpoint: %w", err)
 	}
-	return &ledger.Evidence{Keys: keys, Tree: ledger.Files(os.DirFS(dir)), Checkpoint: text, Earlier: earlier, Deletions: deletions}, nil
+	return &ledger.Evidence{Keys: keys, Tree: ledger.Files(files), Checkpoint: text, Earlier: earlier, Deletions: deletions}, nil
 }
 
 // VerifyExport verifies what Export wrote. The error says that it could not be told.
 func VerifyExport(ctx context.Context, dir string, t *Trust) (*Result, error) {
-	e, err := t.evidence(dir)
+	e, err := t.evidence(os.DirFS(dir))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("in %s: %w", dir, err)
 	}
 	text, err := readSmall(filepath.Join(dir, manifestFile))
 	if err != nil {
@@ -107,21 +105,23 @@ func VerifyExport(ctx context.Context, dir string, t *Trust) (*Result, error) {
 	return t.judge(ctx, e)
 }
 
-// VerifyStore verifies the records of a machine that keeps them, from its files, also while a process writes them. Since
-// leaves out what came before; zero: all.
+// VerifyStore verifies the records of a place that keeps them, also while a process writes them. Since leaves out what came
+// before; zero: all.
 func VerifyStore(ctx context.Context, at Place, since time.Time, t *Trust) (*Result, error) {
-	e, err := t.evidence(at.Ledger) // before the records: those that the checkpoint tells of are there
+	e, err := t.evidence(at.files(ctx)) // before the records: those that the checkpoint tells of are there
 	if err != nil {
 		return nil, err
 	}
-	look, err := events.Peek(ctx, at.Store)
+	look, end, err := at.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = look.Close() }() // read only
+	defer func() { _ = end() }() // read only
 	e.First = 1
 	if !since.IsZero() {
-		e.First, _ = look.Within(since, time.Time{})
+		if e.First, _, err = look.Within(ctx, since, time.Time{}); err != nil {
+			return nil, err
+		}
 	}
 	e.Records = kept(ctx, look.Records, e.First)
 	return t.judge(ctx, e)

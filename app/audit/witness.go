@@ -33,10 +33,10 @@ func (r remembered) Keep(checkpoint []byte) error {
 	return replace(filepath.Join(string(r), witnessLast), checkpoint)
 }
 
-// Witness signs the checkpoint of a ledger whose files are in a folder, or in an export, if all that it signed before is still in
+// Witness signs the checkpoint of a ledger at a place, or in an export, if all that it signed before is still in
 // the tree. What it needs to remember is in a folder of its own: its key, which is made under a name if there is none, and the last
 // checkpoint. It returns the checkpoint with its signature added.
-func Witness(ctx context.Context, dir, own, name, key string) ([]byte, error) {
+func Witness(ctx context.Context, at Place, own, name, key string) ([]byte, error) {
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the folder of the witness: %w", err)
 	}
@@ -52,11 +52,12 @@ func Witness(ctx context.Context, dir, own, name, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := readSmall(filepath.Join(dir, checkpointFile))
+	files := at.files(ctx)
+	text, err := readFrom(files, checkpointFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the checkpoint: %w", err)
 	}
-	signed, err := ledger.NewWitness(verifier, signer, remembered(own)).Cosign(ctx, ledger.Files(os.DirFS(dir)), text)
+	signed, err := ledger.NewWitness(verifier, signer, remembered(own)).Cosign(ctx, ledger.Files(files), text)
 	if err != nil {
 		return nil, err
 	}

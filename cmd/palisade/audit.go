@@ -15,6 +15,7 @@ type auditCmd struct {
 
 type auditVerifyCmd struct {
 	Dir     string   `arg:"" optional:"" help:"What palisade audit export wrote (default: the state directory, also while palisade runs)."`
+	Store   string   `help:"Verify what several controls keep together: where the location of their PostgreSQL stands." placeholder:"env:NAME|file:PATH"`
 	Since   moment   `help:"Only records of this long ago, such as 24h or 7d, or from a date on."`
 	Key     string   `help:"Public key of the ledger, from elsewhere (default: the one that lies there, which proves less)." placeholder:"FILE"`
 	Earlier string   `help:"Checkpoint that was kept: the records must go on from there." placeholder:"FILE"`
@@ -22,7 +23,7 @@ type auditVerifyCmd struct {
 }
 
 func (c *auditVerifyCmd) Run(e *environment) error {
-	exact, err := app.AuditVerify(e.ctx, e.with(), c.Dir, c.Since.Time, &audit.Trust{Key: c.Key, Earlier: c.Earlier, Witnesses: c.Witness})
+	exact, err := app.AuditVerify(e.ctx, e.with(), c.Dir, c.Store, c.Since.Time, &audit.Trust{Key: c.Key, Earlier: c.Earlier, Witnesses: c.Witness})
 	if err == nil && !exact {
 		return errRefused
 	}
@@ -32,17 +33,19 @@ func (c *auditVerifyCmd) Run(e *environment) error {
 type auditExportCmd struct {
 	modelArgs
 	Out     string `required:"" help:"New folder." placeholder:"DIR"`
+	Store   string `help:"Export what several controls keep together: where the location of their PostgreSQL stands." placeholder:"env:NAME|file:PATH"`
 	Since   moment `help:"Records of this long ago, such as 24h or 7d, or from a date on (default: all)."`
 	Until   moment `help:"Records before then."`
 	Earlier string `help:"Checkpoint that the auditor has: what holds the export against it is added." placeholder:"FILE"`
 }
 
 func (c *auditExportCmd) Run(e *environment) error {
-	return app.AuditExport(e.ctx, e.with(c.Model...), audit.Part{Since: c.Since.Time, Until: c.Until.Time}, c.Earlier, c.Out)
+	return app.AuditExport(e.ctx, e.with(c.Model...), c.Store, audit.Part{Since: c.Since.Time, Until: c.Until.Time}, c.Earlier, c.Out)
 }
 
 type auditWitnessCmd struct {
-	Dir   string        `arg:"" help:"The ledger: a copy of the folder, a mount of it, or an export."`
+	Dir   string        `arg:"" optional:"" help:"The ledger: a copy of the folder, a mount of it, or an export."`
+	Store string        `help:"The ledger that several controls keep together: where the location of their PostgreSQL stands." placeholder:"env:NAME|file:PATH"`
 	Own   string        `required:"" help:"Folder of the witness: its key, and what it signed last." placeholder:"DIR"`
 	Key   string        `required:"" help:"Public key of the ledger." placeholder:"FILE"`
 	Name  string        `help:"Name of the witness, when its key is made." placeholder:"NAME"`
@@ -50,7 +53,7 @@ type auditWitnessCmd struct {
 }
 
 func (c *auditWitnessCmd) Run(e *environment) error {
-	return app.AuditWitness(e.ctx, e.with(), c.Dir, c.Own, c.Name, c.Key, c.Every)
+	return app.AuditWitness(e.ctx, e.with(), c.Dir, c.Store, c.Own, c.Name, c.Key, c.Every)
 }
 
 // Help shows examples.
@@ -65,10 +68,12 @@ Examples:
 
 // Help shows examples.
 func (*auditVerifyCmd) Help() string {
-	return `Names the first record that is altered, missing, inserted or reordered. Needs files alone: no network, no running palisade.
+	return `Names the first record that is altered, missing, inserted or reordered. Needs files alone: no network, no running palisade. What several
+controls keep in one PostgreSQL is read from there.
 
 Examples:
   palisade audit verify --state /var/lib/palisade --since 24h
+  palisade audit verify --store env:CONTROL_STORE --key ledger.pub
   palisade audit verify export --key ledger.pub
   palisade audit verify export --key ledger.pub --witness witness.pub --earlier checkpoint --format json`
 }

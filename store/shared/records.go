@@ -85,3 +85,20 @@ func (s *Store) window(ctx context.Context, from, end uint64) ([]query.Record, e
 	}
 	return out, nil
 }
+
+// Within returns the numbers of a first and a last event, so that all that are from a time on and before another are between them. Zero
+// times are no bounds; last is lower than first if there are none.
+func (s *Store) Within(ctx context.Context, since, until time.Time) (first, last uint64, err error) {
+	var st statement
+	st.text.WriteString("SELECT min(number), max(number) FROM events")
+	st.where(&query.Query{From: since, To: until})
+	var low, high sql.NullInt64
+	if err := s.db.QueryRowContext(ctx, st.text.String(), st.args...).Scan(&low, &high); err != nil {
+		return 0, 0, fmt.Errorf("finding the numbers of events: %w", err)
+	}
+	if !low.Valid {
+		next, err := s.Next(ctx)
+		return next, 0, err
+	}
+	return uint64(low.Int64), uint64(high.Int64), nil
+}

@@ -10,15 +10,18 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/store/events"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/table"
 )
 
 // Store is a store of events. Its methods are safe for concurrent use.
-type Store struct{ db *sql.DB }
+type Store struct {
+	db       *sql.DB
+	deleting func(map[string]events.Deleted) error
+}
 
 // tables are made if they are absent. Texts compare by their bytes, as they do in Go.
 const tables = `
@@ -37,6 +40,8 @@ CREATE INDEX IF NOT EXISTS events_trace ON events (trace);
 CREATE INDEX IF NOT EXISTS events_id ON events (id);
 CREATE TABLE IF NOT EXISTS events_next (number bigint NOT NULL);
 INSERT INTO events_next SELECT 1 WHERE NOT EXISTS (SELECT FROM events_next);
+CREATE TABLE IF NOT EXISTS events_deleted (class text PRIMARY KEY, count bigint NOT NULL, first bigint NOT NULL, last bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS ledger_files (name text COLLATE "C" PRIMARY KEY, data bytea NOT NULL);
 `
 
 // column is where a field stands; each is a constant of this file.
@@ -69,7 +74,7 @@ func Open(ctx context.Context, location string) (*Store, error) {
 	if err := prepare(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening shared events: %w", err), db.Close())
 	}
-	return &Store{db}, nil
+	return &Store{db: db}, nil
 }
 
 // prepare makes the tables; of several controls that begin at once, one after the other.
@@ -100,14 +105,4 @@ func wordsOf(e *event.Event) string {
 		return true
 	})
 	return out.String()
-}
-
-// Retain deletes events that are older than their class is kept; a class that is not named is kept for ever.
-func (s *Store) Retain(ctx context.Context, now time.Time, keep map[string]time.Duration) error {
-	for class, d := range keep {
-		if _, err := s.db.ExecContext(ctx, "DELETE FROM events WHERE class = $1 AND time < $2", class, now.Add(-d).UnixNano()); err != nil {
-			return fmt.Errorf("deleting old events: %w", err)
-		}
-	}
-	return nil
 }
