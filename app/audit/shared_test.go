@@ -33,7 +33,7 @@ func TestShared(t *testing.T) {
 	var hashes []ledger.Hash
 	for r, err := range s.Records(t.Context(), 1) {
 		must(t, err)
-		hashes = append(hashes, ledger.HashOf(r.JSON))
+		hashes = append(hashes, ledger.HashOf(r.JSON()))
 	}
 	first, err := one.Open(t.Context(), s)
 	must(t, err)
