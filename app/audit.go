@@ -43,7 +43,7 @@ func (o *Options) auditedPlace(ctx context.Context, store string) (audit.Place, 
 	return at, none, nil
 }
 
-// sharedStore opens the store that several controls share.
+// sharedStore opens the store that several controls share, to read it.
 func sharedStore(ctx context.Context, reference string) (*shared.Store, error) {
 	var v model.Value
 	switch kind, name, _ := strings.Cut(reference, ":"); {
@@ -58,7 +58,7 @@ func sharedStore(ctx context.Context, reference string) (*shared.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--store: %w", err)
 	}
-	s, err := shared.Open(ctx, location)
+	s, err := shared.Look(ctx, location)
 	if err != nil {
 		return nil, fmt.Errorf("--store: %w", err)
 	}

@@ -77,6 +77,23 @@ func Open(ctx context.Context, location string) (*Store, error) {
 	return &Store{db: db}, nil
 }
 
+// Look opens what controls keep, for who may do no more than read it: it makes nothing.
+func Look(ctx context.Context, location string) (*Store, error) {
+	db, err := table.Postgres(ctx, location)
+	if err != nil {
+		return nil, fmt.Errorf("opening shared events: %w", err)
+	}
+	var there bool
+	err = db.QueryRowContext(ctx, "SELECT to_regclass('ledger_files') IS NOT NULL").Scan(&there)
+	if err == nil && !there {
+		err = errors.New("no control keeps events in this database yet")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening shared events: %w", err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
 // prepare makes the tables; of several controls that begin at once, one after the other.
 func prepare(ctx context.Context, db *sql.DB) error {
 	tx, err := db.BeginTx(ctx, nil)
