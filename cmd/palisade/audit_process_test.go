@@ -12,6 +12,37 @@ import (
 	"github.com/palisade-security/palisade/app/audit"
 )
 
+// TestAuditOfControl: what control records is in its ledger, which verifies while it runs, after kill -9, and when it goes on.
+func TestAuditOfControl(t *testing.T) {
+	t.Parallel()
+	d := newControl(t, "")
+	verified := func() *audit.Result {
+		t.Helper()
+		out := new(audit.Result)
+		must(t, json.Unmarshal([]byte(d.must("audit", "verify", "--format=json")), out))
+		return out
+	}
+	had := uint64(0)
+	for range 2 {
+		d.startControl()
+		for _, verb := range []string{"revoke", "restore"} {
+			d.must(verb, "service/payments")
+		}
+		d.Eventually("the ledger has grown", func() bool {
+			_, err := os.Stat(d.Path(".palisade/ledger/checkpoint"))
+			return err == nil && verified().Verified >= had+2
+		})
+		d.kill()
+		if had = verified().Verified; had < 2 {
+			t.Errorf("%d records", had)
+		}
+	}
+	d.Edit(".palisade/ledger/key.pub", "shop.example", "shop.example.com")
+	if r := d.verb("audit", "verify"); r.code != exitError {
+		t.Errorf("a checkpoint of another name: %+v", r)
+	}
+}
+
 // TestAudit: what up records is in the ledger, which verifies while it runs, after kill -9, and from an export alone; who alters
 // a record is found.
 func TestAudit(t *testing.T) {

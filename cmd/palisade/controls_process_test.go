@@ -37,21 +37,58 @@ func startBus(t *testing.T, d *daemon, at, folder string) {
 }
 
 // TestTwoControls runs two controls over one PostgreSQL and one bus. One leads, both answer; a proxy joins by one and is
-// known to the other; what the follower is asked the leader does; the leader is killed and the other takes over.
+// known to the other; what the follower is asked the leader does; the leader is killed and the other takes over, also the ledger of
+// what proxies deliver all the while. Then PostgreSQL is killed.
 func TestTwoControls(t *testing.T) {
 	if testing.Short() {
 		t.Skip("NOT RUN: -short leaves PostgreSQL and nats-server out")
 	}
 	var postgres pgtest.Server
 	t.Cleanup(postgres.Stop)
-	t.Setenv("CONTROL_STORE", postgres.Database(t))
+	location := postgres.Database(t)
+	t.Setenv("CONTROL_STORE", location)
 	busAt := fleettest.FreePorts(t, 1)[0]
 	one := newControl(t, fmt.Sprintf("store: {from_env: CONTROL_STORE}\n    bus: {urls: [%q]}", "tls://"+busAt))
 	one.must("bus-server", "nats-1", "--out="+one.Path("bus"), one.Dir)
 	startBus(t, one, busAt, "bus")
 	one.startControl()
 
-	// The other has a model and a state of its own, and the ring of the first with the key that opens it.
+	two := second(t, one)
+	orders := one.join("service/orders", one.must("join", "service/orders"), two.at)
+	web := two.join("service/web", two.must("join", "service/web"), one.at)
+	for _, d := range []*daemon{one, two} {
+		d.Eventually("both proxies are known", func() bool { return d.known(orders) && d.known(web) })
+	}
+	if one.status().Leads == two.status().Leads {
+		t.Error("not one of them leads")
+	}
+	if out := two.must("revoke", "service/payments"); !strings.Contains(out, "at 2 proxies") {
+		t.Errorf("through the follower: %s", out)
+	}
+	two.Says("another control keeps the ledger")
+	delivered := newLoad(t, orders)
+	delivered.covered(two, 5*loadBatch)
+	one.kill()
+	two.Eventually("the other leads", func() bool { return two.status().Leads })
+	delivered.covered(two, 5*loadBatch)
+	before := orders.version()
+	two.Edit("palisade.yaml", "callers: [web]", "callers: [web, payments]")
+	two.must("apply", two.Dir, "--yes", "--watch=1s")
+	two.Eventually("orders has the change", func() bool { return orders.version() != before })
+	two.must("restore", "service/payments")
+	if out := two.must("history", "--acts"); !strings.Contains(out, "bus/nats-1") {
+		t.Errorf("acts:\n%s", out)
+	}
+	one.start("control", one.Dir)
+	one.Says("palisade control shop")
+	one.Eventually("the first is back and follows", func() bool { s := one.status(); return s.InForce.Number == 2 && !s.Leads })
+	delivered.crashed(t, &postgres, location, two)
+	altered(t, &postgres, location, one, two)
+}
+
+// second starts another control beside one: it has a model and a state of its own, and the ring of the first with the key that opens it.
+func second(t *testing.T, one *daemon) *daemon {
+	t.Helper()
 	two := &daemon{Fleet: fleettest.New(t), at: fleettest.FreePorts(t, 1)[0], staff: one.staff}
 	for _, name := range []string{"palisade.yaml", "staff.json"} {
 		two.Write(name, one.Read(name))
@@ -74,31 +111,7 @@ func TestTwoControls(t *testing.T) {
 	}))
 	two.start(args...)
 	two.Says("palisade control shop")
-
-	orders := one.join("service/orders", one.must("join", "service/orders"), two.at)
-	web := two.join("service/web", two.must("join", "service/web"), one.at)
-	for _, d := range []*daemon{one, two} {
-		d.Eventually("both proxies are known", func() bool { return d.known(orders) && d.known(web) })
-	}
-	if one.status().Leads == two.status().Leads {
-		t.Error("not one of them leads")
-	}
-	if out := two.must("revoke", "service/payments"); !strings.Contains(out, "at 2 proxies") {
-		t.Errorf("through the follower: %s", out)
-	}
-	one.kill()
-	two.Eventually("the other leads", func() bool { return two.status().Leads })
-	before := orders.version()
-	two.Edit("palisade.yaml", "callers: [web]", "callers: [web, payments]")
-	two.must("apply", two.Dir, "--yes", "--watch=1s")
-	two.Eventually("orders has the change", func() bool { return orders.version() != before })
-	two.must("restore", "service/payments")
-	if out := two.must("history", "--acts"); !strings.Contains(out, "bus/nats-1") {
-		t.Errorf("acts:\n%s", out)
-	}
-	one.start("control", one.Dir)
-	one.Says("palisade control shop")
-	one.Eventually("the first is back and follows", func() bool { s := one.status(); return s.InForce.Number == 2 && !s.Leads })
+	return two
 }
 
 func must(t *testing.T, err error) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -123,16 +124,55 @@ func (s *Server) Run() error {
 	return errors.New("it does not come up: " + string(text))
 }
 
-// Kill ends the server at once, with all its processes.
+// Kill kills the server with all its processes, none of which can do anything before it ends. Run starts it again.
 func (s *Server) Kill() {
-	_ = s.cmd.Process.Signal(syscall.SIGQUIT) // immediate shutdown: like a crash, but it takes its children along
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP) // it makes no more of them
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for left := children(s.cmd.Process.Pid); len(left) > 0; left = children(s.cmd.Process.Pid) { // they share memory until they have ended
+		for _, child := range left {
+			_ = syscall.Kill(child, syscall.SIGKILL)
+		}
+		<-tick.C
+	}
+	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// children are the processes of a process that have not ended: those of PostgreSQL are leaders of groups of their own.
+func children(of int) []int {
+	var out []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat")) // proc_pid_stat(5): pid (comm) state ppid
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		pid, err := strconv.Atoi(e.Name())
+		if err == nil && len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(of) {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// SQL runs statements in a database and returns what they answer, a row in a line.
+func (s *Server) SQL(t testing.TB, location, text string) string {
+	t.Helper()
+	out, err := s.command("psql", "-v", "ON_ERROR_STOP=1", "-Atqc", text, location).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", text, err, out)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // Stop ends it and removes its folder.
 func (s *Server) Stop() {
 	if s.cmd != nil && s.cmd.Process != nil {
-		s.Kill()
+		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // at once, but it gives back what it shares with its processes
+		_ = s.cmd.Wait()
 	}
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir)
