@@ -46,7 +46,10 @@ func newLoad(t *testing.T, orders *proxy) *load {
 	t.Cleanup(l.stop)
 	go func() {
 		defer close(done)
+		tick := time.NewTicker(25 * time.Millisecond)
+		defer tick.Stop()
 		for batch := 0; ctx.Err() == nil; batch++ {
+			<-tick.C
 			var lines []byte
 			var ids []string
 			for i := range loadBatch {
