@@ -283,4 +283,5 @@ func TestExternalServer(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the revoked came back: %v", err)
 	}
+	streamFull(t, c.control, 3)
 }

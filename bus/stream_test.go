@@ -81,25 +81,65 @@ func TestStream(t *testing.T) {
 }
 
 // TestStreamFull shows that a full stream takes nothing more and loses nothing.
-func TestStreamFull(t *testing.T) {
-	r := newRig(t)
-	must(t, r.control.MakeStream(soon(t), bus.StreamOptions{Name: "SMALL", Subjects: []string{"small"}, MaxBytes: 64 << 10}))
+func TestStreamFull(t *testing.T) { streamFull(t, newRig(t).control, 1) }
+
+// streamFull fills a stream from several sides. What was acknowledged is handed out, once; what was refused is taken when there is
+// room, under the same ids.
+func streamFull(t *testing.T, client *bus.Client, replicas int) {
+	t.Helper()
+	must(t, client.MakeStream(soon(t), bus.StreamOptions{Name: "SMALL", Subjects: []string{"small"}, MaxBytes: 256 << 10, Once: true, Replicas: replicas}))
+	publish := func(ctx context.Context, id string) error {
+		_, err := client.Publish(ctx, bus.Message{Subject: "small", ID: id, Data: make([]byte, 4096)})
+		return err
+	}
+	var mu sync.Mutex
+	stored, full, refused := 0, 0, []string(nil)
+	var sides sync.WaitGroup
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	stored, err := 0, error(nil)
-	for err == nil {
-		if _, err = r.control.Publish(ctx, bus.Message{Subject: "small", Data: make([]byte, 4096)}); err == nil {
-			stored++
-		}
+	for side := range 8 {
+		sides.Go(func() {
+			for i := range 100 {
+				id := fmt.Sprint(side, "-", i)
+				err := publish(ctx, id)
+				mu.Lock()
+				if err == nil {
+					stored++
+				} else {
+					refused = append(refused, id)
+				}
+				if errors.Is(err, bus.ErrFull) {
+					full++
+				}
+				if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("a full stream: %v", err)
+				}
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
 	}
-	if !errors.Is(err, bus.ErrFull) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("a full stream: %v", err)
+	sides.Wait()
+	if stored == 0 || stored > 64 || full == 0 {
+		t.Fatalf("%d are stored, %d refused, %d of them since it was full", stored, len(refused), full)
 	}
 	c := newCollector()
 	background(t, func(ctx context.Context) error {
-		return r.control.Consume(ctx, bus.ConsumeOptions{Stream: "SMALL", Name: "all"}, c.handle)
+		return client.Consume(ctx, bus.ConsumeOptions{Stream: "SMALL", Name: "all"}, c.handle)
 	})
-	eventually(t, "what was acknowledged", func() bool { return c.count() == stored })
+	for _, id := range refused {
+		must(t, publish(soon(t), id))
+	}
+	eventually(t, "what was acknowledged, and what was refused", func() bool { return c.count() == stored+len(refused) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, n := range c.times {
+		if n != 1 {
+			t.Errorf("%s is there %d times", id, n)
+		}
+	}
 }
 
 // TestBackPressure shows that a slow handler is not handed more than one batch.
