@@ -91,7 +91,7 @@ func (l *load) covered(d *daemon, more int) int {
 func (l *load) crashed(t *testing.T, postgres *pgtest.Server, location string, d *daemon) {
 	t.Helper()
 	postgres.SQL(t, location, "CREATE TABLE before AS SELECT * FROM ledger_files")
-	for range 3 {
+	for range 2 {
 		l.covered(d, 5*loadBatch)
 		postgres.Kill()
 		must(t, postgres.Run())
