@@ -126,8 +126,8 @@ func (o *Options) showVerified(r *audit.Result) error {
 	return err
 }
 
-// AuditExport writes records of the state directory, or of the store that is named, with what proves them into a new folder. Earlier names a file with an earlier
-// checkpoint; empty: none.
+// AuditExport writes records of the state directory, or of the store that is named, with what proves them into a new folder. Earlier
+// names a file with an earlier checkpoint; empty: none.
 func AuditExport(ctx context.Context, o *Options, store string, part audit.Part, earlier, out string) (err error) {
 	at, end, err := o.auditedPlace(ctx, store)
 	defer func() { err = errors.Join(err, end()) }()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func newLoad(t *testing.T, orders *proxy) *load {
 	t.Cleanup(l.stop)
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(25 * time.Millisecond)
+		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for batch := 0; ctx.Err() == nil; batch++ {
 			<-tick.C
@@ -87,11 +88,13 @@ func (l *load) covered(d *daemon, more int) int {
 	return want
 }
 
+var crashes = flag.Int("crashes", 1, "how often PostgreSQL is killed under load")
+
 // crashed kills PostgreSQL under load: nothing that was acknowledged is lost or there twice, and the ledger has it.
 func (l *load) crashed(t *testing.T, postgres *pgtest.Server, location string, d *daemon) {
 	t.Helper()
 	postgres.SQL(t, location, "CREATE TABLE before AS SELECT * FROM ledger_files")
-	for range 2 {
+	for range *crashes {
 		l.covered(d, 5*loadBatch)
 		postgres.Kill()
 		must(t, postgres.Run())
