@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,16 +25,34 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("segment %s is damaged: %s", e.Name, e.Found)
 }
 
+// AwayError is a file that cannot be read now, which says nothing of what is in it.
+type AwayError struct {
+	Name string // of the file
+	Err  error
+}
+
+func (e *AwayError) Error() string {
+	return fmt.Sprintf("segment %s cannot be read now: %v", e.Name, e.Err)
+}
+
+func (e *AwayError) Unwrap() error { return e.Err }
+
+// File is where a segment lies. ReadAt is safe for concurrent use; it may fail with an *AwayError.
+type File interface {
+	io.ReaderAt
+	io.Closer
+}
+
 // Segment is a sealed file. Its methods are safe for concurrent use.
 type Segment struct {
 	Info
-	file   *os.File
+	file   File
 	groups []*group
 }
 
 // Open opens a sealed segment and checks its size and all of it but the columns, which are checked as they are read. The error
 // is a *DamageError if it is not as it was sealed.
-func Open(dir string, info *Info) (_ *Segment, err error) {
+func Open(dir string, info *Info) (*Segment, error) {
 	f, err := os.Open(filepath.Join(dir, info.Name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &DamageError{info.Name, "the file is gone"}
@@ -41,6 +60,18 @@ func Open(dir string, info *Info) (_ *Segment, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening segment: %w", err)
 	}
+	stat, err := f.Stat()
+	if err == nil && stat.Size() != info.Bytes {
+		err = &DamageError{info.Name, fmt.Sprintf("it has %d bytes of %d", stat.Size(), info.Bytes)}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return OpenFile(f, info)
+}
+
+// OpenFile is Open for a segment that lies elsewhere, and closes f if it fails.
+func OpenFile(f File, info *Info) (_ *Segment, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close())
@@ -57,15 +88,8 @@ func Open(dir string, info *Info) (_ *Segment, err error) {
 	return s, s.groupsOf(file)
 }
 
-// check compares size and tail.
+// check compares the tail.
 func (s *Segment) check() error {
-	stat, err := s.file.Stat()
-	if err != nil {
-		return fmt.Errorf("opening segment: %w", err)
-	}
-	if stat.Size() != s.Bytes {
-		return &DamageError{s.Name, fmt.Sprintf("it has %d bytes of %d", stat.Size(), s.Bytes)}
-	}
 	got, err := sum(s.file, s.Index, s.Bytes)
 	if err != nil {
 		return fmt.Errorf("opening segment %s: %w", s.Name, err)
@@ -91,9 +115,10 @@ func (s *Segment) Verify() error {
 	return nil
 }
 
-// damage is an error of the format, or of the disk.
+// damage is an error of the format, or of the disk or what else the file lies on.
 func (s *Segment) damage(err error) error {
-	if _, ok := errors.AsType[*os.PathError](err); ok {
+	_, disk := errors.AsType[*os.PathError](err)
+	if _, away := errors.AsType[*AwayError](err); away || disk {
 		return fmt.Errorf("reading segment %s: %w", s.Name, err)
 	}
 	return &DamageError{s.Name, err.Error()}
