@@ -14,6 +14,7 @@ type exportKind struct {
 	port    string   // the usual one of http(s); empty: one must be written
 	needs   []string
 	takes   []string
+	bare    bool // nothing stands behind the host of the URL
 	sample  string
 }
 
@@ -24,8 +25,9 @@ var exportKinds = map[string]exportKind{
 	"loki":    {schemes: []string{"https", "http"}, port: "443", takes: []string{"tenant", "token", "user", "password"}, sample: "https://loki.example:3100"},
 	"datadog": {schemes: []string{"https", "http"}, port: "443", needs: []string{"token"}, sample: "https://http-intake.logs.datadoghq.eu"},
 	"splunk":  {schemes: []string{"https", "http"}, port: "443", needs: []string{"token"}, takes: []string{"index"}, sample: "https://splunk.example:8088"},
-	"syslog":  {schemes: []string{"tls", "tcp"}, sample: "tls://syslog.example:6514"},
-	"kafka":   {schemes: []string{"tls", "tcp"}, needs: []string{"topic"}, takes: []string{"user", "password", "sasl"}, sample: "tls://kafka.example:9093"},
+	"syslog":  {schemes: []string{"tls", "tcp"}, bare: true, sample: "tls://syslog.example:6514"},
+	"kafka":   {schemes: []string{"tls", "tcp"}, needs: []string{"topic"}, takes: []string{"user", "password", "sasl"}, bare: true, sample: "tls://kafka.example:9093"},
+	"s3":      {schemes: []string{"https", "http"}, port: "443", needs: []string{"bucket", "user", "password"}, takes: []string{"prefix", "region", "format"}, bare: true, sample: "https://s3.eu-central-1.amazonaws.com"},
 }
 
 // secured are the schemes with TLS.
@@ -48,7 +50,7 @@ func (c *checker) export(key string, e Export) {
 		return // already reported
 	}
 	written := func(k string) bool { _, ok := c.places[key+"."+k]; return ok }
-	for _, k := range []string{"user", "password", "token", "headers", "index", "tenant", "topic", "sasl"} {
+	for _, k := range []string{"user", "password", "token", "headers", "index", "tenant", "topic", "sasl", "bucket", "prefix", "region", "format"} {
 		switch {
 		case slices.Contains(kind.needs, k) && !written(k):
 			c.failKey("missing-key", key, "an export of kind "+e.Kind+" needs the key "+quote(k), "")
@@ -56,7 +58,7 @@ func (c *checker) export(key string, e Export) {
 			c.fail("bad-export", key+"."+k, fmt.Sprintf("%q means nothing to kind %s", k, e.Kind), "remove it; such an export takes "+strings.Join(append([]string{"url", "where", "ca", "certificate"}, append(kind.needs, kind.takes...)...), ", "))
 		}
 	}
-	if written("user") != written("password") {
+	if written("user") != written("password") && !slices.Contains(kind.needs, "user") {
 		c.failKey("bad-export", key, "expected user and password, found one of them", "")
 	}
 	if written("user") && written("token") {
@@ -81,17 +83,38 @@ func (c *checker) export(key string, e Export) {
 	if written("sasl") && !written("user") {
 		c.fail("bad-export", key+".sasl", "nobody signs in", "write user and password, or remove it")
 	}
+	if written("bucket") && !isBucket(e.Bucket) {
+		c.fail("bad-export", key+".bucket", quote(e.Bucket)+" is not the name of a bucket", "write 3 to 63 letters, digits, dots and dashes")
+	}
+	if written("prefix") && !isPrefix(e.Prefix) {
+		c.fail("bad-export", key+".prefix", quote(e.Prefix)+" does not begin names of objects", "write letters, digits and . _ = - with single slashes between")
+	}
 	c.exportURL(key, e, kind)
+}
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+// madeOf tells whether a text has only some characters, and at least one.
+func madeOf(s, of string) bool { return s != "" && strings.Trim(s, of) == "" }
+
+// isBucket tells whether S3 can have a bucket of that name; old ones have capitals.
+func isBucket(s string) bool {
+	return madeOf(s, letters+"._-") && len(s) >= 3 && len(s) <= 63 && !strings.Contains(s, "..")
+}
+
+// isPrefix tells whether names of objects can begin so, and be names of files as well.
+func isPrefix(s string) bool {
+	for part := range strings.SplitSeq(s, "/") {
+		if !madeOf(part, letters+"._=-") || part == "." || part == ".." {
+			return false
+		}
+	}
+	return len(s) <= 200
 }
 
 // isTopic tells whether Kafka can have a topic of that name.
 func isTopic(s string) bool {
-	for _, r := range s {
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", r) {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 249 && s != "." && s != ".."
+	return madeOf(s, letters+"._-") && len(s) <= 249 && s != "." && s != ".."
 }
 
 // onlyReference checks a secret, which is never written in the model.
@@ -116,7 +139,7 @@ func (c *checker) exportURL(key string, e Export, kind exportKind) {
 	bad := err != nil || !slices.Contains(kind.schemes, u.Scheme) || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery
 	if !bad {
 		web := u.Scheme == "http" || u.Scheme == "https"
-		bad = !web && strings.Trim(u.Path, "/") != "" || u.Port() == "" && (!web || kind.port == "")
+		bad = (!web || kind.bare) && strings.Trim(u.Path, "/") != "" || u.Port() == "" && (!web || kind.port == "")
 	}
 	if bad {
 		c.fail("bad-url", at, fmt.Sprintf("%q is not %s://host:port", redactURL(e.URL), strings.Join(kind.schemes, "://host:port or ")), "write "+kind.sample+"; who signs in stands under other keys")

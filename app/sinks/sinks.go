@@ -94,9 +94,8 @@ func (s *Sinks) Follow(ctx context.Context, exports []model.ResolvedExport) erro
 
 // prepared is what can fail of a sink without touching the disk.
 type prepared struct {
-	target sink.Target
-	bound  sink.Bound
-	where  query.Query
+	options sink.Options // with Target, and what is of its kind
+	where   query.Query
 }
 
 func (s *Sinks) prepare(e *model.ResolvedExport) (*prepared, error) {
@@ -107,22 +106,25 @@ func (s *Sinks) prepare(e *model.ResolvedExport) (*prepared, error) {
 			return nil, fmt.Errorf("where: %w", err)
 		}
 	}
-	p.target, p.bound, err = s.target(&e.Export)
+	p.options, err = s.target(e)
 	return p, err
 }
 
+// dir is the folder of a sink.
+func (s *Sinks) dir(name string) string { return filepath.Join(s.opts.Dir, name) }
+
 func (s *Sinks) start(ctx context.Context, e *model.ResolvedExport, p *prepared) error {
 	log := s.opts.Log.With("export", e.Name, "kind", e.Kind)
-	one, err := sink.Open(sink.Options{
-		Name: e.Name, Kind: e.Kind, Dir: filepath.Join(s.opts.Dir, e.Name), Source: s.opts.Source(p.where), Target: p.target, Batch: p.bound,
-		Changed: func(st sink.Status) {
-			if st.Failing != "" {
-				log.WarnContext(ctx, "events wait for the server they are exported to", "behind", st.Behind, "error", st.Failing)
-			} else {
-				log.InfoContext(ctx, "events are exported again", "behind", st.Behind)
-			}
-		},
-	})
+	o := p.options
+	o.Name, o.Kind, o.Dir, o.Source = e.Name, e.Kind, s.dir(e.Name), s.opts.Source(p.where)
+	o.Changed = func(st sink.Status) {
+		if st.Failing != "" {
+			log.WarnContext(ctx, "events wait for the server they are exported to", "behind", st.Behind, "error", st.Failing)
+		} else {
+			log.InfoContext(ctx, "events are exported again", "behind", st.Behind)
+		}
+	}
+	one, err := sink.Open(o)
 	if err != nil {
 		return err
 	}

@@ -152,6 +152,7 @@ func TestKinds(t *testing.T) {
 		"e": {Kind: "datadog", URL: "https://127.0.0.1:1", Token: secret}, "f": {Kind: "splunk", URL: "https://127.0.0.1:1", Token: secret},
 		"g": {Kind: "syslog", URL: "tls://127.0.0.1:1"}, "h": {Kind: "syslog", URL: "tcp://127.0.0.1:1"},
 		"i": {Kind: "kafka", URL: "tls://127.0.0.1:1", Topic: "x", User: "x", Password: secret}, "j": {Kind: "kafka", URL: "tcp://127.0.0.1:1", Topic: "x"},
+		"k": {Kind: "s3", URL: "https://127.0.0.1:1", Bucket: "xyz", User: "x", Password: secret}, "l": {Kind: "s3", URL: "http://127.0.0.1:1", Bucket: "xyz", User: "x", Password: secret, Format: "parquet"},
 	} {
 		all = append(all, model.ResolvedExport{Name: name, Export: e})
 	}

@@ -64,22 +64,10 @@ func (s *stored) Next(ctx context.Context, from uint64, most sink.Bound) (sink.B
 			from = 0
 		}
 		g := gathering{where: &s.where, most: most, batch: sink.Batch{Next: max(from, 1)}, first: from == 0}
-		var damage error
-		if len(s.ahead) == 0 || s.at != g.batch.Next {
-			if damage, err = s.read(ctx, records, g.batch.Next); err != nil {
-				return sink.Batch{}, err
-			}
+		damage, err := s.gather(ctx, records, &g, head)
+		if err != nil {
+			return sink.Batch{}, err
 		}
-		for len(s.ahead) > 0 {
-			left, more := g.add(s.ahead[0].Number, s.ahead[0].JSON())
-			if left {
-				break
-			}
-			if s.ahead = s.ahead[1:]; !more {
-				break
-			}
-		}
-		s.at = g.batch.Next
 		switch {
 		case g.batch.Next > max(from, 1):
 			return g.batch, nil
@@ -92,6 +80,30 @@ func (s *stored) Next(ctx context.Context, from uint64, most sink.Bound) (sink.B
 			return sink.Batch{}, err
 		}
 	}
+}
+
+// gather fills a batch with what is there.
+func (s *stored) gather(ctx context.Context, records Records, g *gathering, head uint64) (damage, _ error) {
+	for more := true; more && g.batch.Next < head; {
+		if len(s.ahead) == 0 || s.at != g.batch.Next {
+			var err error
+			damage, err = s.read(ctx, records, g.batch.Next)
+			if err != nil && (ctx.Err() != nil || g.seen == 0) {
+				return nil, err
+			}
+		}
+		if len(s.ahead) == 0 { // what is wrong is met again when there is nothing before it
+			return damage, nil
+		}
+		for more && len(s.ahead) > 0 {
+			var left bool
+			if left, more = g.add(s.ahead[0].Number, s.ahead[0].JSON()); !left {
+				s.ahead = s.ahead[1:]
+			}
+		}
+		s.at = g.batch.Next
+	}
+	return damage, nil
 }
 
 // read reads ahead from a number on. What damaged segments held is left out.

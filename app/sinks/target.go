@@ -9,60 +9,101 @@ import (
 	"net/url"
 	"os"
 
+	"github.com/palisade-security/palisade/internal/bucket"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/sink"
 	"github.com/palisade-security/palisade/sink/datadog"
 	"github.com/palisade-security/palisade/sink/elastic"
 	"github.com/palisade-security/palisade/sink/kafka"
 	"github.com/palisade-security/palisade/sink/loki"
+	"github.com/palisade-security/palisade/sink/objects"
 	"github.com/palisade-security/palisade/sink/otlp"
 	"github.com/palisade-security/palisade/sink/splunk"
 	"github.com/palisade-security/palisade/sink/syslog"
+	"github.com/palisade-security/palisade/store/segment"
 )
 
-// target makes the target of an export. What it refers to is read here.
-func (s *Sinks) target(e *model.Export) (sink.Target, sink.Bound, error) {
+// target makes the target of an export, and says at what pace it takes events. What it refers to is read here.
+func (s *Sinks) target(e *model.ResolvedExport) (o sink.Options, err error) {
 	token, err := s.resolve("token", e.Token)
 	if err != nil {
-		return nil, sink.Bound{}, err
+		return o, err
 	}
 	password, err := s.resolve("password", e.Password)
 	if err != nil {
-		return nil, sink.Bound{}, err
+		return o, err
 	}
 	u, err := url.Parse(e.URL)
 	if err != nil {
-		return nil, sink.Bound{}, errors.New("url: it cannot be read")
+		return o, errors.New("url: it cannot be read")
 	}
-	config, err := secured(e, u)
+	config, err := secured(&e.Export, u)
 	if err != nil {
-		return nil, sink.Bound{}, err
+		return o, err
 	}
 	switch e.Kind {
 	case "otlp":
 		headers := map[string]string{}
 		for name, v := range e.Headers {
 			if headers[name], err = s.resolve("headers."+name, v); err != nil {
-				return nil, sink.Bound{}, err
+				return o, err
 			}
 		}
-		t, err := otlp.New(otlp.Options{URL: e.URL, Headers: headers, TLS: config})
-		return t, sink.Bound{}, err
+		o.Target, err = otlp.New(otlp.Options{URL: e.URL, Headers: headers, TLS: config})
 	case "elastic":
-		return elastic.New(elastic.Options{URL: e.URL, Index: e.Index, Token: token, User: e.User, Password: password, TLS: config}), sink.Bound{}, nil
+		o.Target = elastic.New(elastic.Options{URL: e.URL, Index: e.Index, Token: token, User: e.User, Password: password, TLS: config})
 	case "loki":
-		return loki.New(loki.Options{URL: e.URL, Tenant: e.Tenant, Token: token, User: e.User, Password: password, TLS: config}), sink.Bound{}, nil
+		o.Target = loki.New(loki.Options{URL: e.URL, Tenant: e.Tenant, Token: token, User: e.User, Password: password, TLS: config})
 	case "datadog":
-		return datadog.New(datadog.Options{URL: e.URL, Token: token, TLS: config}), datadog.Bound(), nil
+		o.Target, o.Batch = datadog.New(datadog.Options{URL: e.URL, Token: token, TLS: config}), datadog.Bound()
 	case "splunk":
-		return splunk.New(splunk.Options{URL: e.URL, Token: token, Index: e.Index, TLS: config}), sink.Bound{}, nil
+		o.Target = splunk.New(splunk.Options{URL: e.URL, Token: token, Index: e.Index, TLS: config})
 	case "kafka":
-		t, err := kafka.New(kafka.Options{Brokers: []string{u.Host}, Topic: e.Topic, User: e.User, Password: password, SASL: e.SASL, TLS: config})
-		return t, sink.Bound{}, err
+		o.Target, err = kafka.New(kafka.Options{Brokers: []string{u.Host}, Topic: e.Topic, User: e.User, Password: password, SASL: e.SASL, TLS: config})
+	case "s3":
+		o.Target, err = s.objects(e, password, config)
+		o.Batch, o.Linger, o.Timeout = objects.Bound(), objects.Linger, objects.Timeout
 	case "syslog":
-		return syslog.New(syslog.Options{Address: u.Host, TLS: config, Hostname: s.opts.Host}), syslog.Bound(), nil
+		o.Target, o.Batch = syslog.New(syslog.Options{Address: u.Host, TLS: config, Hostname: s.opts.Host}), syslog.Bound()
+	default:
+		return o, fmt.Errorf("kind: %q is unknown here", e.Kind)
 	}
-	return nil, sink.Bound{}, fmt.Errorf("kind: %q is unknown here", e.Kind)
+	return o, err
+}
+
+func (s *Sinks) objects(e *model.ResolvedExport, password string, config *tls.Config) (sink.Target, error) {
+	b, err := bucket.New(bucket.Options{URL: e.URL, Bucket: e.Bucket, Prefix: e.Prefix, Region: e.Region, User: e.User, Password: password, TLS: config})
+	if err != nil {
+		return nil, err
+	}
+	o := objects.Options{Bucket: b, Host: s.opts.Host, Dir: s.dir(e.Name)}
+	if e.Format == "parquet" {
+		o.Parquet = sealed
+	}
+	return objects.New(o), nil
+}
+
+// sealed writes records as the store writes segments.
+func sealed(dir, name string, records []sink.Record) (sum uint32, err error) {
+	block := segment.NewBlock(len(records))
+	for _, r := range records {
+		if err := segment.Check(r.Event); err != nil {
+			return 0, &sink.RefusedError{Reason: err.Error()}
+		}
+		if err := block.Append(r.Event, r.Number); err != nil {
+			return 0, err
+		}
+	}
+	from := []segment.Chunk{block.View()}
+	rows, err := segment.Order(from)
+	if err != nil {
+		return 0, err
+	}
+	info, err := segment.Write(dir, name, from, rows)
+	if err != nil {
+		return 0, err
+	}
+	return info.Sum, nil
 }
 
 func (s *Sinks) resolve(key string, v model.Value) (string, error) {
