@@ -115,10 +115,10 @@ func (m *Map) links(a *Analysis) {
 
 // singlePoints are the services that some way from the gateway must pass, and those that hold the fleet together.
 func (m *Map) singlePoints(g *graph, out [][]int) []SinglePoint {
-	idom, order := dominators(out, g.index[EdgeNode])
+	in := reversed(out)
+	idom, order := dominators(out, in, g.index[EdgeNode])
 	inside := newGraph(m, func(e *Edge) bool { return e.Kind == Call && (e.Declared || e.Used()) })
 	splits := articulations(inside.heads())
-	in := reversed(out)
 	list := []SinglePoint{}
 	for i := range m.Nodes {
 		n := &m.Nodes[i]

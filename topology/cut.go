@@ -11,7 +11,7 @@ const mostCuts = 20
 // cuts lists what takes most out of reach of a taken service, the best first.
 func (s *spread) cuts(service string) []Cut {
 	p := s.pieces()
-	idom, order := dominators(p.out, s.index[service])
+	idom, order := dominators(p.out, p.in, s.index[service])
 	weight := p.weigh(idom, order)
 	var out []Cut
 	for place := range p.out {
@@ -36,7 +36,7 @@ func (s *spread) fleetCuts() []Cut {
 		if s.m.Nodes[i].Kind != KindService {
 			continue
 		}
-		for place, w := range p.weigh(dominators(p.out, i)) {
+		for place, w := range p.weigh(dominators(p.out, p.in, i)) {
 			sum[place] += w
 		}
 	}
@@ -64,8 +64,9 @@ func insertCut(list []Cut, c Cut) []Cut {
 type pieces struct {
 	*spread
 	out   [][]int
-	edges []int // of the places after those of the spread, their edge
-	from  []int // of each of these, where it begins
+	in    [][]int // out reversed
+	edges []int   // of the places after those of the spread, their edge
+	from  []int   // of each of these, where it begins
 }
 
 func (s *spread) pieces() *pieces {
@@ -81,6 +82,7 @@ func (s *spread) pieces() *pieces {
 			p.out = append(p.out, []int{a.to})
 		}
 	}
+	p.in = reversed(p.out)
 	return p
 }
 

@@ -93,8 +93,8 @@ func postorder(out [][]int, root int) []int {
 
 // dominators returns for each node the last one that every way from the root to it passes (Cooper, Harvey, Kennedy: A
 // Simple, Fast Dominance Algorithm, 2001), the root for itself, -1 for what cannot be reached; and the nodes in an order
-// in which each follows its dominator.
-func dominators(out [][]int, root int) (idom, order []int) {
+// in which each follows its dominator. In is out reversed, which is the same for every root.
+func dominators(out, in [][]int, root int) (idom, order []int) {
 	order = postorder(out, root)
 	rank := make([]int, len(out))
 	for i, node := range order {
@@ -106,7 +106,6 @@ func dominators(out [][]int, root int) (idom, order []int) {
 		idom[i] = -1
 	}
 	idom[root] = root
-	in := reversed(out)
 	for changed := true; changed; {
 		changed = false
 		for _, node := range order[1:] {

@@ -63,7 +63,7 @@ func each(t *testing.T, property func(t *testing.T, r *rand.Rand, out [][]int)) 
 
 func TestDominatorsAgree(t *testing.T) {
 	each(t, func(t *testing.T, _ *rand.Rand, out [][]int) {
-		idom, order := dominators(out, 0)
+		idom, order := dominators(out, reversed(out), 0)
 		tree := flow.Dominators(simple.Node(0), gonum(out))
 		whole := reach(out, 0)
 		if len(order) != len(whole) {
@@ -88,7 +88,7 @@ func TestDominatorsAgree(t *testing.T) {
 // the node is gone.
 func TestDominatedIsCutOff(t *testing.T) {
 	each(t, func(t *testing.T, _ *rand.Rand, out [][]int) {
-		idom, _ := dominators(out, 0)
+		idom, _ := dominators(out, reversed(out), 0)
 		whole := reach(out, 0)
 		for gone := 1; gone < len(out); gone++ {
 			left := reach(lacking(out, gone), 0)
