@@ -49,7 +49,7 @@ func TestBrowser(t *testing.T) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if err := c.o.Events.(*events.Store).Append(ctx, eventtest.New(n, time.Now(), time.Millisecond).Take(3)); err != nil {
+				if err := c.o.Events.(*events.Store).Append(ctx, ofShop(eventtest.New(n, time.Now(), time.Millisecond).Take(3))); err != nil {
 					return
 				}
 			}

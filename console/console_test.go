@@ -133,8 +133,7 @@ func newShop(t *testing.T, more ...*event.Event) (*shop, *Console) {
 		}
 	})
 	now := time.Now()
-	for _, e := range eventtest.New(1, now.Add(-30*time.Minute), time.Second).Take(1500) {
-		e.Workload = strings.Replace(e.Workload, "/service/edge", "/edge/edge", 1)
+	for _, e := range ofShop(eventtest.New(1, now.Add(-30*time.Minute), time.Second).Take(1500)) {
 		if e.Time.Before(now) {
 			more = append(more, e)
 		}
@@ -157,6 +156,14 @@ func newShop(t *testing.T, more ...*event.Event) (*shop, *Console) {
 		<-ended
 	})
 	return s, c
+}
+
+// ofShop gives the gateway of eventtest's fleet its own name.
+func ofShop(all []*event.Event) []*event.Event {
+	for _, e := range all {
+		e.Workload = strings.Replace(e.Workload, "/service/edge", "/edge/edge", 1)
+	}
+	return all
 }
 
 // shopModel declares about what eventtest's fleet is.

@@ -15,8 +15,14 @@ const mostDrawn = 60
 type drawn struct {
 	Nodes     int
 	All       int
-	Clustered bool // boxes stand for all services of one owner
-	Names     []string
+	Clustered bool    // boxes stand for all services of one owner
+	Groups    []group // all of them, the largest first; none where boxes are services
+}
+
+// group is what belongs to one owner.
+type group struct {
+	Name string
+	Size int
 }
 
 // focus returns the part of a map that is looked at: what is near a node, one cluster with its neighbours, all of a small map, or the
@@ -36,7 +42,7 @@ func focus(m *topology.Map, around, cluster string, steps int) (*topology.Map, d
 		}
 		part = only(m, inside)
 	case len(m.Nodes) > mostDrawn:
-		part, about.Clustered = clusters(m), true
+		part, about.Groups, about.Clustered = clusters(m), groupsOf(m), true
 	}
 	about.Nodes = len(part.Nodes)
 	return part, about
@@ -94,6 +100,22 @@ func clusterOf(n *topology.Node) string {
 		return string(n.Kind)
 	}
 	return cmp.Or(n.Owner, others)
+}
+
+// groupsOf lists the services of every owner, also of those too small for a box of their own.
+func groupsOf(m *topology.Map) []group {
+	sizes := map[string]int{}
+	for i := range m.Nodes {
+		if n := &m.Nodes[i]; n.Kind == topology.KindService {
+			sizes[clusterOf(n)]++
+		}
+	}
+	out := make([]group, 0, len(sizes))
+	for name, size := range sizes {
+		out = append(out, group{name, size})
+	}
+	slices.SortFunc(out, func(a, b group) int { return cmp.Or(cmp.Compare(b.Size, a.Size), cmp.Compare(a.Name, b.Name)) })
+	return out
 }
 
 // clusters is a map in which all services of an owner are one, and what is outside the fleet is one.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"html/template"
 	"net/http"
@@ -153,6 +154,9 @@ func (o *mapPage) draw(m *topology.Map) error {
 	o.Picture = template.HTML(out.String()) //nolint:gosec // made by draw, which escapes every name
 	return nil
 }
+
+// About is the box that the picture is about; empty: none more than others.
+func (o *mapPage) About() string { return cmp.Or(o.Focus, o.Taken) }
 
 // With is the address of this map with one thing else.
 func (o *mapPage) With(key, value string) string {

@@ -72,6 +72,23 @@ await page.getByRole("button", { name: "Decide" }).click();
 await page.locator("#answer h3").waitFor();
 check(/user-1 may (not )?DELETE \/orders\/7/.test(await page.locator("#answer h3").innerText()), "who may is not answered");
 
+// A model is planned, refused while nobody accepts what it denies, and applied.
+await page.goto("/model");
+await page.getByLabel("Or its text").fill("denies");
+await page.getByRole("button", { name: "Show the plan", exact: true }).click();
+await page.getByRole("heading", { name: "What was used, decided again" }).waitFor();
+const planned = new URL(page.url()).pathname;
+await page.getByLabel("I have read the plan").check();
+await page.getByRole("button", { name: "Apply", exact: true }).click();
+await page.getByText("that was not accepted").waitFor();
+await page.getByLabel("Deny what was used").check();
+await page.getByLabel("I have read the plan").check();
+await page.getByRole("button", { name: "Apply", exact: true }).click();
+await page.getByText("no more errors than before").waitFor(); // by itself, without a reload
+await page.getByRole("button", { name: /^Plan going back/ }).click();
+await page.getByRole("heading", { name: "Apply it" }).waitFor();
+const back = new URL(page.url()).pathname;
+
 // Live: what happens shows up by itself.
 await page.goto("/live");
 await page.getByText("live", { exact: true }).waitFor();
@@ -90,7 +107,7 @@ check(await page.evaluate(() => document.documentElement.dataset.theme) === "dar
 await page.getByRole("button", { name: "Light" }).click();
 await page.getByRole("button", { name: "Auto" }).click();
 
-const pages = { overview: "/", live: "/live", events: "/events?q=outcome:denied", mistake: "/events?q=(", request: "/request/" + request, map: "/map", blast: "/map?blast=orders&focus=orders&steps=2&diff=1", services: "/services", service: "/services/orders", policies: "/policies?as=user-1&role=customer&method=DELETE&target=/orders/7", proxies: "/proxies" };
+const pages = { overview: "/", live: "/live", events: "/events?q=outcome:denied", mistake: "/events?q=(", request: "/request/" + request, map: "/map", blast: "/map?blast=orders&focus=orders&steps=2&diff=1", services: "/services", service: "/services/orders", policies: "/policies?as=user-1&role=customer&method=DELETE&target=/orders/7", proxies: "/proxies", model: "/model", draft: back, applied: planned };
 const serious = async (name) => {
   await page.evaluate(axe + "; undefined");
   const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));

@@ -43,6 +43,17 @@ if (table) {
   follow();
 }
 
+// A picture that is larger than its frame begins where it is about something.
+const toFocus = () => {
+  const frame = document.querySelector(".picture[data-focus]");
+  const box = frame && [...frame.querySelectorAll("[data-node]")].find((n) => n.dataset.node === frame.dataset.focus);
+  if (!box) return;
+  const at = box.getBoundingClientRect(), around = frame.getBoundingClientRect();
+  frame.scrollLeft += at.left + at.width / 2 - around.left - around.width / 2;
+};
+toFocus();
+document.body.addEventListener("htmx:afterSettle", toFocus);
+
 // What a browser shows after an error of a query is the answer, too.
 document.body.addEventListener("htmx:beforeSwap", (e) => {
   if (e.detail.xhr.status === 400) { e.detail.shouldSwap = true; e.detail.isError = false; }
