@@ -224,7 +224,8 @@ func (p *snapshot) sources() []source {
 func (p *snapshot) last(ctx context.Context, q *query.Query, n int, from query.Cursor) (*query.Page, error) {
 	var all []found
 	sources := p.sources()
-	for len(sources) > 0 {
+	most := 1 // most often the newest part has enough
+	for ; len(sources) > 0; most = runtime.GOMAXPROCS(0) {
 		if len(all) > n && sources[0].last < all[n].Time {
 			break // all that follow are older
 		}
@@ -232,7 +233,7 @@ func (p *snapshot) last(ctx context.Context, q *query.Query, n int, from query.C
 			return nil, sources[0].err
 		}
 		var chunks []segment.Chunk
-		for len(chunks) < runtime.GOMAXPROCS(0) && len(sources) > 0 && sources[0].err == nil {
+		for len(chunks) < most && len(sources) > 0 && sources[0].err == nil {
 			chunks = append(chunks, sources[0].chunk)
 			sources = sources[1:]
 		}

@@ -1,6 +1,9 @@
 package segment
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // Set is a set of rows of a chunk.
 type Set struct {
@@ -70,8 +73,21 @@ func (s *Set) count(from, to int) int {
 }
 
 // each hands out the rows of the set in order.
-func (s *Set) each(yield func(row int)) {
-	for i, w := range s.words {
+func (s *Set) each(yield func(row int)) { s.within(0, s.n, yield) }
+
+// within hands out the rows of the set from one on and before another, in order.
+func (s *Set) within(from, to int, yield func(row int)) {
+	if from >= to {
+		return
+	}
+	for i := from >> 6; i <= (to-1)>>6; i++ {
+		w := s.words[i]
+		if i == from>>6 {
+			w &= math.MaxUint64 << (from & 63)
+		}
+		if rest := to - i<<6; rest < 64 {
+			w &= 1<<rest - 1
+		}
 		for ; w != 0; w &= w - 1 {
 			yield(i<<6 + bits.TrailingZeros64(w))
 		}

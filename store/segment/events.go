@@ -2,8 +2,11 @@ package segment
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/store/query"
@@ -19,19 +22,47 @@ func portion(c Chunk, rows []uint32, places []int) ([]*event.Event, error) {
 	for i := range out {
 		out[i] = &event.Event{}
 	}
-	for _, i := range places {
-		if c.blank(i) { // nothing is what an event has anyway
-			continue
-		}
-		s, err := c.pick(i, rows)
+	for some := range slices.Chunk(places, 2*runtime.GOMAXPROCS(0)) { // few enough to lie in memory together
+		parts, err := pickAll(c, rows, some)
 		if err != nil {
 			return nil, err
 		}
-		if err := columns[i].restore(out, s); err != nil {
-			return nil, err
+		for i, s := range parts {
+			if s == nil {
+				continue
+			}
+			if err := columns[some[i]].restore(out, s); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
+}
+
+// pickAll picks rows of some columns, nil for those that are blank: nothing is what an event has anyway. Columns of a file are
+// read on all processors at the same time.
+func pickAll(c Chunk, rows []uint32, places []int) ([]*series, error) {
+	out := make([]*series, len(places))
+	pick := func(i int) (err error) {
+		if !c.blank(places[i]) {
+			out[i], err = c.pick(places[i], rows)
+		}
+		return err
+	}
+	if _, file := c.(*group); !file {
+		for i := range places {
+			if err := pick(i); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range places {
+		work.Go(func() error { return pick(i) })
+	}
+	return out, work.Wait()
 }
 
 // restore gives events what a column holds of them.

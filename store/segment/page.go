@@ -11,8 +11,9 @@ import (
 
 // reader turns pages into a series.
 type reader struct {
-	kind kind
-	n    int // rows read
+	kind   kind
+	expect int // rows that will be read; room is made for as many at once
+	n      int // rows read
 
 	dictionary []string // of the column, once one of its pages was read
 	numbers    []int64  // the same for numbers
@@ -68,7 +69,7 @@ func (r *reader) texts(p parquet.Page, n int) error {
 		case len(r.out.values) > 0:
 			return errors.New("a dictionary is used behind plain values")
 		default:
-			r.out.values, r.out.rows = r.dictionary, make([]uint32, 0, n)
+			r.out.values, r.out.rows = r.dictionary, make([]uint32, 0, r.expect)
 		}
 		for _, c := range codes {
 			if c < 0 || int(c) >= len(r.dictionary) {
@@ -90,7 +91,7 @@ func (r *reader) texts(p parquet.Page, n int) error {
 		}
 		return nil
 	}
-	r.out.values = append(r.out.values, values...)
+	r.out.values = append(slices.Grow(r.out.values, r.expect-len(r.out.values)), values...)
 	return nil
 }
 
@@ -108,6 +109,9 @@ func split(data []byte, offsets []uint32) []string {
 }
 
 func (r *reader) ints(p parquet.Page, n int) error {
+	if r.out.numbers == nil {
+		r.out.numbers = make([]int64, 0, r.expect)
+	}
 	data := p.Data()
 	d := p.Dictionary()
 	if d == nil {
@@ -139,6 +143,9 @@ func (r *reader) flags(p parquet.Page, n int) error {
 	from, ok := p.Values().(parquet.BooleanReader)
 	if !ok {
 		return errors.New("no truth values")
+	}
+	if r.out.numbers == nil {
+		r.out.numbers = make([]int64, 0, r.expect)
 	}
 	values := make([]bool, n)
 	if got, err := from.ReadBooleans(values); got != n {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -48,6 +49,7 @@ type Segment struct {
 	Info
 	file   File
 	groups []*group
+	rooms  sync.Pool // of *[]byte, into which columns are read
 }
 
 // Open opens a sealed segment and checks its size and all of it but the columns, which are checked as they are read. The error
@@ -229,7 +231,7 @@ func (g *group) load(c int) (*series, error) {
 	if g.blank(c) {
 		return columns[c].none(g.n), nil
 	}
-	r := &reader{kind: columns[c].kind}
+	r := &reader{kind: columns[c].kind, expect: g.n}
 	if err := g.read(c, r.all); err != nil {
 		return nil, err
 	}
@@ -261,7 +263,13 @@ func (g *group) read(c int, with func(parquet.Pages) error) error {
 	if from < 0 || to < from || to > g.segment.Bytes {
 		return g.damage(c, errors.New("its bytes are not in the file"))
 	}
-	b := make([]byte, to-from)
+	room, _ := g.segment.rooms.Get().(*[]byte)
+	if room == nil {
+		room = new([]byte)
+	}
+	defer g.segment.rooms.Put(room) // nothing of it is kept
+	*room = slices.Grow((*room)[:0], int(to-from))
+	b := (*room)[:to-from]
 	if _, err := g.segment.file.ReadAt(b, from); err != nil {
 		return g.damage(c, err)
 	}

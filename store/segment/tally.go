@@ -86,37 +86,6 @@ func Count(c Chunk, set *Set, by query.Field, t *query.Tally) error {
 	return nil
 }
 
-// Chart adds the rows of a set to a chart, by a field if one is given.
-func Chart(c Chunk, set *Set, by query.Field, to *query.Chart) error {
-	grid := to.Grid()
-	if first, last := c.Bounds(); by == query.None && first >= grid.Start && last-grid.Start < grid.Step*int64(grid.Len) && grid.At(first) == grid.At(last) {
-		to.Add(grid.At(first), int64(set.Len()))
-		return nil
-	}
-	times, err := c.load(timeColumn)
-	if err != nil {
-		return err
-	}
-	if by == query.None {
-		set.each(func(row int) { to.Add(grid.At(times.numbers[row]), 1) })
-		return nil
-	}
-	at := columnOf(by)
-	s, err := c.load(at)
-	if err != nil {
-		return err
-	}
-	set.each(func(row int) {
-		if err != nil {
-			return
-		}
-		step := grid.At(times.numbers[row])
-		to.Add(step, 1)
-		err = to.AddTo(columns[at].shown(s, row), step, 1)
-	})
-	return err
-}
-
 // Holds tells whether a segment has an event: one of its time and of its key (query.Key).
 func (s *Segment) Holds(e *event.Event) (bool, error) {
 	at, key := e.Time.UnixNano(), query.Key(e)
