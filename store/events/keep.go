@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -160,21 +161,32 @@ func (s *Store) Compact(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// merge makes one segment of several, as many as MergeRows lets it.
-func (s *Store) merge(all []*sealed) error {
-	slices.SortFunc(all, func(a, b *sealed) int { return int(a.Rows - b.Rows) })
-	var from []segment.Chunk
-	var old []*sealed
-	total := int64(0)
-	for _, one := range all {
-		if total += one.Rows; total > s.opts.MergeRows {
-			break
-		}
-		old = append(old, one)
-		from = append(from, one.segment.Chunks()...)
+// worth returns those of some segments that are to become one, as many as a number of events lets them. One that is larger than
+// all others together waits until they have grown: events of old times, which come with every seal, would else have all of
+// their day written again each time.
+func worth(all []*sealed, most int64) []*sealed {
+	slices.SortFunc(all, func(a, b *sealed) int { return cmp.Compare(a.Rows, b.Rows) })
+	total, n := int64(0), 0
+	for n < len(all) && total+all[n].Rows <= most {
+		total += all[n].Rows
+		n++
 	}
-	if len(old) < 2 {
+	for n > 0 && all[n-1].Rows > total-all[n-1].Rows {
+		n--
+		total -= all[n].Rows
+	}
+	return all[:n]
+}
+
+// merge makes one segment of several, of as many as it is worth.
+func (s *Store) merge(all []*sealed) error {
+	old := worth(all, s.opts.MergeRows)
+	if len(old) == 0 {
 		return nil
+	}
+	var from []segment.Chunk
+	for _, one := range old {
+		from = append(from, one.segment.Chunks()...)
 	}
 	added, err := s.write(from)
 	if err != nil {
