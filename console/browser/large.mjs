@@ -11,7 +11,7 @@ const check = (ok, what) => { if (!ok) failures.push(what); };
 if (out) mkdirSync(out, { recursive: true });
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
 const page = await (await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 900 }, baseURL: base })).newPage();
-page.setDefaultTimeout(60000);
+page.setDefaultTimeout(240_000); // under the race detector the graph of thousands takes its time
 page.on("pageerror", (e) => failures.push("a script failed: " + e.message));
 const boxes = () => page.locator(".map [data-node]").count();
 const looked = async (name) => {
