@@ -34,12 +34,8 @@ const inNetns = "PALISADE_TEST_IN_NETNS"
 // TestCaptureFleet holds that a service that knows of no sidecar is behind one as soon as it is captured, with control,
 // sidecars and services as processes of a host.
 func TestCaptureFleet(t *testing.T) {
-	if os.Getenv(inNetns) == "" {
-		inNetwork(t)
+	if !inNetwork(t) {
 		return
-	}
-	if out, err := exec.CommandContext(t.Context(), "ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
 	}
 	must(t, capture.Surround())
 	payments := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "paid ", r.URL.Path) }))
@@ -143,18 +139,25 @@ func as(user string, command ...string) string {
 	return string(out)
 }
 
-// inNetwork runs the test in a network namespace.
-func inNetwork(t *testing.T) {
+// inNetwork tells whether the test is in a network namespace, and runs it in one if it is not. Further flags are those of unshare.
+func inNetwork(t *testing.T, flags ...string) bool {
 	t.Helper()
+	if os.Getenv(inNetns) != "" {
+		if out, err := exec.CommandContext(t.Context(), "ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		return true
+	}
 	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: only root captures several users")
+		t.Skip("NOT TESTED: only root captures several users, and mounts")
 	}
 	hosttest.Need(t, "nft", "ip", "curl", "setpriv", "unshare")
-	cmd := exec.CommandContext(t.Context(), "unshare", "--net", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), "unshare", append(flags, "--net", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")...)
 	cmd.Env = append(os.Environ(), inNetns+"=1")
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return false
 }
