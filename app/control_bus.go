@@ -16,29 +16,29 @@ import (
 // BusServer writes what a server of an external bus needs into a folder: its SVID and key, whom it trusts, and the part of
 // its configuration that lets control decide about connections. It needs what control stands on, and no control.
 func BusServer(ctx context.Context, o *Options, b *BusServerOptions) error {
-	for {
-		ends, err := makeBusServer(ctx, o, b.Name, b.Folder)
-		if err == nil {
-			err = reload(ctx, b.Reload)
+	tick := time.NewTicker(lookBusServer)
+	defer tick.Stop()
+	for due := time.Now(); ; {
+		if !time.Now().Before(due) {
+			ends, err := makeBusServer(ctx, o, b.Name, b.Folder)
+			if err == nil {
+				err = reload(ctx, b.Reload)
+			}
+			switch {
+			case !b.Watch:
+				return err
+			case err == nil && ends.IsZero():
+				return errors.New("--watch: another issuer gives the certificate; keep it with palisade svid --watch")
+			case err != nil:
+				slog.ErrorContext(ctx, "the certificate of a bus server is not made again", "server", b.Name, "error", err, "again_in", lookBusServer)
+			default:
+				due = time.Now().Add(time.Until(ends) / 2).Round(0)
+			}
 		}
-		switch {
-		case !b.Watch:
-			return err
-		case err == nil && ends.IsZero():
-			return errors.New("--watch: another issuer gives the certificate; keep it with palisade svid --watch")
-		case err != nil:
-			slog.ErrorContext(ctx, "the certificate of a bus server is not made again", "server", b.Name, "error", err, "again_in", retryBusServer)
-		}
-		due := retryBusServer
-		if err == nil {
-			due = time.Until(ends) / 2
-		}
-		timer := time.NewTimer(due)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
-		case <-timer.C:
+		case <-tick.C:
 		}
 	}
 }
@@ -50,7 +50,8 @@ type BusServerOptions struct {
 	Reload       string // command that is run, without a shell, after each
 }
 
-const retryBusServer = time.Minute
+// lookBusServer is how often the wall clock is looked at: certificates end by it, and it goes on while a machine sleeps and timers do not.
+const lookBusServer = time.Minute
 
 // makeBusServer does it once. It returns when the certificate ends; zero: another issuer gives it.
 func makeBusServer(ctx context.Context, o *Options, name, folder string) (ends time.Time, err error) {

@@ -73,14 +73,15 @@ func (o *Options) showStatus(s *admin.Status) error {
 
 // busServer says until when the certificate of a server of the bus is good, which control does not renew.
 func busServer(b *admin.BusServer, now time.Time) string {
-	left, mend := b.Expires.Sub(now).Round(time.Second), ""
-	if b.Ending(now) {
-		mend = fmt.Sprintf(" SOON: make another one with palisade bus-server %s, or keep it new with --watch", strings.TrimPrefix(b.Name, "bus/"))
-	}
-	if left <= 0 {
+	left := b.Expires.Sub(now).Round(time.Second)
+	mend := fmt.Sprintf(": make another one with palisade bus-server %s, or keep it new with --watch", strings.TrimPrefix(b.Name, "bus/"))
+	switch {
+	case left <= 0:
 		return fmt.Sprintf("%s: its last certificate EXPIRED %s ago%s\n", b.Name, -left, mend)
+	case b.Ending(now):
+		return fmt.Sprintf("%s: its certificate ends in %s SOON%s\n", b.Name, left, mend)
 	}
-	return fmt.Sprintf("%s: its certificate ends in %s%s\n", b.Name, left, mend)
+	return fmt.Sprintf("%s: its certificate ends in %s\n", b.Name, left)
 }
 
 func nameOf(s *admin.Status, p *admin.Proxy) string {

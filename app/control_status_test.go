@@ -52,6 +52,27 @@ func TestShowStatus(t *testing.T) {
 	}
 }
 
+// TestShowBusServers holds that status tells until when servers of the bus can be spoken to, and whose certificate should be made again.
+func TestShowBusServers(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for left, want := range map[time.Duration]string{
+		24 * time.Hour:            "bus/nats-1: its certificate ends in 24h0m0s\n",
+		8 * time.Hour:             "bus/nats-1: its certificate ends in 8h0m0s\n",
+		8*time.Hour - time.Second: "bus/nats-1: its certificate ends in 7h59m59s SOON: make another one with palisade bus-server nats-1, or keep it new with --watch\n",
+		-90 * time.Minute:         "bus/nats-1: its last certificate EXPIRED 1h30m0s ago: make another one with palisade bus-server nats-1, or keep it new with --watch\n",
+	} {
+		var out bytes.Buffer
+		o := &Options{Out: &out}
+		s := &admin.Status{Fleet: "shop", TrustDomain: "shop.example", Time: now, BusServers: []admin.BusServer{{Name: "bus/nats-1", Expires: now.Add(left)}}}
+		if err := o.showStatus(s); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s left: not %q:\n%s", left, want, &out)
+		}
+	}
+}
+
 // TestConsent holds that nothing but a yes is one.
 func TestConsent(t *testing.T) {
 	for _, c := range []struct {

@@ -52,6 +52,9 @@ func TestTwoControls(t *testing.T) {
 	one.must("bus-server", "nats-1", "--out="+one.Path("bus"), one.Dir)
 	startBus(t, one, busAt, "bus")
 	one.startControl()
+	if out := one.must("status"); !strings.Contains(out, "bus/nats-1: its certificate ends in 23h5") {
+		t.Errorf("status:\n%s", out)
+	}
 
 	two := second(t, one)
 	orders := one.join("service/orders", one.must("join", "service/orders"), two.at)
