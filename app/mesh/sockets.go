@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 
 	"github.com/palisade-security/palisade/model"
 )
@@ -48,8 +49,8 @@ func (s *sockets) prepare(ctx context.Context, doors []model.Door) (serve func(c
 		at := s.open[d]
 		if at == nil {
 			ln, err := s.take(ctx, d)
-			if err != nil && d.Name == "" { // that an undeclared call finds nobody is enough
-				slog.WarnContext(ctx, "undeclared calls find nobody, and are not recorded", "at", d.At, "error", err)
+			if err != nil && d.Name == "" { // none of them gets anywhere by us, which is enough
+				slog.WarnContext(ctx, undeclaredLost(err), "at", d.At, "error", err)
 				continue
 			}
 			if err != nil {
@@ -64,6 +65,14 @@ func (s *sockets) prepare(ctx context.Context, doors []model.Door) (serve func(c
 		next[d] = at
 	}
 	return func(ctx context.Context, by *Sidecar) { s.serve(ctx, next, by) }, nil
+}
+
+// undeclaredLost says what becomes of undeclared calls without a door for them. Where services share a network the first sidecar has it.
+func undeclaredLost(err error) string {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "undeclared calls come to another process of this network; a sidecar takes them as calls of its own service"
+	}
+	return "undeclared calls find nobody, and are not recorded"
 }
 
 // take opens a door, or shares the socket of what was behind the same address before.
