@@ -61,8 +61,8 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 		rec.Act(ctx, actOfControl(e))
 	}
 	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap.Audit.Retain)))
-	kept.chart(state, snap.Audit.Retain.Maps, func() (*model.Snapshot, *model.Fleet) { return c.Model(), nil })
-	options.Events, options.Keep, options.Maps = kept, kept.Keep, kept.Atlas()
+	s.chart(kept, func() (*model.Snapshot, *model.Fleet) { return c.Model(), nil })
+	options.Events, options.Keep, options.Maps = kept, kept.Keep, kept.book
 	if err := s.prove(ctx, rec, kept, options.Ring); err != nil {
 		return err
 	}

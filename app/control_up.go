@@ -61,8 +61,8 @@ func (e *edge) administrators(mux *http.ServeMux) {
 		mount("GET "+admin.EventsPath, func(ctx context.Context, _ string, r *http.Request) (any, error) {
 			return admin.AnswerEvents(ctx, e.memory, r.URL.Query())
 		})
-		mount("GET "+admin.MapPath, func(_ context.Context, _ string, r *http.Request) (any, error) {
-			return admin.AnswerMap(e.memory.Atlas(), r.URL.Query())
+		mount("GET "+admin.MapPath, func(ctx context.Context, _ string, r *http.Request) (any, error) {
+			return admin.AnswerMap(ctx, e.memory.book, r.URL.Query())
 		})
 		mount("GET "+admin.CountsPath, func(ctx context.Context, _ string, r *http.Request) (any, error) {
 			return admin.AnswerCounts(ctx, e.memory, r.URL.Query())

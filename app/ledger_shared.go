@@ -45,7 +45,7 @@ func (s *stand) fleetLedger(ctx context.Context, store *shared.Store, ring *keyr
 	_, _ = rand.Read(seed) // never fails
 	sealed, err := ring.Seal(ledgerKey, seed)
 	if err == nil {
-		sealed, err = store.Keep(ctx, sealedLedgerKey, sealed)
+		sealed, err = store.Keep(ctx, shared.Ledger, sealedLedgerKey, sealed)
 	}
 	if err == nil {
 		seed, err = ring.Open(ledgerKey, sealed)

@@ -48,5 +48,5 @@ func (o *Options) askMap(ctx context.Context, from string, at Span) (*topology.M
 	if err == nil || !nobodyThere(err) {
 		return m, err
 	}
-	return atlas.Book{Dir: atlasDir(state)}.Map(at.Since, at.Until)
+	return atlas.In(atlasDir(state)).Map(ctx, at.Since, at.Until)
 }

@@ -26,15 +26,15 @@ type memory struct {
 	follower *archive.Follower // of the journal of this process
 	keeper   *audit.Keeper     // of the ledger; nil: there is none
 	maps     *atlas.Keeper
+	book     atlas.Book // of what maps keeps
 }
 
-// Atlas returns the maps that are kept.
-func (m *memory) Atlas() atlas.Book { return atlas.Book{Dir: m.maps.Dir} }
-
-// chart has the map of what a memory keeps kept over time, and of what model returns.
+// chart has the map of what a memory keeps kept over time in the state directory, and of what model returns.
 func (m *memory) chart(state string, keep model.Duration, of func() (*model.Snapshot, *model.Fleet)) {
+	m.book = atlas.In(atlasDir(state))
 	m.maps = &atlas.Keeper{
-		Dir: atlasDir(state), Keep: cmp.Or(keep, model.DefaultRetainMaps).Std(), Model: of, Log: slog.Default(),
+		Shelf: func(context.Context) (atlas.Shelf, error) { return atlas.Folder(atlasDir(state)) },
+		Keep:  cmp.Or(keep, model.DefaultRetainMaps).Std(), Model: of, Log: slog.Default(),
 		Open: func(ctx context.Context) (atlas.Source, error) { return m.Await(ctx) },
 	}
 }

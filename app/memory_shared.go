@@ -2,10 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"time"
 
 	"github.com/palisade-security/palisade/app/archive"
+	"github.com/palisade-security/palisade/app/atlas"
+	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/shared"
 )
 
@@ -52,3 +56,23 @@ func (s *sharedEvents) Run(ctx context.Context, report func(error)) error {
 
 // Err is nil: what fails is tried again.
 func (*sharedEvents) Err() error { return nil }
+
+// chart has the map of what a memory keeps kept over time: by this control, or by one of those that share a PostgreSQL, for all of them.
+func (s *stand) chart(m *memory, of func() (*model.Snapshot, *model.Fleet)) {
+	m.chart(s.state, s.snap.Audit.Retain.Maps, of)
+	if s.shared == "" {
+		return
+	}
+	m.maps.Shelf = func(ctx context.Context) (atlas.Shelf, error) { return atlas.Shared(ctx, s.shared) }
+	m.book = atlas.Book{Files: func(ctx context.Context) (fs.FS, error) {
+		of, err := m.Opened()
+		if err != nil {
+			return nil, err
+		}
+		events, ok := of.(*sharedEvents)
+		if !ok {
+			return nil, errors.New("the events are not in the shared store")
+		}
+		return events.Files(ctx, shared.Maps), nil
+	}}
+}

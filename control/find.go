@@ -18,11 +18,11 @@ func (c *Control) findEvents(ctx context.Context, _ caller, r *http.Request, _ [
 	return out, "", err
 }
 
-func (c *Control) showMap(_ context.Context, _ caller, r *http.Request, _ []byte) (any, string, error) {
+func (c *Control) showMap(ctx context.Context, _ caller, r *http.Request, _ []byte) (any, string, error) {
 	if c.o.Maps == nil {
 		return nil, "", errNoEvents
 	}
-	out, err := admin.AnswerMap(c.o.Maps, r.URL.Query())
+	out, err := admin.AnswerMap(ctx, c.o.Maps, r.URL.Query())
 	return out, "", err
 }
 

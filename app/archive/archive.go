@@ -183,8 +183,8 @@ func (a *Archive) Take(ctx context.Context, records []journal.Record) error {
 	return a.Keep(ctx, events)
 }
 
-// opened returns the store for a query.
-func (a *Archive) opened() (Store, error) {
+// Opened returns the store for a question, or why none is open.
+func (a *Archive) Opened() (Store, error) {
 	s, _, failed := a.current()
 	switch {
 	case s != nil:
@@ -197,7 +197,7 @@ func (a *Archive) opened() (Store, error) {
 
 // Last is that of the store.
 func (a *Archive) Last(ctx context.Context, q query.Query, n int, from query.Cursor) (*query.Page, error) {
-	s, err := a.opened()
+	s, err := a.Opened()
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,7 @@ func (a *Archive) Last(ctx context.Context, q query.Query, n int, from query.Cur
 
 // Count is that of the store.
 func (a *Archive) Count(ctx context.Context, q query.Query, by query.Field, top int) (*query.Counts, error) {
-	s, err := a.opened()
+	s, err := a.Opened()
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (a *Archive) Count(ctx context.Context, q query.Query, by query.Field, top 
 
 // Histogram is that of the store.
 func (a *Archive) Histogram(ctx context.Context, q query.Query, step time.Duration, by query.Field, top int) (*query.Series, error) {
-	s, err := a.opened()
+	s, err := a.Opened()
 	if err != nil {
 		return nil, err
 	}

@@ -13,15 +13,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/policy"
-	"github.com/palisade-security/palisade/store/segment"
 	"github.com/palisade-security/palisade/topology"
 )
 
@@ -50,7 +49,7 @@ type kept struct {
 	Part *topology.Part `json:"part"`
 }
 
-// The names of files: what was declared is named by its content, what was seen by its time in UTC.
+// The names of files on a shelf: what was declared is named by its content, what was seen by its time in UTC.
 const (
 	reignsFile   = "reigns.json"
 	positionFile = "position.json"
@@ -72,23 +71,23 @@ func (s stretch) until() time.Time { return s.from.Add(s.long) }
 
 func (s stretch) middle() time.Time { return s.from.Add(s.long / 2) }
 
-func (s stretch) path(dir string) string {
+func (s stretch) name() string {
 	layout := hourName
 	if s.long == day {
 		layout = dayName
 	}
-	return filepath.Join(dir, seenDir, s.from.UTC().Format(layout)+suffix)
+	return path.Join(seenDir, s.from.UTC().Format(layout)+suffix)
 }
 
 // stretches lists what is kept, the oldest first. Of a day that is kept as a whole the hours are left out: they were not
 // deleted yet.
-func stretches(dir string) (all, hidden []stretch, err error) {
-	files, err := os.ReadDir(filepath.Join(dir, seenDir))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+func stretches(files fs.FS) (all, hidden []stretch, err error) {
+	entries, err := fs.ReadDir(files, seenDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("listing maps: %w", err)
 	}
 	days := map[time.Time]bool{}
-	for _, f := range files {
+	for _, f := range entries {
 		name, ok := strings.CutSuffix(f.Name(), suffix)
 		if at, err := time.Parse(dayName, name); ok && err == nil {
 			all = append(all, stretch{at, day})
@@ -112,8 +111,8 @@ func stretches(dir string) (all, hidden []stretch, err error) {
 const mostUnpacked = 1 << 30
 
 // readPacked reads a file of JSON.
-func readPacked(path string, out any) (err error) {
-	f, err := os.Open(path)
+func readPacked(files fs.FS, name string, out any) (err error) {
+	f, err := files.Open(name)
 	if err != nil {
 		return err
 	}
@@ -126,30 +125,29 @@ func readPacked(path string, out any) (err error) {
 		_, err = io.Copy(io.Discard, io.LimitReader(z, mostUnpacked)) // for its sum
 	}
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
+		return fmt.Errorf("reading %s: %w", name, err)
 	}
 	return nil
 }
 
-func readKept(s stretch, dir string) (*kept, error) {
+func readKept(files fs.FS, s stretch) (*kept, error) {
 	var k kept
-	path := s.path(dir)
-	if err := readPacked(path, &k); err != nil {
+	if err := readPacked(files, s.name(), &k); err != nil {
 		return nil, err
 	}
 	if k.Part == nil {
-		return nil, fmt.Errorf("reading %s: there is no map in it", path)
+		return nil, fmt.Errorf("reading %s: there is no map in it", s.name())
 	}
 	if err := k.Part.Check(); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, fmt.Errorf("reading %s: %w", s.name(), err)
 	}
 	return &k, nil
 }
 
-func readReigns(dir string) ([]reign, error) {
+func readReigns(files fs.FS) ([]reign, error) {
 	var out []reign
-	data, err := os.ReadFile(filepath.Join(dir, reignsFile))
-	if errors.Is(err, os.ErrNotExist) {
+	data, err := fs.ReadFile(files, reignsFile)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err == nil {
@@ -163,8 +161,8 @@ func readReigns(dir string) ([]reign, error) {
 }
 
 // readDeclared reads what was declared under a reign.
-func readDeclared(dir string, r reign) (*topology.Map, error) {
-	f, err := os.Open(filepath.Join(dir, declaredDir, filepath.Base(r.Map)+suffix))
+func readDeclared(files fs.FS, r reign) (*topology.Map, error) {
+	f, err := files.Open(path.Join(declaredDir, path.Base(r.Map)+suffix))
 	if err != nil {
 		return nil, fmt.Errorf("reading what was declared: %w", err)
 	}
@@ -187,53 +185,16 @@ func under(reigns []reign, at time.Time) reign {
 }
 
 // writeDeclared keeps what is declared, and returns its name.
-func writeDeclared(dir string, m *topology.Map) (string, error) {
+func writeDeclared(to Shelf, m *topology.Map) (string, error) {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return "", fmt.Errorf("keeping what is declared: %w", err)
 	}
 	sum := sha256.Sum256(data)
 	name := hex.EncodeToString(sum[:16])
-	path := filepath.Join(dir, declaredDir, name+suffix)
-	if _, err := os.Stat(path); err == nil {
+	file := path.Join(declaredDir, name+suffix)
+	if _, err := fs.Stat(to, file); err == nil {
 		return name, nil
 	}
-	return name, replacePacked(path, m)
-}
-
-// replacePacked writes a file of JSON, durably and at once.
-func replacePacked(path string, of any) error {
-	return replace(path, func(w io.Writer) error {
-		z := gzip.NewWriter(w)
-		if err := json.NewEncoder(z).Encode(of); err != nil {
-			return err
-		}
-		return z.Close()
-	})
-}
-
-func replaceJSON(path string, of any) error {
-	return replace(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(of) })
-}
-
-// replace writes a file durably: whoever opens it has the old content or the new.
-func replace(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("keeping the map: %w", err)
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err == nil {
-		err = segment.SyncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		return fmt.Errorf("keeping the map: %w", err)
-	}
-	return nil
+	return name, writePacked(to, file, m)
 }

@@ -1,9 +1,11 @@
 package atlas
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -53,14 +55,36 @@ type fixture struct {
 	*testing.T
 	store *events.Store
 	k     *Keeper
+	book  Book
 	n     int
 }
 
-func newFixture(t *testing.T) *fixture {
+// shelves runs a test on each kind.
+func shelves(t *testing.T, test func(x *fixture)) {
+	t.Run("folder", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "maps")
+		x := newFixture(t, func(context.Context) (Shelf, error) { return Folder(dir) })
+		x.book = In(dir)
+		test(x)
+	})
+	t.Run("shared", func(t *testing.T) {
+		location := postgres.Database(t)
+		s := openShared(t, location)
+		x := newFixture(t, func(ctx context.Context) (Shelf, error) { return Shared(ctx, location) })
+		x.book = sharedBook(s)
+		test(x)
+	})
+}
+
+func newFixture(t *testing.T, shelf func(context.Context) (Shelf, error)) *fixture {
 	t.Helper()
 	snap, declared := fleet(t, "")
-	x := &fixture{T: t, k: &Keeper{Dir: filepath.Join(t.TempDir(), "maps"), Log: slog.New(slog.DiscardHandler)}}
+	x := &fixture{T: t, k: &Keeper{Shelf: shelf, Log: slog.New(slog.DiscardHandler)}}
 	x.k.Model = func() (*model.Snapshot, *model.Fleet) { return snap, declared }
+	files, err := shelf(t.Context())
+	x.must(err)
+	t.Cleanup(func() { x.must(files.Close()) })
+	x.k.files = files
 	x.anew()
 	x.begin()
 	return x
@@ -118,7 +142,7 @@ func (x *fixture) domain() string {
 
 func (x *fixture) at(from, until time.Time) *topology.Map {
 	x.Helper()
-	m, err := Book{x.k.Dir}.Map(from, until)
+	m, err := x.book.Map(x.Context(), from, until)
 	x.must(err)
 	return m
 }
@@ -136,51 +160,55 @@ func text(t *testing.T, of any) string {
 func TestKeptIsWhatEventsShow(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 4))
-			x := newFixture(t)
-			want := topology.NewFold(Declared(x.k.Model()))
-			names := []string{"web", "orders", "db", "gone"}
-			for range 80 {
-				e := x.call(noon.Add(time.Duration(r.IntN(30*3600))*time.Second), names[r.IntN(4)], names[r.IntN(3)])
-				want.Event(e)
-				if r.IntN(3) == 0 {
-					x.read()
-				}
-				switch r.IntN(10) {
-				case 0:
-					x.must(x.k.flush())
-				case 1:
-					x.begin()
-				case 2: // some files, and not how far
-					for _, p := range x.k.open {
-						if p.dirty && r.IntN(2) == 0 {
-							x.must(replacePacked(p.path(x.k.Dir), &kept{x.k.next, p.fold.Part()}))
-						}
-					}
-					x.begin()
-				case 3: // all files, and not how far
-					position, err := os.ReadFile(filepath.Join(x.k.Dir, positionFile))
-					x.must(x.k.flush())
-					if err == nil {
-						x.must(os.WriteFile(filepath.Join(x.k.Dir, positionFile), position, 0o600))
-					}
-					x.begin()
-				}
-			}
-			x.read()
-			x.must(x.k.flush())
-			got := x.at(noon, noon.Add(48*time.Hour))
-			got.Models = nil
-			if a, b := text(t, got), text(t, want.Map()); a != b {
-				t.Errorf("kept\n%s\nwant\n%s", a, b)
-			}
+			shelves(t, func(x *fixture) { keptIsWhatEventsShow(x, rand.New(rand.NewPCG(seed, 4))) })
 		})
 	}
 }
 
+func keptIsWhatEventsShow(x *fixture, r *rand.Rand) {
+	want := topology.NewFold(Declared(x.k.Model()))
+	names := []string{"web", "orders", "db", "gone"}
+	for range 80 {
+		e := x.call(noon.Add(time.Duration(r.IntN(30*3600))*time.Second), names[r.IntN(4)], names[r.IntN(3)])
+		want.Event(e)
+		if r.IntN(3) == 0 {
+			x.read()
+		}
+		switch r.IntN(10) {
+		case 0:
+			x.must(x.k.flush())
+		case 1:
+			x.begin()
+		case 2: // some files, and not how far
+			for _, p := range x.k.open {
+				if p.dirty && r.IntN(2) == 0 {
+					x.must(writePacked(x.k.files, p.name(), &kept{x.k.next, p.fold.Part()}))
+				}
+			}
+			x.begin()
+		case 3: // all files, and not how far
+			position, err := fs.ReadFile(x.k.files, positionFile)
+			x.must(x.k.flush())
+			if err == nil {
+				x.must(x.k.files.Write(positionFile, position))
+			}
+			x.begin()
+		}
+	}
+	x.read()
+	x.must(x.k.flush())
+	got := x.at(noon, noon.Add(48*time.Hour))
+	got.Models = nil
+	if a, b := text(x.T, got), text(x.T, want.Map()); a != b {
+		x.Errorf("kept\n%s\nwant\n%s", a, b)
+	}
+}
+
 // TestModelOfThen draws a day under the model that was in force on it.
-func TestModelOfThen(t *testing.T) {
-	x := newFixture(t)
+func TestModelOfThen(t *testing.T) { shelves(t, modelOfThen) }
+
+func modelOfThen(x *fixture) {
+	t := x.T
 	x.call(noon, "web", "orders")
 	x.read()
 	x.must(x.k.flush())
@@ -214,13 +242,13 @@ func TestModelOfThen(t *testing.T) {
 	if quiet.Events != 0 || quiet.Snapshot != old.Version {
 		t.Errorf("a day without events: %s", text(t, quiet))
 	}
-	if _, err := (Book{x.k.Dir}).Map(noon.Add(-9*day), noon.Add(-8*day)); !errors.Is(err, ErrNone) {
+	if _, err := x.book.Map(t.Context(), noon.Add(-9*day), noon.Add(-8*day)); !errors.Is(err, ErrNone) {
 		t.Errorf("before all: %v", err)
 	}
-	if _, err := (Book{t.TempDir()}).Map(noon, noon.Add(day)); !errors.Is(err, ErrNone) {
+	if _, err := In(t.TempDir()).Map(t.Context(), noon, noon.Add(day)); !errors.Is(err, ErrNone) {
 		t.Errorf("of nothing: %v", err)
 	}
-	c, err := Book{x.k.Dir}.Contents()
+	c, err := x.book.Contents(t.Context())
 	x.must(err)
 	if len(c.Parts) != 2 || len(c.Models) != 2 || !c.Parts[0].From.Equal(noon) || !c.Parts[0].Until.Equal(noon.Add(time.Hour)) {
 		t.Errorf("contents %+v", c)
@@ -228,8 +256,10 @@ func TestModelOfThen(t *testing.T) {
 }
 
 // TestHoursBecomeDays wants the same map of what is far back, and nothing of what is too old.
-func TestHoursBecomeDays(t *testing.T) {
-	x := newFixture(t)
+func TestHoursBecomeDays(t *testing.T) { shelves(t, hoursBecomeDays) }
+
+func hoursBecomeDays(x *fixture) {
+	t := x.T
 	for hour := range 60 {
 		x.call(noon.Add(time.Duration(hour)*time.Hour), "web", "orders")
 	}
@@ -241,7 +271,7 @@ func TestHoursBecomeDays(t *testing.T) {
 	if got := text(t, x.at(from, until)); got != want {
 		t.Errorf("as days\n%s\nas hours\n%s", got, want)
 	}
-	c, err := Book{x.k.Dir}.Contents()
+	c, err := x.book.Contents(t.Context())
 	x.must(err)
 	if len(c.Parts) != 49 || c.Parts[0].Until.Sub(c.Parts[0].From) != day {
 		t.Errorf("%d parts, the first %v", len(c.Parts), c.Parts[0])
@@ -250,7 +280,7 @@ func TestHoursBecomeDays(t *testing.T) {
 		t.Errorf("%d events of the day around an hour", m.Events)
 	}
 	// A process that died before the hours were deleted.
-	x.must(replacePacked(stretch{noon, time.Hour}.path(x.k.Dir), &kept{1, &topology.Part{Format: topology.Format, Events: 1}}))
+	x.must(writePacked(x.k.files, stretch{noon, time.Hour}.name(), &kept{1, &topology.Part{Format: topology.Format, Events: 1}}))
 	if got := text(t, x.at(from, until)); got != want {
 		t.Errorf("with an hour that is in its day too\n%s", got)
 	}
@@ -267,31 +297,33 @@ func TestHoursBecomeDays(t *testing.T) {
 	x.k.Keep = 400 * day
 	x.k.tidied = time.Time{}
 	x.must(x.k.tidy(from.Add(day + 400*day + time.Hour)))
-	c, err = Book{x.k.Dir}.Contents()
+	c, err = x.book.Contents(t.Context())
 	x.must(err)
 	if len(c.Parts) != 2 || len(c.Models) != 2 {
 		t.Errorf("%d parts and %d models are left", len(c.Parts), len(c.Models))
 	}
 	x.k.tidied = time.Time{}
 	x.must(x.k.tidy(noon.Add(500 * day)))
-	files, err := os.ReadDir(filepath.Join(x.k.Dir, declaredDir))
+	files, err := fs.ReadDir(x.k.files, declaredDir)
 	x.must(err)
-	if c, err = (Book{x.k.Dir}).Contents(); err != nil || len(c.Parts) != 0 || len(c.Models) != 1 || len(files) != 1 {
+	if c, err = x.book.Contents(t.Context()); err != nil || len(c.Parts) != 0 || len(c.Models) != 1 || len(files) != 1 {
 		t.Errorf("%+v and %d files are left, %v", c, len(files), err)
 	}
 }
 
-func TestDamageIsSetAside(t *testing.T) {
-	x := newFixture(t)
+func TestDamageIsSetAside(t *testing.T) { shelves(t, damageIsSetAside) }
+
+func damageIsSetAside(x *fixture) {
+	t := x.T
 	x.call(noon, "web", "orders")
 	x.read()
 	x.must(x.k.flush())
-	path := stretch{noon, time.Hour}.path(x.k.Dir)
-	data, err := os.ReadFile(path)
+	name := stretch{noon, time.Hour}.name()
+	data, err := fs.ReadFile(x.k.files, name)
 	x.must(err)
 	data[len(data)-9] ^= 1 // in its sum
-	x.must(os.WriteFile(path, data, 0o600))
-	if _, err := (Book{x.k.Dir}).Map(noon, noon.Add(time.Hour)); err == nil || !strings.Contains(err.Error(), path) {
+	x.must(x.k.files.Write(name, data))
+	if _, err := x.book.Map(t.Context(), noon, noon.Add(time.Hour)); err == nil || !strings.Contains(err.Error(), name) {
 		t.Errorf("a damaged file was read: %v", err)
 	}
 	x.begin()
@@ -301,14 +333,16 @@ func TestDamageIsSetAside(t *testing.T) {
 	if m := x.at(noon, noon.Add(time.Hour)); m.Events != 1 {
 		t.Errorf("%d events, want that of after the damage", m.Events)
 	}
-	if _, err := os.Stat(path + ".damaged"); err != nil {
+	if _, err := fs.Stat(x.k.files, name+".damaged"); err != nil {
 		t.Error(err)
 	}
 }
 
 // TestStoreBeginsAnew keeps what was seen, and goes on with what comes.
-func TestStoreBeginsAnew(t *testing.T) {
-	x := newFixture(t)
+func TestStoreBeginsAnew(t *testing.T) { shelves(t, storeBeginsAnew) }
+
+func storeBeginsAnew(x *fixture) {
+	t := x.T
 	for range 5 {
 		x.call(noon, "web", "orders")
 	}

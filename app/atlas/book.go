@@ -1,7 +1,9 @@
 package atlas
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -9,8 +11,16 @@ import (
 	"github.com/palisade-security/palisade/topology"
 )
 
-// Book reads what a Keeper keeps in a folder, also while it does. It is safe for concurrent use.
-type Book struct{ Dir string }
+// Book reads what a Keeper keeps, also while it does. It is safe for concurrent use. Files returns where that lies: its shelf, or another
+// view of the same.
+type Book struct {
+	Files func(context.Context) (fs.FS, error)
+}
+
+// In reads what is kept in a folder.
+func In(dir string) Book {
+	return Book{func(context.Context) (fs.FS, error) { return os.DirFS(dir), nil }}
+}
 
 // Contents is what is kept.
 type Contents struct {
@@ -25,12 +35,16 @@ type Span struct {
 }
 
 // Contents lists what is kept.
-func (b Book) Contents() (*Contents, error) {
-	all, _, err := stretches(b.Dir)
+func (b Book) Contents(ctx context.Context) (*Contents, error) {
+	files, err := b.Files(ctx)
 	if err != nil {
 		return nil, err
 	}
-	reigns, err := readReigns(b.Dir)
+	all, _, err := stretches(files)
+	if err != nil {
+		return nil, err
+	}
+	reigns, err := readReigns(files)
 	if err != nil {
 		return nil, err
 	}
@@ -50,21 +64,25 @@ const tries = 3
 // Map is the map of a time: what was declared at its end, and what was seen in the hours whose middle lies in it; of days that are
 // kept as a whole, the days. A time that is shorter than what is kept is that of the hour or day around it. The error is
 // ErrNone if nothing is kept of it.
-func (b Book) Map(from, until time.Time) (*topology.Map, error) {
+func (b Book) Map(ctx context.Context, from, until time.Time) (*topology.Map, error) {
+	files, err := b.Files(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for n := 1; ; n++ {
-		m, err := b.read(from, until)
-		if n == tries || !errors.Is(err, os.ErrNotExist) { // hours have become a day
+		m, err := read(files, from, until)
+		if n == tries || !errors.Is(err, fs.ErrNotExist) { // hours have become a day
 			return m, err
 		}
 	}
 }
 
-func (b Book) read(from, until time.Time) (*topology.Map, error) {
-	reigns, err := readReigns(b.Dir)
+func read(files fs.FS, from, until time.Time) (*topology.Map, error) {
+	reigns, err := readReigns(files)
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := stretches(b.Dir)
+	all, _, err := stretches(files)
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +91,13 @@ func (b Book) read(from, until time.Time) (*topology.Map, error) {
 		return nil, ErrNone
 	}
 	now := under(reigns, until)
-	m, err := readDeclared(b.Dir, now)
+	m, err := readDeclared(files, now)
 	if err != nil {
 		return nil, err
 	}
 	f := topology.NewFold(m)
 	for _, s := range all {
-		k, err := readKept(s, b.Dir)
+		k, err := readKept(files, s)
 		if err != nil {
 			return nil, err
 		}

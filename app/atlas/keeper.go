@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -24,16 +23,18 @@ type Source interface {
 	Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error]
 }
 
-// Keeper keeps the map of what a store holds. One runs on a folder at a time.
+// Keeper keeps the map of what a store holds.
 type Keeper struct {
-	Dir  string
-	Keep time.Duration // how long; 0: for ever
+	// Shelf takes the right to write. An error that wraps ErrStandby is none: it is asked again.
+	Shelf func(context.Context) (Shelf, error)
+	Keep  time.Duration // how long; 0: for ever
 	// Model returns what is in force, nil before that is known, and what is declared beside it, if that is at hand.
 	Model func() (*model.Snapshot, *model.Fleet)
 	// Open returns the store once it is open. The keeper asks again when that one is closed.
 	Open func(context.Context) (Source, error)
 	Log  *slog.Logger
 
+	files    Shelf
 	reigns   []reign
 	snap     string // version of the model of the last reign
 	fleet    *model.Fleet
@@ -69,10 +70,15 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is what ended this
 		}
-		if why := err.Error(); why != last {
+		why := err.Error()
+		switch {
+		case why == last:
+		case errors.Is(err, ErrStandby):
+			k.Log.InfoContext(ctx, "another control keeps the maps; this one stands by")
+		default:
 			k.Log.ErrorContext(ctx, "the map is not kept", "error", err, "again_in", retryAfter)
-			last = why
 		}
+		last = why
 		select {
 		case <-ctx.Done():
 			return nil
@@ -87,6 +93,10 @@ func (k *Keeper) follow(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if k.files, err = k.Shelf(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.files.Close()) }()
 	if err := k.begin(ctx, source); err != nil {
 		return err
 	}
@@ -131,17 +141,12 @@ func wait(ctx context.Context, source Source, next uint64, more bool) error {
 
 // begin finds out how far the map is.
 func (k *Keeper) begin(ctx context.Context, source Source) (err error) {
-	for _, dir := range []string{k.Dir, filepath.Join(k.Dir, seenDir), filepath.Join(k.Dir, declaredDir)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("keeping the map: %w", err)
-		}
-	}
-	if k.reigns, err = readReigns(k.Dir); err != nil {
+	if k.reigns, err = readReigns(k.files); err != nil {
 		return err
 	}
 	k.snap, k.fleet, k.declared, k.earlier = "", nil, nil, map[string]*topology.Map{}
 	k.open, k.days = map[time.Time]*page{}, map[time.Time]bool{}
-	all, hidden, err := stretches(k.Dir)
+	all, hidden, err := stretches(k.files)
 	if err != nil {
 		return err
 	}
@@ -151,18 +156,18 @@ func (k *Keeper) begin(ctx context.Context, source Source) (err error) {
 		}
 	}
 	for _, s := range hidden {
-		if err := os.Remove(s.path(k.Dir)); err != nil {
+		if err := k.files.Remove(s.name()); err != nil {
 			return fmt.Errorf("keeping the map: %w", err)
 		}
 	}
 	var at struct {
 		Next uint64 `json:"next"`
 	}
-	data, err := os.ReadFile(filepath.Join(k.Dir, positionFile))
+	data, err := fs.ReadFile(k.files, positionFile)
 	if err == nil {
 		err = json.Unmarshal(data, &at)
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading how far the map is: %w", err)
 	}
 	k.next = max(at.Next, 1)
@@ -185,7 +190,7 @@ func (k *Keeper) anew(ctx context.Context, all []stretch, end uint64) error {
 			return err
 		}
 		one.Next = 0
-		if err := replacePacked(s.path(k.Dir), one); err != nil {
+		if err := writePacked(k.files, s.name(), one); err != nil {
 			return err
 		}
 	}
@@ -200,13 +205,13 @@ func (k *Keeper) note(now time.Time) error {
 		return nil
 	}
 	m := Declared(snap, fleet)
-	name, err := writeDeclared(k.Dir, m)
+	name, err := writeDeclared(k.files, m)
 	if err != nil {
 		return err
 	}
 	if n := len(k.reigns); n == 0 || k.reigns[n-1].Map != name {
 		k.reigns = append(k.reigns, reign{now.UTC(), snap.Version, name})
-		if err := replaceJSON(filepath.Join(k.Dir, reignsFile), k.reigns); err != nil {
+		if err := writeJSON(k.files, reignsFile, k.reigns); err != nil {
 			return err
 		}
 		if err := k.flush(); err != nil { // what comes is folded into the new one
@@ -294,13 +299,20 @@ func (k *Keeper) page(at time.Time) (*page, error) {
 
 // keptOf reads what is kept of a stretch; nothing if there is none. What cannot be read is set aside, so that what comes is kept.
 func (k *Keeper) keptOf(s stretch) (*kept, error) {
-	one, err := readKept(s, k.Dir)
+	one, err := readKept(k.files, s)
 	switch {
 	case err == nil:
 		return one, nil
-	case !errors.Is(err, os.ErrNotExist):
+	case !errors.Is(err, fs.ErrNotExist):
 		k.Log.Error("a part of the map is damaged, and set aside", "error", err)
-		if err := os.Rename(s.path(k.Dir), s.path(k.Dir)+".damaged"); err != nil {
+		data, err := fs.ReadFile(k.files, s.name())
+		if err == nil {
+			err = k.files.Write(s.name()+".damaged", data)
+		}
+		if err == nil {
+			err = k.files.Remove(s.name())
+		}
+		if err != nil {
 			return nil, fmt.Errorf("setting a part of the map aside: %w", err)
 		}
 	}
@@ -316,7 +328,7 @@ func (k *Keeper) base(at time.Time) (*topology.Map, error) {
 	if m := k.earlier[r.Map]; m != nil {
 		return m, nil
 	}
-	m, err := readDeclared(k.Dir, r)
+	m, err := readDeclared(k.files, r)
 	if err != nil {
 		return nil, err
 	}
@@ -334,7 +346,7 @@ func (k *Keeper) flush() error {
 		if !p.dirty {
 			continue
 		}
-		if err := replacePacked(p.path(k.Dir), &kept{k.next, p.fold.Part()}); err != nil {
+		if err := writePacked(k.files, p.name(), &kept{k.next, p.fold.Part()}); err != nil {
 			return err
 		}
 		p.next, p.dirty, wrote = k.next, false, true
@@ -346,5 +358,5 @@ func (k *Keeper) flush() error {
 }
 
 func (k *Keeper) position() error {
-	return replaceJSON(filepath.Join(k.Dir, positionFile), map[string]uint64{"next": k.next})
+	return writeJSON(k.files, positionFile, map[string]uint64{"next": k.next})
 }

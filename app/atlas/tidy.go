@@ -1,10 +1,9 @@
 package atlas
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +16,7 @@ func (k *Keeper) tidy(now time.Time) error {
 	if now.Sub(k.tidied) < tidyEvery || len(k.reigns) == 0 {
 		return nil
 	}
-	all, _, err := stretches(k.Dir)
+	all, _, err := stretches(k.files)
 	if err != nil {
 		return err
 	}
@@ -59,7 +58,7 @@ func (k *Keeper) merge(whole time.Time, hours []stretch) error {
 		}
 		f.Add(one.Part)
 	}
-	if err := replacePacked(stretch{whole, day}.path(k.Dir), &kept{k.next, f.Part()}); err != nil {
+	if err := writePacked(k.files, stretch{whole, day}.name(), &kept{k.next, f.Part()}); err != nil {
 		return err
 	}
 	k.days[whole] = true
@@ -73,7 +72,7 @@ func (k *Keeper) merge(whole time.Time, hours []stretch) error {
 
 func (k *Keeper) remove(s stretch) error {
 	delete(k.open, s.from)
-	if err := os.Remove(s.path(k.Dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := k.files.Remove(s.name()); err != nil {
 		return fmt.Errorf("deleting an old map: %w", err)
 	}
 	return nil
@@ -86,17 +85,17 @@ func (k *Keeper) forget(now time.Time) error {
 		return nil
 	}
 	k.reigns = slices.Clone(k.reigns[first:])
-	if err := replaceJSON(filepath.Join(k.Dir, reignsFile), k.reigns); err != nil {
+	if err := writeJSON(k.files, reignsFile, k.reigns); err != nil {
 		return err
 	}
-	files, err := os.ReadDir(filepath.Join(k.Dir, declaredDir))
+	files, err := fs.ReadDir(k.files, declaredDir)
 	if err != nil {
 		return fmt.Errorf("deleting an old map: %w", err)
 	}
 	for _, f := range files {
 		name := strings.TrimSuffix(f.Name(), suffix)
 		if !slices.ContainsFunc(k.reigns, func(r reign) bool { return r.Map == name }) {
-			if err := os.Remove(filepath.Join(k.Dir, declaredDir, f.Name())); err != nil {
+			if err := k.files.Remove(path.Join(declaredDir, f.Name())); err != nil {
 				return fmt.Errorf("deleting an old map: %w", err)
 			}
 		}

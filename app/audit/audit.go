@@ -37,7 +37,7 @@ type Place struct {
 // files are those of the ledger.
 func (p *Place) files(ctx context.Context) fs.FS {
 	if p.Shared != nil {
-		return p.Shared.Files(ctx)
+		return p.Shared.Files(ctx, shared.Ledger)
 	}
 	return os.DirFS(p.Ledger)
 }

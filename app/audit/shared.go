@@ -24,16 +24,16 @@ func (f *Fleet) Open(ctx context.Context, store *shared.Store) (Log, error) {
 	if err := os.MkdirAll(f.Seen, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the shared ledger: %w", err)
 	}
-	key, err := store.Keep(ctx, keyFile, []byte(f.Public+"\n"))
+	key, err := store.Keep(ctx, shared.Ledger, keyFile, []byte(f.Public+"\n"))
 	if err != nil {
 		return nil, fmt.Errorf("publishing the key of the ledger: %w", err)
 	}
 	if string(key) != f.Public+"\n" {
 		return nil, errors.New("the shared ledger is of another key: controls that share a store are of one fleet and one trust domain, with the same name")
 	}
-	shelf, err := shared.TakeShelf(ctx, f.Location)
+	shelf, err := shared.TakeShelf(ctx, f.Location, shared.Ledger)
 	if errors.Is(err, shared.ErrHeld) {
-		_, _, err = ledger.Remember(ctx, ledger.Files(store.Files(ctx)), f.Signing.Verifier, remembered(f.Seen))
+		_, _, err = ledger.Remember(ctx, ledger.Files(store.Files(ctx, shared.Ledger)), f.Signing.Verifier, remembered(f.Seen))
 		if err == nil {
 			err = ErrStandby
 		}

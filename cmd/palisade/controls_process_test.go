@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/internal/pgtest"
+	"github.com/palisade-security/palisade/topology"
 )
 
 // startBus runs a nats-server with what "palisade bus-server" wrote.
@@ -85,8 +87,21 @@ func TestTwoControls(t *testing.T) {
 	one.start("control", one.Dir)
 	one.Says("palisade control shop")
 	one.Eventually("the first is back and follows", func() bool { s := one.status(); return s.InForce.Number == 2 && !s.Leads })
+	sameMap(t, one, two, 1000)
 	delivered.crashed(t, &postgres, location, two)
 	altered(t, &postgres, location, one, two)
+}
+
+// sameMap waits until the map that two controls keep together has some events, whichever is asked, and wants the models in it that were in force.
+func sameMap(t *testing.T, one, two *daemon, events int) {
+	t.Helper()
+	for _, d := range []*daemon{one, two} {
+		d.Eventually("the map is kept", func() bool {
+			var m topology.Map
+			r := verb(t, nil, "map", "--at=now", "--format=json", "--from="+d.Path(".palisade"))
+			return r.code == exitOK && json.Unmarshal([]byte(r.out), &m) == nil && int(m.Events) >= events && len(m.Models) == 2
+		})
+	}
 }
 
 // second starts another control beside one: it has a model and a state of its own, and the ring of the first with the key that opens it.

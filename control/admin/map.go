@@ -17,11 +17,11 @@ const MapPath = "/v1/admin/map"
 // Maps are the maps of a fleet over time (atlas.Book).
 type Maps interface {
 	// Map returns that of a time. The error tells what is wrong with it, or that nothing is kept of it.
-	Map(from, until time.Time) (*topology.Map, error)
+	Map(ctx context.Context, from, until time.Time) (*topology.Map, error)
 }
 
 // AnswerMap answers MapPath. The error is a *Problem if the question is wrong.
-func AnswerMap(m Maps, v url.Values) (*topology.Map, error) {
+func AnswerMap(ctx context.Context, m Maps, v url.Values) (*topology.Map, error) {
 	var at [2]time.Time
 	for i, name := range []string{"from", "to"} {
 		var err error
@@ -32,7 +32,7 @@ func AnswerMap(m Maps, v url.Values) (*topology.Map, error) {
 	if !at[0].Before(at[1]) {
 		return nil, wrong("to is not after from")
 	}
-	out, err := m.Map(at[0], at[1])
+	out, err := m.Map(ctx, at[0], at[1])
 	if err != nil {
 		return nil, &Problem{Status: http.StatusNotFound, Title: http.StatusText(http.StatusNotFound), Detail: err.Error()}
 	}

@@ -7,46 +7,65 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/palisade-security/palisade/store/table"
 )
 
 // ErrHeld says that another process has the shelf.
-var ErrHeld = errors.New("another control appends to the ledger")
+var ErrHeld = errors.New("another control has the shelf")
 
-// shelfLock is the advisory lock of who may change the files.
-const shelfLock = 5037570439
+// Kind is what the files of a shelf are for: its table.
+type Kind string
 
-// Files reads the files of the ledger, as they are when each is opened.
-func (s *Store) Files(ctx context.Context) fs.FS { return filesIn(ctx, s.db) }
+// The shelves.
+const (
+	Ledger Kind = "ledger_files"
+	Maps   Kind = "map_files"
+)
+
+// lock is the advisory lock of who may change the files.
+func (k Kind) lock() int64 {
+	if k == Ledger {
+		return 5037570439
+	}
+	return 5037570441
+}
+
+// in puts the table of the files into a statement.
+func (k Kind) in(text string) string { return strings.ReplaceAll(text, "FILES", string(k)) }
+
+// Files reads files, as they are when each is opened.
+func (s *Store) Files(ctx context.Context, k Kind) fs.FS { return &files{ctx, s.db, k} }
 
 // Keep returns the file of a name, and makes it if it is not there. All who ask get the same.
-func (s *Store) Keep(ctx context.Context, name string, fresh []byte) ([]byte, error) {
-	_, err := s.db.ExecContext(ctx, "INSERT INTO ledger_files (name, data) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, fresh)
+func (s *Store) Keep(ctx context.Context, k Kind, name string, fresh []byte) ([]byte, error) {
+	_, err := s.db.ExecContext(ctx, k.in("INSERT INTO FILES (name, data) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"), name, fresh)
 	if err != nil {
 		return nil, fmt.Errorf("keeping %q: %w", name, err)
 	}
-	return fs.ReadFile(s.Files(ctx), name)
+	return fs.ReadFile(s.Files(ctx, k), name)
 }
 
-// Shelf is the right to change files of the ledger. It is held by one connection, over which the changes are made, so that it ends
+// Shelf is the right to change files of a kind. It is held by one connection, over which the changes are made, so that it ends
 // with all that could use it.
 type Shelf struct {
+	kind Kind
 	db   *sql.DB
 	conn *sql.Conn
 }
 
 // TakeShelf takes the right to change files, from whoever is connected to the PostgreSQL at a location. The error wraps ErrHeld if another has it.
-func TakeShelf(ctx context.Context, location string) (_ *Shelf, err error) {
+func TakeShelf(ctx context.Context, location string, k Kind) (_ *Shelf, err error) {
 	db, err := table.Postgres(ctx, location)
 	if err != nil {
-		return nil, fmt.Errorf("taking the shared ledger: %w", err)
+		return nil, fmt.Errorf("taking %s: %w", k, err)
 	}
-	s := &Shelf{db: db}
+	s := &Shelf{kind: k, db: db}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("taking the shared ledger: %w", err), s.Close())
+			err = errors.Join(fmt.Errorf("taking %s: %w", k, err), s.Close())
 		}
 	}()
 	if s.conn, err = db.Conn(ctx); err != nil {
@@ -57,7 +76,7 @@ func TakeShelf(ctx context.Context, location string) (_ *Shelf, err error) {
 		return nil, err
 	}
 	var ours bool
-	if err := s.conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", shelfLock).Scan(&ours); err != nil {
+	if err := s.conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", k.lock()).Scan(&ours); err != nil {
 		return nil, err
 	}
 	if !ours {
@@ -66,8 +85,11 @@ func TakeShelf(ctx context.Context, location string) (_ *Shelf, err error) {
 	return s, nil
 }
 
+// Files reads files as they are when each is opened, over the connection that holds the right.
+func (s *Shelf) Files(ctx context.Context) fs.ReadDirFS { return &files{ctx, s.conn, s.kind} }
+
 // Change runs do on the files as they are and keeps what it returns, in one serializable transaction: of two that read the same
-// and change it, PostgreSQL commits one, whoever holds which lock.
+// and change it, PostgreSQL commits one, whoever holds which lock. A file that is nil is deleted.
 func (s *Shelf) Change(ctx context.Context, do func(files fs.FS) (map[string][]byte, error)) (err error) {
 	tx, err := s.conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
 	if err != nil {
@@ -78,18 +100,27 @@ func (s *Shelf) Change(ctx context.Context, do func(files fs.FS) (map[string][]b
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
-	changed, err := do(filesIn(ctx, tx))
+	changed, err := do(&files{ctx, tx, s.kind})
 	if err != nil {
 		return err
 	}
-	var names []string
+	var names, gone []string
 	var data [][]byte
 	for name, text := range changed {
+		if text == nil {
+			gone = append(gone, name)
+			continue
+		}
 		names, data = append(names, name), append(data, text)
 	}
 	if len(names) > 0 {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO ledger_files (name, data) SELECT * FROM unnest($1::text[], $2::bytea[])
-			ON CONFLICT (name) DO UPDATE SET data = excluded.data`, names, data); err != nil {
+		if _, err := tx.ExecContext(ctx, s.kind.in(`INSERT INTO FILES (name, data) SELECT * FROM unnest($1::text[], $2::bytea[])
+			ON CONFLICT (name) DO UPDATE SET data = excluded.data`), names, data); err != nil {
+			return err
+		}
+	}
+	if len(gone) > 0 {
+		if _, err := tx.ExecContext(ctx, s.kind.in("DELETE FROM FILES WHERE name = ANY($1::text[])"), gone); err != nil {
 			return err
 		}
 	}
@@ -107,29 +138,19 @@ func (s *Shelf) Close() error {
 	return errors.Join(err, s.db.Close()) // the lock ends with the connection
 }
 
-// filesIn reads files from a database or within a transaction.
-func filesIn(ctx context.Context, in interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-},
-) fs.FS {
-	return files(func(name string) (data []byte, err error) {
-		err = in.QueryRowContext(ctx, "SELECT data FROM ledger_files WHERE name = $1", name).Scan(&data)
-		if errors.Is(err, sql.ErrNoRows) {
-			err = fs.ErrNotExist
-		}
-		if err != nil {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-		}
-		return data, nil
-	})
+// files reads files from a database or within a transaction, for as long as a context lasts. A folder is what names have before a slash.
+type files struct {
+	ctx context.Context //nolint:containedctx // fs.FS has no place for it
+	in  interface {
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	}
+	kind Kind
 }
 
-// files is a file system without folders, by a func that reads.
-type files func(name string) ([]byte, error)
-
 // Open is fs.FS's.
-func (f files) Open(name string) (fs.File, error) {
-	data, err := f(name)
+func (f *files) Open(name string) (fs.File, error) {
+	data, err := f.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +158,41 @@ func (f files) Open(name string) (fs.File, error) {
 }
 
 // ReadFile is fs.ReadFileFS's.
-func (f files) ReadFile(name string) ([]byte, error) { return f(name) }
+func (f *files) ReadFile(name string) (data []byte, err error) {
+	err = f.in.QueryRowContext(f.ctx, f.kind.in("SELECT data FROM FILES WHERE name = $1"), name).Scan(&data)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return data, nil
+}
+
+// ReadDir is fs.ReadDirFS's. A folder without files is empty.
+func (f *files) ReadDir(name string) (_ []fs.DirEntry, err error) {
+	defer func() {
+		if err != nil {
+			err = &fs.PathError{Op: "readdir", Path: name, Err: err}
+		}
+	}()
+	rows, err := f.in.QueryContext(f.ctx, f.kind.in("SELECT name FROM FILES WHERE starts_with(name, $1) ORDER BY name"), name+"/")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var out []fs.DirEntry
+	for rows.Next() {
+		var full string
+		if err := rows.Scan(&full); err != nil {
+			return nil, err
+		}
+		if base := full[len(name)+1:]; !strings.Contains(base, "/") {
+			out = append(out, fs.FileInfoToDirEntry(&file{bytes.NewReader(nil), base}))
+		}
+	}
+	return out, rows.Err()
+}
 
 // file is one that is read whole when it is opened.
 type file struct {

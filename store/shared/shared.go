@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS events_next (number bigint NOT NULL);
 INSERT INTO events_next SELECT 1 WHERE NOT EXISTS (SELECT FROM events_next);
 CREATE TABLE IF NOT EXISTS events_deleted (class text PRIMARY KEY, count bigint NOT NULL, first bigint NOT NULL, last bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_files (name text COLLATE "C" PRIMARY KEY, data bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS map_files (name text COLLATE "C" PRIMARY KEY, data bytea NOT NULL);
 `
 
 // column is where a field stands; each is a constant of this file.
