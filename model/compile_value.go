@@ -79,6 +79,7 @@ func (c *compiler) audit() Audit {
 	a := c.Fleet.Audit
 	a.Mode = or(a.Mode, DefaultAuditMode)
 	a.Keep = or(a.Keep, DefaultAuditKeep)
+	a.Shapes = or(a.Shapes, DefaultShapes)
 	a.Dir = c.absolute("audit.dir", a.Dir)
 	a.Redact = redacted(Fleet{Audit: a})
 	return a

@@ -47,6 +47,7 @@ const (
 
 	DefaultAuditMode = "best-effort"
 	DefaultAuditKeep = Size(1 << 30)
+	DefaultShapes    = "requests"
 
 	DefaultRetain     = Duration(30 * 24 * time.Hour)
 	DefaultRetainActs = Duration(400 * 24 * time.Hour)

@@ -240,6 +240,7 @@ type Audit struct {
 	Keep   Size     `yaml:"keep,omitempty" json:"keep,omitzero"`                           // bytes kept on disk; default 1GiB
 	Retain Retain   `yaml:"retain,omitempty" json:"retain,omitzero"`                       // how long events are kept where the fleet's are found
 	Redact []string `yaml:"redact,omitempty" json:"redact,omitzero"`                       // names of parameters, headers and JSON fields never recorded
+	Shapes string   `yaml:"shapes,omitempty" json:"shapes,omitzero" enum:"requests,off"`   // record names and types, never values, of headers and fields that the API document does not declare: requests (default) or off
 }
 
 // Retain says how long events are kept by "palisade up" and control, by class. Proxies keep theirs by size (audit.keep).

@@ -51,6 +51,7 @@ type Builder struct {
 	waf      *waf.Compiler
 	services map[string]*engine.Service // by everything that makes them what they are
 	next     map[string]*engine.Service // of the build under way
+	shapes   bool                       // of the build under way: audit.shapes
 }
 
 // limitKeys is how many keys the limits of a gateway hold at most.
@@ -90,6 +91,7 @@ var ErrFindings = errors.New("the model has errors")
 // any result; an error of ErrFindings means that some of them are errors.
 func (b *Builder) Build(ctx context.Context, snap *model.Snapshot, auth Authenticator) (*Gate, []model.Finding, error) {
 	b.next = map[string]*engine.Service{}
+	b.shapes = snap.Audit.Shapes == model.DefaultShapes
 	decided := snap
 	if b.side == engine.Outbound {
 		snap = outbound(snap)
@@ -244,7 +246,7 @@ func (b *Builder) steps(r model.ResolvedRoute, service model.ResolvedService, au
 	}
 	var validate proxy.Filter
 	if api != nil && !r.Validate.Off {
-		validate = api.Filter(r)
+		validate = api.Filter(r, b.shapes)
 	}
 	var steps []engine.Step
 	add := func(stage, dry string, f proxy.Filter) {

@@ -9,14 +9,17 @@ import (
 	"strings"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/internal/ident"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/proxy"
 )
 
 // filter checks the requests of one route.
 type filter struct {
-	api *API
-	max bounds
+	api    *API
+	max    bounds
+	shapes bool // note what is not declared of headers and bodies
+	dry    bool // nobody is refused
 }
 
 // The bounds of JSON where the model sets none (model.Validate).
@@ -30,8 +33,9 @@ const (
 // Filter returns the filter of a route of the service. What a request asks is looked up in the document by its
 // whole canonical path; the route brings the bounds of JSON. A path that the document does not declare, or a
 // method of it, is refused as drift. An undeclared query parameter passes and is noted as drift: proxies and
-// analytics add them, and refusing would break what works. HEAD is judged as GET where it is not declared.
-func (a *API) Filter(route model.ResolvedRoute) proxy.Filter {
+// analytics add them, and refusing would break what works. With shapes, undeclared headers and fields of bodies are
+// noted too, by their names and types. HEAD is judged as GET where it is not declared.
+func (a *API) Filter(route model.ResolvedRoute, shapes bool) proxy.Filter {
 	v := route.Validate
 	limits := bounds{depth: v.Depth, keys: v.Keys, items: v.Items, length: int(min(v.String, math.MaxInt32))}
 	if limits.depth <= 0 {
@@ -47,12 +51,13 @@ func (a *API) Filter(route model.ResolvedRoute) proxy.Filter {
 	if limits.length <= 0 {
 		limits.length = math.MaxInt32 // the body is bounded
 	}
-	return &filter{api: a, max: limits}
+	return &filter{api: a, max: limits, shapes: shapes, dry: shapes && slices.Contains(route.DryRun, "validate")}
 }
 
 // session is the working memory of one request.
 type session struct {
 	checker checker
+	survey  survey
 	doc     document
 	buf     []byte
 	values  []string
@@ -74,6 +79,7 @@ func (a *API) end(s *session) {
 	clear(s.values[:cap(s.values)])
 	clear(s.path[:cap(s.path)])
 	s.doc.src, s.reasons = nil, nil
+	clear(s.survey.found)
 	if cap(s.buf) > keep || cap(s.doc.tape) > keep {
 		return
 	}
@@ -88,6 +94,7 @@ func (f *filter) Filter(_ context.Context, r *proxy.Request) error {
 	it, s.path = f.api.root.match(r.Segments, s.path[:0])
 	op := it.operation(r.Method)
 	if op == nil {
+		f.unjudged(s, r, "")
 		return f.undeclared(it, r)
 	}
 	for i := range op.params {
@@ -97,6 +104,9 @@ func (f *filter) Filter(_ context.Context, r *proxy.Request) error {
 		}
 	}
 	f.drift(op, r)
+	if f.shapes {
+		f.headers(op, r)
+	}
 	if err := f.body(s, op, r); err != nil {
 		return err
 	}
@@ -153,20 +163,61 @@ func (f *filter) drift(op *operation, r *proxy.Request) {
 	var names []string
 	for i := range r.Query {
 		name := r.Query[i].Name
-		if op.query[name] || f.api.queries[name] ||
-			slices.ContainsFunc(op.prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+		if (Operation{f.api, op}).DeclaresQuery(name) {
 			continue
 		}
 		if name = printable(name); len(names) < maxViolations && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
+	noteParameters(op, r, "query", "the API document does not declare a query parameter that was sent", names)
+}
+
+func noteParameters(op *operation, r *proxy.Request, in, text string, names []string) {
 	if len(names) > 0 {
 		r.Note(event.Reason{
-			Code: "undeclared-parameter", Text: "the API document does not declare a query parameter that was sent", Position: op.position,
-			Data: map[string]string{"drift": "true", "in": "query", "names": strings.Join(names, ",")},
+			Code: ParameterCode, Text: text, Position: op.position,
+			Data: map[string]string{"drift": "true", "in": in, "names": strings.Join(names, ",")},
 		})
 	}
+}
+
+// ParameterCode is the code of a reason that names parameters that the document does not declare: in Data where they stood, and
+// their names with commas between them.
+const ParameterCode = "undeclared-parameter"
+
+// headers notes fields of an API's own that the document does not know.
+func (f *filter) headers(op *operation, r *proxy.Request) {
+	var names []string
+	var room [maxHeaderName]byte
+	for i := range r.Header {
+		name := r.Header[i].Name
+		if len(name) > len(room) {
+			continue
+		}
+		lower := appendLower(room[:0], name)
+		if f.api.known.has(lower) || f.api.headers[string(lower)] || op.headers[string(lower)] || len(names) == maxViolations || !ident.Name(name) {
+			continue
+		}
+		if s := string(lower); !slices.Contains(names, s) {
+			names = append(names, s)
+		}
+	}
+	noteParameters(op, r, "header", "the API document does not declare a header that was sent", names)
+}
+
+// maxHeaderName is the length of names that are looked at.
+const maxHeaderName = 64
+
+func appendLower(dst []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
 }
 
 // refuse adds a reason.
@@ -308,6 +359,7 @@ func (f *filter) body(s *session, op *operation, r *proxy.Request) error {
 		} else if err != nil && !errors.Is(err, proxy.ErrBodyTooLarge) {
 			return fmt.Errorf("reading the body: %w", err)
 		}
+		f.unjudged(s, r, op.position)
 		s.refuse("undeclared-body", "the API document declares no body here", "body", "", violation{})
 		return nil
 	}
@@ -324,6 +376,7 @@ func (f *filter) body(s *session, op *operation, r *proxy.Request) error {
 	coded := r.Header.Get("Content-Encoding")
 	switch {
 	case m == nil || base == "" || r.Header.Count("Content-Type") != 1:
+		f.unjudged(s, r, op.position)
 		return unsupported(op, "the content type is not declared")
 	case coded != "" && !strings.EqualFold(coded, "identity"):
 		return unsupported(op, "a compressed body cannot be checked")
@@ -349,12 +402,16 @@ func (f *filter) body(s *session, op *operation, r *proxy.Request) error {
 		}
 		return nil
 	}
-	f.content(s, m, base, contentType, text)
+	before := len(s.reasons)
+	if f.content(s, m, base, contentType, text) && f.shapes && (f.dry || len(s.reasons) == before) {
+		s.survey.look(&s.doc, m.node, true)
+		s.survey.noteFields(r, base, op.position)
+	}
 	return nil
 }
 
-// content judges a buffered body.
-func (f *filter) content(s *session, m *media, base, contentType string, text []byte) {
+// content judges a buffered body. It reports whether a document with fields was read, which the session then holds.
+func (f *filter) content(s *session, m *media, base, contentType string, text []byte) bool {
 	s.opaque = s.opaque[:0]
 	var parts []formPart
 	switch base {
@@ -362,7 +419,7 @@ func (f *filter) content(s *session, m *media, base, contentType string, text []
 		pairs, err := parseForm(text, f.max.keys)
 		if err != nil {
 			s.refuse("form-syntax", "the form cannot be read", "body", "", violation{})
-			return
+			return false
 		}
 		for _, p := range pairs {
 			parts = append(parts, formPart{Param: p})
@@ -371,25 +428,26 @@ func (f *filter) content(s *session, m *media, base, contentType string, text []
 		var err error
 		if parts, err = parseMultipart(text, boundaryOf(contentType), f.max.keys); err != nil {
 			s.refuse("form-syntax", "the form cannot be read", "body", "", violation{})
-			return
+			return false
 		}
 	case "text/plain":
 		s.buf = appendText(s.buf[:0], string(text))
 		if fault, ok := s.judge(s.buf, m.node, f.max); !ok {
 			s.record(fault, "body-invalid", "body", "")
 		}
-		return
+		return false
 	default:
-		if fault, ok := s.judge(text, m.node, f.max); !ok {
+		fault, ok := s.judge(text, m.node, f.max)
+		if !ok {
 			s.record(fault, "body-invalid", "body", "")
 		}
-		return
+		return fault == nil
 	}
-	f.form(s, m, parts)
+	return f.form(s, m, parts)
 }
 
-// form judges a form, first as what its fields read as, then as strings.
-func (f *filter) form(s *session, m *media, parts []formPart) {
+// form judges a form, first as what its fields read as, then as strings. It reports whether it could be read.
+func (f *filter) form(s *session, m *media, parts []formPart) bool {
 	for _, text := range []bool{false, true} {
 		var fault *fault
 		s.buf, s.opaque, fault = m.appendForm(s.buf[:0], parts, text, f.max, s.opaque[:0])
@@ -398,13 +456,14 @@ func (f *filter) form(s *session, m *media, parts []formPart) {
 			fault, ok = s.judge(s.buf, m.node, f.max)
 		}
 		if ok {
-			return
+			return true
 		}
 		if fault != nil || text {
 			s.record(fault, "body-invalid", "body", "")
-			return
+			return fault == nil
 		}
 	}
+	return false
 }
 
 func unsupported(op *operation, text string) error {

@@ -23,7 +23,11 @@ type API struct {
 	service  string
 	file     string
 	root     branch
+	items    []*item         // by template, sorted
+	base     string          // path of the first server
 	queries  map[string]bool // names of API keys in the query, declared by security schemes
+	headers  map[string]bool // names in lower case of those in headers
+	known    *headerNames
 	seed     maphash.Seed
 	sessions sync.Pool
 }
@@ -33,7 +37,10 @@ type operation struct {
 	position string
 	item     *item
 	params   []param
+	method   string
 	query    map[string]bool // names that belong to some query parameter
+	headers  map[string]bool // names in lower case
+	statuses map[string]bool // of declared answers: 200, 2XX, default
 	prefixes []string        // "name[" of deepObject parameters
 	free     bool            // some query parameter takes any name
 	body     *body           // nil: none is declared
@@ -153,11 +160,16 @@ func originOf(err error) (origin *openapi3.Origin) {
 
 func (l *loading) paths(doc *openapi3.T) {
 	base := l.base(doc.Servers)
-	l.api.queries = make(map[string]bool)
+	l.api.base, l.api.known = base, knownNames()
+	l.api.queries, l.api.headers = make(map[string]bool), make(map[string]bool)
 	if doc.Components != nil {
 		for _, s := range doc.Components.SecuritySchemes {
-			if s != nil && s.Value != nil && s.Value.In == "query" {
+			switch {
+			case s == nil || s.Value == nil:
+			case s.Value.In == "query":
 				l.api.queries[s.Value.Name] = true
+			case s.Value.In == "header":
+				l.api.headers[strings.ToLower(s.Value.Name)] = true
 			}
 		}
 	}
@@ -184,9 +196,12 @@ func (l *loading) paths(doc *openapi3.T) {
 				l.finding(model.Error, op.Origin, "api-parameters", "too many parameters", "")
 				continue
 			}
-			it.operations[strings.ToUpper(method)] = l.operation(it, p, op)
+			o := l.operation(it, p, op)
+			o.method = strings.ToUpper(method)
+			it.operations[o.method] = o
 		}
 		l.api.root.add(segments, it)
+		l.api.items = append(l.api.items, it)
 	}
 }
 
@@ -207,7 +222,7 @@ func (l *loading) base(servers openapi3.Servers) string {
 }
 
 func (l *loading) operation(it *item, p *openapi3.PathItem, op *openapi3.Operation) *operation {
-	o := &operation{item: it, query: make(map[string]bool), position: positionText(l.position(op.Origin))}
+	o := &operation{item: it, query: make(map[string]bool), headers: make(map[string]bool), statuses: make(map[string]bool), position: positionText(l.position(op.Origin))}
 	for _, list := range []openapi3.Parameters{op.Parameters, p.Parameters} {
 		for _, ref := range list {
 			if ref == nil || ref.Value == nil {
@@ -222,6 +237,9 @@ func (l *loading) operation(it *item, p *openapi3.PathItem, op *openapi3.Operati
 	}
 	if op.RequestBody != nil && op.RequestBody.Value != nil {
 		o.body = l.body(op.RequestBody.Value)
+	}
+	for code := range op.Responses.Map() {
+		o.statuses[strings.ToUpper(code)] = true
 	}
 	return o
 }
@@ -249,6 +267,9 @@ func (l *loading) parameter(o *operation, q *openapi3.Parameter) {
 		}
 	}
 	p.wants = wanted(p.node, 0)
+	if p.in == "header" {
+		o.headers[strings.ToLower(p.name)] = true
+	}
 	if p.in == "query" {
 		o.query[p.name] = true
 		switch {

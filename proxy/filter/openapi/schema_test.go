@@ -191,7 +191,7 @@ func TestFindings(t *testing.T) {
 }
 
 func TestModernDocument(t *testing.T) {
-	f := compileFile(t, "modern.yaml").Filter(model.ResolvedRoute{})
+	f := compileFile(t, "modern.yaml").Filter(model.ResolvedRoute{}, true)
 	const json = "Content-Type: application/json"
 	for body, want := range map[string]string{
 		`{"name":null,"kind":"a","list":[1,"x"]}`:          "",
@@ -223,7 +223,7 @@ func FuzzValidate(f *testing.F) {
 	f.Add("PATCH", "/api/v1/orders/1", "", "application/json", `{"kind":"round","r":1}`)
 	f.Add("POST", "/api/v1/tree", "", "application/json", `{"x":1,"next":{"y":1,"next":{"z":1}}}`)
 	f.Add("GET", "/api/v1/files/a.b.txt", "", "", "")
-	old, modern := compileFile(f, "shop.yaml").Filter(model.ResolvedRoute{}), compileFile(f, "modern.yaml").Filter(model.ResolvedRoute{})
+	old, modern := compileFile(f, "shop.yaml").Filter(model.ResolvedRoute{}, true), compileFile(f, "modern.yaml").Filter(model.ResolvedRoute{}, true)
 	f.Fuzz(func(t *testing.T, method, path, query, contentType, body string) {
 		if _, err := url.ParseRequestURI(path); err != nil || strings.Contains(path, "?") {
 			return
@@ -246,7 +246,7 @@ func FuzzCompile(f *testing.F) {
 			t.Fatal("refused without a finding")
 		}
 		if api != nil {
-			outcome(t, api.Filter(model.ResolvedRoute{}), request("POST /x?a=1", `{"a":1}`, "Content-Type: application/json"))
+			outcome(t, api.Filter(model.ResolvedRoute{}, true), request("POST /x?a=1", `{"a":1}`, "Content-Type: application/json"))
 		}
 	})
 }
