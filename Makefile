@@ -60,4 +60,4 @@ reliability: deps ## everything that breaks, long form; writes docs/reliability.
 	$(GO) test -count=1 -v -timeout 150m ./app/reliability -long -spell 10s -workloads 10000 -update
 
 golden: ## rewrite golden files after a change that means to
-	$(GO) test ./model ./event ./export ./topology/draw ./sink/... -update
+	$(GO) test ./model ./event ./export ./topology/draw ./learn/drift ./sink/... -update

@@ -14,7 +14,8 @@ const fullDays = 28
 
 const day = 24 * time.Hour
 
-func (c *Coverage) mark(at time.Time) {
+// Mark notes that somebody was at work.
+func (c *Coverage) Mark(at time.Time) {
 	at = at.UTC()
 	if c.First.IsZero() || at.Before(c.First) {
 		c.First = at

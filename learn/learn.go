@@ -84,7 +84,7 @@ func (v *Evidence) mark(name string, e *event.Event, at bool) {
 		c = &Coverage{}
 		v.active[name] = c
 	}
-	c.mark(e.Time)
+	c.Mark(e.Time)
 }
 
 // service is the name of the service with a SPIFFE ID, "" if it is none of the fleet.

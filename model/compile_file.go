@@ -138,7 +138,7 @@ func (c *compiler) document(key, path string) []byte {
 		var top map[string]json.RawMessage
 		err = json.Unmarshal(text, &top)
 	case ".yaml", ".yml":
-		err = parseDocument(text)
+		_, err = parseDocument(text)
 	default:
 		c.report(Error, "file-extension", key, "expected a document that ends in .yaml, .yml or .json", "")
 		return nil
@@ -151,30 +151,30 @@ func (c *compiler) document(key, path string) []byte {
 }
 
 // parseDocument reads the syntax alone: nothing is expanded, so that aliases cannot multiply.
-func parseDocument(text []byte) (err error) {
+func parseDocument(text []byte) (root *ast.MappingNode, err error) {
 	defer func() {
 		// As in parseTokens: the parser is not ours.
 		if fault := recover(); fault != nil {
-			err = errors.New("its syntax cannot be read")
+			root, err = nil, errors.New("its syntax cannot be read")
 		}
 	}()
 	tokens := lexer.Tokenize(string(text))
 	var depth nesting
 	for _, t := range tokens {
 		if depth.add(t) > maxDocumentDepth {
-			return fmt.Errorf("nested deeper than %d levels", maxDocumentDepth)
+			return nil, fmt.Errorf("nested deeper than %d levels", maxDocumentDepth)
 		}
 	}
 	parsed, err := parser.Parse(tokens, 0)
 	if err != nil {
-		return err //nolint:wrapcheck // shown as it is, behind the name of the file
+		return nil, err //nolint:wrapcheck // shown as it is, behind the name of the file
 	}
 	if len(parsed.Docs) > 0 {
-		if _, ok := parsed.Docs[0].Body.(*ast.MappingNode); ok {
-			return nil
+		if root, ok := parsed.Docs[0].Body.(*ast.MappingNode); ok {
+			return root, nil
 		}
 	}
-	return errors.New("expected keys at the top")
+	return nil, errors.New("expected keys at the top")
 }
 
 func firstLine(err error) string {

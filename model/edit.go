@@ -100,6 +100,17 @@ type editor struct {
 	found int
 }
 
+func newEditor(file, text string) *editor {
+	e := &editor{file: file, text: text, lines: []int{0}, gone: map[Position]bool{}}
+	for i := range e.text {
+		if e.text[i] == '\n' {
+			e.lines = append(e.lines, i+1)
+		}
+	}
+	e.lines = append(e.lines, len(e.text))
+	return e
+}
+
 func without(file string, before []byte, gone []Position) ([]byte, error) {
 	bom := []byte("\ufeff")
 	body := bytes.TrimPrefix(before, bom)
@@ -107,14 +118,7 @@ func without(file string, before []byte, gone []Position) ([]byte, error) {
 	if root == nil || HasErrors(findings) {
 		return nil, errors.New("it is no model any more")
 	}
-	e := &editor{file: file, text: string(body), gone: map[Position]bool{}}
-	e.lines = append(e.lines, 0)
-	for i := range e.text {
-		if e.text[i] == '\n' {
-			e.lines = append(e.lines, i+1)
-		}
-	}
-	e.lines = append(e.lines, len(e.text))
+	e := newEditor(file, string(body))
 	for _, p := range gone {
 		e.gone[p] = true
 	}

@@ -59,6 +59,7 @@ type cli struct {
 	Map     mapCmd     `cmd:"" group:"see" help:"Draw who calls whom, and show what follows from it."`
 	Replay  replayCmd  `cmd:"" group:"see" help:"Decide what is recorded again under another model: exit 0 nothing is newly denied, 1 something, 2 error."`
 	Learn   learnCmd   `cmd:"" group:"see" help:"Propose, as a patch, the least model that lets pass what was seen."`
+	Drift   driftCmd   `cmd:"" group:"see" help:"Find what API documents do not declare and was used: exit 0 nothing, 1 something, 2 error."`
 	Status  statusCmd  `cmd:"" group:"see" help:"Show every proxy of a running fleet: snapshot, SVID, connections."`
 	History historyCmd `cmd:"" group:"see" help:"Show which models were in force, or what administrators did."`
 	Audit   auditCmd   `cmd:"" group:"see" help:"Prove that records are as they were written, export them, be a witness."`
