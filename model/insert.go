@@ -25,7 +25,7 @@ func ReadDocument(text []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the document: %w", err)
 	}
-	tree, _ := treeOf(root).(map[string]any) //nolint:revive // a mapping is one
+	tree, _ := treeOf(root).(map[string]any)
 	return tree, nil
 }
 

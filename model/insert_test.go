@@ -96,7 +96,8 @@ tags:
 
 func TestInsertJSON(t *testing.T) {
 	addition := []model.Addition{
-		{Path: []string{"paths"}, Key: "/b", Value: model.Object{{"get", model.Object{{"x", "<y>"}}}}}, {Path: []string{"paths", "/a", "list"}, Value: "z"},
+		{Path: []string{"paths"}, Key: "/b", Value: model.Object{{"get", model.Object{{"x", "<y>"}}}}},
+		{Path: []string{"paths", "/a", "list"}, Value: "z"},
 		{Path: []string{"paths", "/a", "none"}, Key: "k", Value: 1}, {Path: []string{"paths", "/a", "none"}, Key: "l", Value: 2},
 	}
 	var want any

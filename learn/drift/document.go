@@ -21,7 +21,7 @@ func readDocument(text []byte) (*document, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says what it was doing
 	}
-	version, _ := tree["openapi"].(string) //nolint:revive // no version is an old one
+	version, _ := tree["openapi"].(string)
 	return &document{tree: tree, modern: strings.HasPrefix(version, "3.1"), added: &part{}}, nil
 }
 

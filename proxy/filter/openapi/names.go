@@ -10,7 +10,7 @@ import (
 const (
 	knownHeaders = `a-im accept accept-charset accept-encoding accept-language accept-datetime alt-used authorization baggage cache-control
 connection content-digest content-disposition content-encoding content-language content-length content-location content-md5 content-type cookie date
-depth device-memory dnt downlink dpop dpr early-data ect expect forwarded from host http2-settings idempotency-key if if-match if-modified-since
+depth device-memory dnt downlink dpop dpr early-data expect forwarded from host http2-settings idempotency-key if if-match if-modified-since
 if-none-match if-range if-unmodified-since keep-alive last-event-id link max-forwards origin pragma prefer priority proxy-authorization proxy-connection
 purpose range referer repr-digest rtt save-data service-worker signature signature-input te trace traceparent tracestate traceresponse trailer
 transfer-encoding upgrade upgrade-insecure-requests user-agent via viewport-width want-content-digest want-repr-digest warning width b3 uber-trace-id
