@@ -98,7 +98,8 @@ func TestInsertJSON(t *testing.T) {
 	addition := []model.Addition{
 		{Path: []string{"paths"}, Key: "/b", Value: model.Object{{"get", model.Object{{"x", "<y>"}}}}},
 		{Path: []string{"paths", "/a", "list"}, Value: "z"},
-		{Path: []string{"paths", "/a", "none"}, Key: "k", Value: 1}, {Path: []string{"paths", "/a", "none"}, Key: "l", Value: 2},
+		{Path: []string{"paths", "/a", "none"}, Key: "k", Value: 1},
+		{Path: []string{"paths", "/a", "none"}, Key: "l", Value: 2},
 	}
 	var want any
 	if err := json.Unmarshal([]byte(`{"paths":{"/b":{"get":{"x":"<y>"}},"/a":{"list":["z",1],"none":{"l":2,"k":1}}}}`), &want); err != nil {
