@@ -10,8 +10,8 @@ const maxName = 64
 
 // Name reports whether s may stand in a summary: it is made as names of fields, parameters and places are, and does not look like the
 // identifier of one thing.
-func Name(s string) bool {
-	if s == "" || len(s) > maxName || !letter(s[0]) && s[0] != '_' && s[0] != '$' {
+func Name[T string | []byte](s T) bool {
+	if len(s) == 0 || len(s) > maxName || !letter(s[0]) && s[0] != '_' && s[0] != '$' {
 		return false
 	}
 	for i := range len(s) {
@@ -20,6 +20,20 @@ func Name(s string) bool {
 		}
 	}
 	return !One(s)
+}
+
+// Media reports whether a media type (type/subtype, in lower case) may stand in a summary: its parts are names.
+func Media(s string) bool {
+	kind, sub, ok := strings.Cut(s, "/")
+	if !ok || len(s) > maxName || !Name(kind) {
+		return false
+	}
+	for part := range strings.SplitSeq(sub, "+") { // RFC 6838, section 4.2.8
+		if !Name(part) {
+			return false
+		}
+	}
+	return true
 }
 
 // The forms of identifiers.
@@ -31,8 +45,8 @@ const (
 
 // One reports whether s looks like the identifier of one thing: a number, a UUID (RFC 9562), a hash, a ULID, a token, a date, an
 // address of mail, or anything with characters that no name of a path has.
-func One(s string) bool {
-	if s == "" {
+func One[T string | []byte](s T) bool {
+	if len(s) == 0 {
 		return false
 	}
 	run, longest, digits, uppers, lowers, hexes, dashes := 0, 0, 0, 0, 0, 0, 0

@@ -36,6 +36,22 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestMedia(t *testing.T) {
+	for _, s := range []string{"application/json", "application/problem+json", "application/vnd.shop.v2+json", "application/x-www-form-urlencoded", "multipart/form-data"} {
+		if !ident.Media(s) {
+			t.Errorf("%q is no media type", s)
+		}
+	}
+	for _, s := range []string{
+		"", "json", "application/", "/json", "*/*", "application/someone@example.com+json", "application/4711+json", "application/+json", "a/b/c",
+		"application/" + strings.Repeat("a", 60) + "+json",
+	} {
+		if ident.Media(s) {
+			t.Errorf("%q is a media type", s)
+		}
+	}
+}
+
 // TestMade holds that identifiers as programs make them are told from names.
 func TestMade(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))

@@ -109,6 +109,10 @@ func (o *operation) noted(r *event.Reason, e *event.Event, who string) {
 		}
 	case r.Code == openapi.FieldCode:
 		media := r.Data["media"]
+		if !ident.Media(media) {
+			o.dropped++
+			return
+		}
 		found := map[string]kinds{}
 		for _, kind := range kindNames() {
 			for path := range strings.SplitSeq(r.Data[kind], ",") {

@@ -125,7 +125,7 @@ func (s *survey) member(k uint32, from, to int, known bool, depth int) {
 	}
 	back := len(s.path)
 	s.path = append(s.path, '/')
-	if ident.Name(string(name)) {
+	if ident.Name(name) {
 		s.path = append(s.path, name...)
 	} else {
 		s.path = append(s.path, '*')
@@ -192,9 +192,9 @@ func (s *survey) typeOf(i uint32) string {
 // JSON type, the fields with commas between them.
 const FieldCode = "undeclared-field"
 
-// noteFields writes what a survey found into the decision trail.
+// noteFields writes what a survey found into the decision trail. Where any media type is declared, clients name it, so that is looked at, too.
 func (s *survey) noteFields(r *proxy.Request, media, position string) {
-	if len(s.found) == 0 {
+	if len(s.found) == 0 || !ident.Media(media) {
 		return
 	}
 	data := map[string]string{"drift": "true", "in": "body", "media": media}
@@ -209,9 +209,11 @@ func (s *survey) noteFields(r *proxy.Request, media, position string) {
 
 // unjudged surveys a JSON body for which no schema stands, where that refuses nobody: in dry run. It reads what is small and whole.
 func (f *filter) unjudged(s *session, r *proxy.Request, position string) {
+	if n := r.Body.Length(); !f.dry || n <= 0 || n > maxShapeBody {
+		return
+	}
 	base := baseType(r.Header.Get("Content-Type"))
-	coded := r.Header.Get("Content-Encoding")
-	if n := r.Body.Length(); !f.dry || n <= 0 || n > maxShapeBody || !isJSON(base) || coded != "" && !strings.EqualFold(coded, "identity") {
+	if coded := r.Header.Get("Content-Encoding"); !isJSON(base) || coded != "" && !strings.EqualFold(coded, "identity") {
 		return
 	}
 	text, err := r.Body.Buffer(maxShapeBody)

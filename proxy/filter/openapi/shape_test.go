@@ -80,6 +80,7 @@ func TestShapes(t *testing.T) {
 		"unknown":           {"POST /v1/others", `{"b":[1]}`, false, []string{json}, "undeclared-endpoint undeclared-endpoint"},
 		"unknown in dry":    {"POST /v1/others", `{"b":[1]}`, true, []string{json}, "body array=/b integer=/b/[]; undeclared-endpoint undeclared-endpoint"},
 		"other type in dry": {"PUT /v1/things", `{"b":1}`, true, []string{"Content-Type: application/x+json"}, "body integer=/b media=application/x+json; unsupported-media-type unsupported-media-type"},
+		"media of a value":  {"PUT /v1/things", `{"b":1}`, true, []string{"Content-Type: application/someone@example.com+json"}, "unsupported-media-type unsupported-media-type"},
 		"no JSON in dry":    {"POST /v1/others", `{"b":`, true, []string{json}, "undeclared-endpoint undeclared-endpoint"},
 	} {
 		route := model.ResolvedRoute{}
