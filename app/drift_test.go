@@ -84,6 +84,10 @@ func TestDrift(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &left); err != nil || len(left.Undocumented) != 1 || left.Undocumented[0].Name != "/*" {
 		t.Errorf("%v: left is\n%s", err, out.String())
 	}
+	out.Reset()
+	if undocumented, err := app.Drift(t.Context(), &o, &app.DriftQuery{Service: "catalog", Patch: true, Span: app.Span{Until: after}}); err != nil || undocumented {
+		t.Errorf("%v: of what is applied is left\n%s", err, out.String())
+	}
 	if !strings.Contains(f.Read("openapi/orders.yaml"), "    delete: {responses: {\"204\": {description: seen in traffic}}}\n") {
 		t.Errorf("patched\n%s", f.Read("openapi/orders.yaml"))
 	}
