@@ -142,14 +142,14 @@ func (a *address) goOff(now time.Time) {
 	if now.Sub(a.until) > longestOff {
 		a.off = 0
 	}
-	a.until = now.Add(backOff(a.off))
+	a.until = now.Add(backOff(a.off, longestOff))
 	a.off++
 	a.streak.Store(failuresInRow - 1)
 }
 
-// backOff is the wait after so many before: twice as long each time, within bounds, and up to half more by lot, so
+// backOff is the wait after so many before: twice as long each time, up to the longest, and up to half more by lot, so
 // that many who wait do not come back at once.
-func backOff(before int) time.Duration {
-	wait := min(shortestOff<<min(before, 16), longestOff)
+func backOff(before int, longest time.Duration) time.Duration {
+	wait := min(shortestOff<<min(before, 16), longest)
 	return wait + rand.N(wait/2) //nolint:gosec // nobody gains from foreseeing it
 }

@@ -10,6 +10,7 @@ const (
 	circuitWindow   = 10 * time.Second // begins with a failure
 	circuitRequests = 20               // fewer within a window say nothing
 	circuitProbes   = 3                // at once while half-open; so many good ones close it
+	circuitLongest  = 2 * time.Second  // open: for so long a service that is back goes without requests; three probes are no load
 )
 
 // Circuit is whether requests to a service pass.
@@ -134,7 +135,7 @@ func (c *circuit) judgeProbe(trial uint64, v verdict, cause error) {
 }
 
 func (c *circuit) open(now time.Time) {
-	c.until = now.Add(backOff(c.opened))
+	c.until = now.Add(backOff(c.opened, circuitLongest))
 	c.opened++
 	c.state.Store(uint32(CircuitOpen))
 }
