@@ -25,6 +25,7 @@ const (
 	codeWrongLast      = 10071
 	codeNoMessage      = 10037
 	codeNoStream       = 10059
+	codeTooLarge       = 10054
 	codeStoreFailed    = 10077 // also: the stream is full
 	codeNoMajority     = 10008 // of servers: "JetStream system temporarily unavailable"
 	codeInProcess      = 10158 // the message is stored, or not, in a moment
@@ -46,6 +47,8 @@ func (e *apiError) meaning() error {
 		return ErrConflict
 	case e.Code == codeNoMessage, e.Code == codeNoStream:
 		return fmt.Errorf("%w: %w", ErrNotFound, e)
+	case e.Code == codeTooLarge:
+		return fmt.Errorf("%w: %w", ErrTooLarge, e)
 	case e.Code == codeStoreFailed && strings.Contains(e.Text, "maximum"):
 		return fmt.Errorf("%w: %w", ErrFull, e)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,6 +121,68 @@ func TestServeFair(t *testing.T) {
 		if n > 64/8+1 {
 			t.Fatal("the honest one waits behind all of the flood")
 		}
+	}
+}
+
+// TestServeLarge holds that requests that are too large are not held until somebody has time for them.
+func TestServeLarge(t *testing.T) {
+	r := newRig(t)
+	server := r.role(t, bus.Control)
+	hold, first := make(chan struct{}), make(chan struct{}, 1)
+	background(t, func(ctx context.Context) error {
+		return server.Serve(ctx, bus.ServeOptions{Subject: "test.ask.*", From: 3, Workers: 1, MaxData: 1000}, func(context.Context, bus.Asked) ([]byte, error) {
+			first <- struct{}{}
+			<-hold
+			return nil, nil
+		})
+	})
+	defer close(hold)
+	must(t, server.Await(soon(t)))
+	subject := "test.ask." + bus.SubjectToken(web)
+	p := bus.MayRequest(subject)
+	r.rules.set(web, &p)
+	nc, err := raw(t, r, r.ca.client(r.ca.issue(t, web, time.Hour)), nats.CustomInboxPrefix(bus.Inbox(web)))
+	must(t, err)
+	must(t, nc.PublishRequest(subject, nc.NewInbox(), make([]byte, 1000))) // as large as may be
+	<-first
+	for what, m := range map[string]*nats.Msg{
+		"data":    {Subject: subject, Data: make([]byte, 1001)},
+		"headers": {Subject: subject, Header: nats.Header{"Large": {strings.Repeat("x", 1<<20)}}},
+	} {
+		answer, err := nc.RequestMsg(m, 20*time.Second)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		} else if text := fmt.Sprint(answer.Header); !strings.Contains(text, "the request is too large") {
+			t.Errorf("%s: answered %s", what, text)
+		}
+	}
+}
+
+// TestStreamShare holds that a stream, also one that was made without bounds, takes nothing that is too large, and of one sender
+// no more than its share.
+func TestStreamShare(t *testing.T) {
+	r := newRig(t)
+	o := bus.StreamOptions{Name: "EVENTS", Subjects: []string{"events.*"}, Once: true}
+	must(t, r.control.MakeStream(soon(t), o))
+	o.Message, o.Share = 1000, 3
+	must(t, r.control.MakeStream(soon(t), o))
+	publish := func(subject string, size int) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := r.control.Publish(ctx, bus.Message{Subject: subject, Data: make([]byte, size)})
+		return err
+	}
+	if err := publish("events.a", 1001); !errors.Is(err, bus.ErrTooLarge) {
+		t.Errorf("what is too large: %v", err)
+	}
+	for range o.Share {
+		must(t, publish("events.a", 900))
+	}
+	if err := publish("events.a", 1); !errors.Is(err, bus.ErrFull) {
+		t.Errorf("more than its share: %v", err)
+	}
+	if err := publish("events.b", 1); err != nil {
+		t.Errorf("another's: %v", err)
 	}
 }
 

@@ -105,8 +105,16 @@ const (
 	busyAfter = time.Second // who comes while so many wait
 )
 
-// accept queues a request, or tells the asker to come back.
+// mostAround is what may be around the data of a request: its subject, where its answer goes, and headers.
+const mostAround = 4 << 10
+
+// accept queues a request, or tells the asker to come back. One that is too large is not held: a server of the bus lets
+// messages be as large as control's are, since behind a callout it knows no bound for one connection alone.
 func (s *service) accept(m *nats.Msg) {
+	if len(m.Data) > s.options.MaxData || m.Size() > s.options.MaxData+mostAround {
+		s.decline(m, &Refusal{Code: Wrong, Text: "the request is too large"})
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fair := s.options.From == 0 || s.waits[m.Subject] < max(s.options.Waiting/oneIn, 1)
@@ -122,9 +130,12 @@ func (s *service) accept(m *nats.Msg) {
 }
 
 // turnAway tells an asker to come back.
-func (s *service) turnAway(m *nats.Msg) {
+func (s *service) turnAway(m *nats.Msg) { s.decline(m, &Refusal{Code: Busy, After: busyAfter}) }
+
+// decline answers a request without handling it.
+func (s *service) decline(m *nats.Msg, why *Refusal) {
 	if _, err := s.asked(m); err == nil {
-		s.answer(m, refusal(&Refusal{Code: Busy, After: busyAfter}))
+		s.answer(m, refusal(why))
 	}
 }
 
@@ -163,9 +174,6 @@ func (s *service) begun(subject string) {
 }
 
 func (s *service) one(ctx context.Context, m *nats.Msg, asked Asked) *nats.Msg {
-	if len(m.Data) > s.options.MaxData {
-		return refusal(&Refusal{Code: Wrong, Text: "the request is too large"})
-	}
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	data, err := s.handle(ctx, asked)

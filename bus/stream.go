@@ -20,6 +20,8 @@ type StreamOptions struct {
 	MaxBytes int64         // on disk; 0: no bound of its own
 	MaxAge   time.Duration // after which messages go; 0: never
 	Once     bool          // a message goes when a consumer has acknowledged it
+	Message  int32         // bytes of one message with its headers; 0: what the server takes
+	Share    int64         // messages of one subject that it holds, so that one sender leaves room for others; 0: no bound. What is above a new one is dropped
 }
 
 // Message is one message of a stream.
@@ -49,6 +51,12 @@ func (c *Client) MakeStream(ctx context.Context, o StreamOptions) error {
 	}
 	if o.MaxAge > 0 {
 		config.Duplicates = min(sameWindow, o.MaxAge)
+	}
+	if o.Message > 0 {
+		config.MaxMsgSize = o.Message
+	}
+	if o.Share > 0 {
+		config.MaxMsgsPerSubject, config.DiscardNewPerSubject = o.Share, true
 	}
 	if o.Once {
 		config.Retention = jetstream.WorkQueuePolicy

@@ -79,7 +79,7 @@ type BusOptions struct {
 	URLs      []string // of an external cluster: tls://host:port
 	Advertise []string // what proxies are told; default URLs, or where our own server listens
 	Replicas  int      // of the bucket and the stream of events, in a cluster; default 1
-	Events    int64    // bytes of events that may wait on the bus to be kept; then proxies hold theirs back. Default 2 GiB
+	Events    int64    // bytes of events that may wait on the bus to be kept, an eighth of them one identity's; then proxies hold theirs back. Default 2 GiB
 }
 
 // Certificates are node certificates that prove what a proxy is.

@@ -19,7 +19,9 @@ const (
 	takers    = "control" // the consumer that all controls are: each batch goes to one of them
 	takeBatch = 16        // messages that are held at once
 	makeAgain = 2 * time.Second
-	mostAhead = 24 * time.Hour // that the clock of an honest proxy may be
+	mostAhead = 24 * time.Hour        // that the clock of an honest proxy may be
+	largest   = wire.MaxEvent + 4<<10 // bytes of a message of proxies, with its headers
+	oneIn     = 8                     // the part of what may wait that is one identity's: who floods the bus keeps nobody else's events off it
 )
 
 // takeEvents keeps what proxies deliver, until ctx ends. A message is confirmed to the bus when its events are kept.
@@ -27,6 +29,7 @@ func (c *Control) takeEvents(ctx context.Context) error {
 	for {
 		err := c.bus.MakeStream(ctx, bus.StreamOptions{
 			Name: wire.EventsStream, Subjects: []string{wire.EventsSubject + "*"}, Replicas: c.o.Bus.Replicas, MaxBytes: c.o.Bus.Events, Once: true,
+			Message: largest, Share: max(c.o.Bus.Events/oneIn/largest, 1),
 		})
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was told to end

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/palisade-security/palisade/bus"
 	"github.com/palisade-security/palisade/control"
 	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/peer"
@@ -204,4 +206,34 @@ func TestDeliverAsAnother(t *testing.T) {
 	if ids := kept.ids(); len(ids) != 0 {
 		t.Errorf("kept %q", ids)
 	}
+}
+
+// TestDeliverFlood: one proxy that delivers more than is kept, or more at once than it may, leaves room for others.
+func TestDeliverFlood(t *testing.T) {
+	kept := &shelf{fails: 1 << 30}
+	s := newSite(t, compile(t, shop), func(o *control.Options) { o.Keep, o.Bus.Events = kept.keep, 20<<20 }) // two messages of one identity
+	s.start()
+	orders, web := join(t, s, "service/orders", nil), join(t, s, "service/web", nil)
+	deliver := func(p *proxy, service string, n, size int) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		e := &event.Event{Time: time.Now(), ID: fmt.Sprint(service, "-", n), Side: event.SideInbound, Listener: service + "/inbound", Service: service, Allowed: true, Status: 200}
+		line := append(event.AppendJSON(nil, e), '\n')
+		return p.Deliver(ctx, fmt.Sprint("batch-", n), append(line, bytes.Repeat([]byte("\n"), max(size-len(line), 0))...))
+	}
+	eventually(t, "the bus takes what is as large as may be", func() bool { return deliver(orders, "orders", 1, wire.MaxEvent) == nil })
+	if err := deliver(orders, "orders", 2, wire.MaxEvent+8<<10); !errors.Is(err, client.ErrTooLarge) {
+		t.Errorf("what is larger: %v", err)
+	}
+	must(t, deliver(orders, "orders", 3, 0))
+	if err := deliver(orders, "orders", 4, 0); err == nil {
+		t.Error("it fills the bus")
+	}
+	if err := deliver(web, "web", 5, 0); err != nil {
+		t.Errorf("another cannot deliver: %v", err)
+	}
+	kept.mu.Lock()
+	kept.fails = 0
+	kept.mu.Unlock()
+	eventually(t, "all is kept", func() bool { return slices.Equal(kept.ids(), []string{"orders-1", "orders-3", "web-5"}) })
 }

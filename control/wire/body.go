@@ -61,6 +61,7 @@ const (
 	EventsStream  = "events"
 	EventsSubject = "events."
 	MaxEvents     = 512 << 10 // bytes of a message, unless one event has more
+	MaxEvent      = 1 << 20   // bytes of one event
 )
 
 // IsBus tells whether an identity may be a server of the bus: control, whose own server it is, or a server of a cluster,
