@@ -16,12 +16,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/pgtest"
 )
 
 // newCluster is a fleet with three nats-servers, a PostgreSQL and two controls, each on a host of its own.
@@ -140,13 +140,10 @@ func (f *fleet) certificate(n *node) {
 	f.write(filepath.Join(n.Name, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 }
 
-// crash ends PostgreSQL with all its processes, without a word to its disk.
+// crash kills PostgreSQL with all its processes, without a word to its disk.
 func (f *fleet) crash() {
-	_ = syscall.Kill(f.postgres.Pid(), syscall.SIGQUIT) // kill -9 would leave its children, with which it does not start again
-	eventually(f.t, "PostgreSQL is gone", func() bool {
-		gone, _ := f.postgres.Ended()
-		return gone
-	})
+	pgtest.KillAll(f.postgres.Pid())
+	f.postgres.Kill()
 }
 
 // leader is the control that leads.

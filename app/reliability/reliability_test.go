@@ -78,6 +78,7 @@ func TestReliability(t *testing.T) {
 		for _, r := range cluster() {
 			t.Run(r.name, func(t *testing.T) { results = append(results, f.suffer(t, r)) })
 		}
+		t.Run("kills", f.killed)
 	})
 	var storms []storm
 	t.Run("storm", func(t *testing.T) { storms = append(storms, stormOf(t, programs)) })

@@ -126,18 +126,23 @@ func (s *Server) Run() error {
 
 // Kill kills the server with all its processes, none of which can do anything before it ends. Run starts it again.
 func (s *Server) Kill() {
-	_ = s.cmd.Process.Signal(syscall.SIGSTOP) // it makes no more of them
+	KillAll(s.cmd.Process.Pid)
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// KillAll kills a server that somebody else has started, with all its processes. Who started it waits for its end.
+func KillAll(pid int) {
+	_ = syscall.Kill(pid, syscall.SIGSTOP) // it makes no more of them
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for left := children(s.cmd.Process.Pid); len(left) > 0; left = children(s.cmd.Process.Pid) { // they share memory until they have ended
+	for left := children(pid); len(left) > 0; left = children(pid) { // they share memory until they have ended
 		for _, child := range left {
 			_ = syscall.Kill(child, syscall.SIGKILL)
 		}
 		<-tick.C
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
-	s.cmd = nil
+	_ = syscall.Kill(pid, syscall.SIGKILL)
 }
 
 // children are the processes of a process that have not ended: those of PostgreSQL are leaders of groups of their own.
