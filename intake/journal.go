@@ -21,7 +21,6 @@ type Journal struct {
 	Source string // that is declared
 	Place  string // file in which it is kept how far it was read
 	Failed func(error)
-	Files  []string // instead of the host's own journal
 }
 
 // Bounds of following the journal.
@@ -64,9 +63,6 @@ func (in *Intake) readJournal(ctx context.Context, j *Journal, at *journalPlace)
 		args = append(args, "--no-tail", "--after-cursor="+at.Cursor)
 	} else {
 		args = append(args, "--lines=0")
-	}
-	for _, f := range j.Files {
-		args = append(args, "--file="+f)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -2,7 +2,7 @@
 # Installs the Debian packages that tests need, if they are missing. Versions are those of the Debian release
 # (bookworm); tools in Go are pinned in tools.mod, the S3-compatible server of tests is pinned below. Programs in JavaScript come from npm, pinned by their package-lock.json.
 set -euo pipefail
-packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql redis-server redis-tools nginx curl rsyslog rsyslog-gnutls prometheus chromium patch)
+packages=(gcc libc6-dev slowhttptest nghttp2-client softhsm2 nftables iproute2 postgresql redis-server redis-tools nginx curl rsyslog rsyslog-gnutls prometheus chromium patch systemd)
 command -v npm >/dev/null || packages+=(npm)
 missing=()
 for p in "${packages[@]}"; do

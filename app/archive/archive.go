@@ -22,13 +22,18 @@ type Store interface {
 	Last(ctx context.Context, q query.Query, n int, from query.Cursor) (*query.Page, error)
 	Count(ctx context.Context, q query.Query, by query.Field, top int) (*query.Counts, error)
 	Histogram(ctx context.Context, q query.Query, step time.Duration, by query.Field, top int) (*query.Series, error)
-	Next(ctx context.Context) (uint64, error)
-	Await(ctx context.Context, number uint64) error
-	Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error]
+	Numbered
 	OnDelete(tell func(map[string]events.Deleted) error)
 	Run(ctx context.Context, report func(error)) error
 	Err() error
 	Close() error
+}
+
+// Numbered are the events of a store in the order in which it took them.
+type Numbered interface {
+	Next(ctx context.Context) (uint64, error)
+	Await(ctx context.Context, number uint64) error
+	Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error]
 }
 
 // ErrOpening says that the store is not open yet.

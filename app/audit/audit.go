@@ -113,7 +113,7 @@ func readKeyFrom(files fs.FS, name string) (note.Verifier, error) {
 
 // replace writes a file as a whole, durably, for its owner alone.
 func replace(path string, data []byte) (err error) {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // G703: the state directory, or a folder that the user named
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func replace(path string, data []byte) (err error) {
 		err = closing
 	}
 	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = os.Rename(path+".new", path) //nolint:gosec // G703: the same
 	}
 	if err == nil {
 		err = segment.SyncDir(filepath.Dir(path))

@@ -65,7 +65,7 @@ func (d *Disk) After(t *testing.T) string {
 
 func run(t *testing.T, name string, args ...string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil { //nolint:gosec // programs of file systems, for tests
 		t.Fatalf("%s: %v: %s", name, err, out)
 	}
 }
