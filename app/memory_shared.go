@@ -26,14 +26,14 @@ func (s *stand) openEvents(keep map[string]time.Duration) func(context.Context) 
 		if err != nil {
 			return nil, err
 		}
-		return &sharedEvents{store, keep}, nil
+		return &sharedEvents{store, shared.Keeping{Class: keep}}, nil
 	}
 }
 
 // sharedEvents is a store of events that several controls share. Any of them deletes what is old.
 type sharedEvents struct {
 	*shared.Store
-	keep map[string]time.Duration
+	keep shared.Keeping
 }
 
 const retainEvery = time.Hour

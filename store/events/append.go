@@ -166,7 +166,7 @@ func (s *Store) fresh(record []byte, ends []int, events []*event.Event) ([]byte,
 	for i, e := range events {
 		key := s.marker.of(e)
 		kept, some := s.kept[segment.ClassOf(e)]
-		there := some && e.Time.UnixNano() < kept
+		there := some && e.Time.UnixNano() < kept && !s.spares(e)
 		if !there {
 			var err error
 			there, err = s.has(e, key)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,18 +64,24 @@ func (s *Store) write(from []segment.Chunk) ([]*sealed, error) {
 	}
 	var out []*sealed
 	for class, rows := range classes {
-		s.now.Next++
-		info, err := segment.Write(s.opts.segments(), fmt.Sprintf("%012d-%s.parquet", s.now.Next, class), from, rows)
+		one, err := s.writeOne(class, from, rows)
 		if err != nil {
 			return nil, err
-		}
-		one := openSealed(s.opts.segments(), &entry{class, *info})
-		if one.err != nil {
-			return nil, one.err
 		}
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// writeOne writes rows of chunks, all of one class and in the order of their time, into a segment. The caller holds keeping.
+func (s *Store) writeOne(class string, from []segment.Chunk, rows []segment.Row) (*sealed, error) {
+	s.now.Next++
+	info, err := segment.Write(s.opts.segments(), fmt.Sprintf("%012d-%s.parquet", s.now.Next, class), from, rows)
+	if err != nil {
+		return nil, err
+	}
+	one := openSealed(s.opts.segments(), &entry{class, *info})
+	return one, one.err
 }
 
 // replace makes the store consist of other segments, on disk and then for queries, and m the manifest, but for its segments.
@@ -193,38 +198,4 @@ func (s *Store) merge(all []*sealed) error {
 		return err
 	}
 	return s.replace(s.now, old, added)
-}
-
-// Retain deletes segments all of whose events are older than their class is kept. Events as old as those are not taken any more.
-func (s *Store) Retain(now time.Time) error {
-	s.keeping.Lock()
-	defer s.keeping.Unlock()
-	var old []*sealed
-	m := s.now
-	m.Kept = map[string]int64{}
-	maps.Copy(m.Kept, s.now.Kept)
-	m.Deleted = map[string]Deleted{}
-	maps.Copy(m.Deleted, s.now.Deleted)
-	s.mu.RLock()
-	for _, one := range s.segments.all {
-		from := now.Add(-s.opts.Keep[one.Class]).UnixNano()
-		if _, ends := s.opts.Keep[one.Class]; ends && one.Last < from {
-			old = append(old, one)
-			m.Deleted[one.Class] = m.Deleted[one.Class].and(&one.Info)
-			m.Kept[one.Class] = max(m.Kept[one.Class], from)
-		}
-	}
-	s.mu.RUnlock()
-	if len(old) == 0 {
-		return nil
-	}
-	if s.deleting != nil {
-		if err := s.deleting(maps.Clone(m.Deleted)); err != nil {
-			return fmt.Errorf("deleting old events: %w", err)
-		}
-	}
-	if err := s.replace(m, old, nil); err != nil {
-		return fmt.Errorf("deleting old events: %w", err)
-	}
-	return nil
 }

@@ -65,14 +65,22 @@ func readManifest(dir string) (*manifest, error) {
 
 // write replaces the manifest on disk.
 func (m *manifest) write(dir string) error {
-	b, err := json.Marshal(m)
-	if err != nil {
+	if err := replaceJSON(dir, manifestName, m); err != nil {
 		return fmt.Errorf("writing manifest: %w", err)
 	}
-	path := filepath.Join(dir, manifestName)
+	return nil
+}
+
+// replaceJSON replaces a file as a whole, durably.
+func replaceJSON(dir, name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("writing manifest: %w", err)
+		return err
 	}
 	_, err = f.Write(b)
 	if err == nil {
@@ -83,10 +91,7 @@ func (m *manifest) write(dir string) error {
 			err = segment.SyncDir(dir)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("writing manifest: %w", err)
-	}
-	return nil
+	return err
 }
 
 // removeOthers deletes what a process left behind that died while it wrote a segment or after it replaced some.
@@ -114,6 +119,7 @@ type sealed struct {
 	entry
 	segment *segment.Segment // nil if it is damaged
 	err     error
+	judged  string       // by what was found that all of it is spared although it is old (spare.names); owned by who holds keeping
 	users   atomic.Int64 // the store is one
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/store/journal"
+	"github.com/palisade-security/palisade/store/query"
 )
 
 // Options say where a store lives and when it seals. The zero value of everything but Dir is its default.
@@ -29,6 +30,9 @@ type Options struct {
 
 	// Keep is how long events are kept, by class (segment.ClassRequest...); a class that is not named is kept for ever.
 	Keep map[string]time.Duration
+
+	// Longer is what is kept longer than its class. What several concern is kept for the longest of their times.
+	Longer []query.Longer
 }
 
 func (o Options) withDefaults() Options {
@@ -70,6 +74,7 @@ type Store struct {
 	more     chan struct{}    // closed when there are more events to be found; nil: nobody waits
 	room     chan struct{}    // closed, and another one made, when what was in memory is sealed
 	held     atomic.Bool      // closed
+	holds    []hold           // replaced as a whole, by who holds keeping, too
 	deleting func(map[string]Deleted) error
 }
 
@@ -116,6 +121,9 @@ func (s *Store) recover(ctx context.Context, r *Recovery) error {
 	}
 	s.now, s.kept = *m, m.Kept
 	s.given, s.next = m.Number, m.Number
+	if s.holds, err = readHolds(s.opts.Dir); err != nil {
+		return err
+	}
 	if err := removeOthers(s.opts.segments(), m); err != nil {
 		return err
 	}

@@ -28,8 +28,14 @@ func (s *statement) value(v any) string {
 
 // where writes what a query means.
 func (s *statement) where(q *query.Query) {
+	s.text.WriteString(" WHERE ")
+	s.meant(q)
+}
+
+// meant writes which events a query means.
+func (s *statement) meant(q *query.Query) {
 	from, to := q.Bounds()
-	s.text.WriteString(" WHERE time >= " + s.value(from))
+	s.text.WriteString("time >= " + s.value(from))
 	if to != math.MaxInt64 {
 		s.text.WriteString(" AND time < " + s.value(to))
 	}

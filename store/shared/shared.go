@@ -38,6 +38,7 @@ CREATE INDEX IF NOT EXISTS events_service ON events (service, time DESC, key DES
 CREATE INDEX IF NOT EXISTS events_who ON events (who, time DESC);
 CREATE INDEX IF NOT EXISTS events_trace ON events (trace);
 CREATE INDEX IF NOT EXISTS events_id ON events (id);
+CREATE TABLE IF NOT EXISTS events_holds (name text PRIMARY KEY, placed bigint NOT NULL, hold jsonb NOT NULL);
 CREATE TABLE IF NOT EXISTS events_next (number bigint NOT NULL);
 INSERT INTO events_next SELECT 1 WHERE NOT EXISTS (SELECT FROM events_next);
 CREATE TABLE IF NOT EXISTS events_deleted (class text PRIMARY KEY, count bigint NOT NULL, first bigint NOT NULL, last bigint NOT NULL);

@@ -1,6 +1,7 @@
 package shared_test
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -78,7 +79,7 @@ func TestRetain(t *testing.T) {
 	s := open(t)
 	given := eventtest.New(1, start, time.Second).Take(1000)
 	must(t, s.Append(t.Context(), given))
-	must(t, s.Retain(t.Context(), start.Add(72*time.Hour), map[string]time.Duration{segment.ClassRequest: time.Hour}))
+	must(t, s.Retain(t.Context(), start.Add(72*time.Hour), shared.Keeping{Class: map[string]time.Duration{segment.ClassRequest: time.Hour}}))
 	got, err := s.Count(t.Context(), query.Query{}, query.Kind, 10)
 	must(t, err)
 	want := slices.DeleteFunc(given, func(e *event.Event) bool { return segment.ClassOf(e) == segment.ClassRequest })
@@ -92,3 +93,53 @@ func TestRetain(t *testing.T) {
 
 // TestForged: who knows the id of another's record cannot keep that out.
 func TestForged(t *testing.T) { querytest.Forged(t, open(t), func() {}) }
+
+// TestHold keeps what is held or kept longer, and deletes it when neither is so any more.
+func TestHold(t *testing.T) {
+	s := open(t)
+	given := eventtest.New(1, start, time.Second).Take(1000)
+	must(t, s.Append(t.Context(), given))
+	hold := query.Hold{Name: "case-1", Query: "status:403 or -service:orders user:*", To: start.Add(10 * time.Minute), By: "root", Placed: start}
+	must(t, s.Hold(t.Context(), hold))
+	if err := s.Hold(t.Context(), hold); !errors.Is(err, query.ErrHeld) {
+		t.Error(err)
+	}
+	if all, err := s.Holds(t.Context()); err != nil || len(all) != 1 || all[0] != hold {
+		t.Errorf("%+v, %v", all, err)
+	}
+	items := query.Is{Field: query.Service, Value: "items"}
+	keep := shared.Keeping{
+		Class:  map[string]time.Duration{segment.ClassRequest: time.Hour, segment.ClassConnection: time.Hour, segment.ClassAct: time.Hour},
+		Longer: []query.Longer{{Where: items, Keep: 100 * time.Hour}},
+	}
+	meant, err := hold.Meant()
+	must(t, err)
+	left := func(want func(*event.Event) bool) {
+		t.Helper()
+		got, err := s.Count(t.Context(), query.Query{}, query.Kind, 10)
+		must(t, err)
+		n := 0
+		for _, e := range given {
+			if want(e) {
+				n++
+			}
+		}
+		if int(got.Total) != n || n == 0 {
+			t.Errorf("%d are left, want %d", got.Total, n)
+		}
+	}
+	must(t, s.Retain(t.Context(), start.Add(72*time.Hour), keep))
+	left(func(e *event.Event) bool { return meant.Match(e) || e.Service == "items" })
+	must(t, s.Retain(t.Context(), start.Add(200*time.Hour), keep))
+	left(meant.Match)
+	if was, err := s.Release(t.Context(), "case-1"); err != nil || was != hold {
+		t.Errorf("%+v, %v", was, err)
+	}
+	if _, err := s.Release(t.Context(), "case-1"); !errors.Is(err, query.ErrNoHold) {
+		t.Error(err)
+	}
+	must(t, s.Retain(t.Context(), start.Add(200*time.Hour), keep))
+	if got, err := s.Count(t.Context(), query.Query{}, query.Kind, 10); err != nil || got.Total != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
