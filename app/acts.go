@@ -29,6 +29,10 @@ func actOfControl(e control.Event) *event.Event {
 		kind = event.KindRestored
 	case "token":
 		kind = event.KindJoinToken
+	case "hold":
+		kind = event.KindHeld
+	case "release":
+		kind = event.KindReleased
 	case "enrolled":
 		kind = event.KindEnrolled
 	case "enrolment-denied":

@@ -62,7 +62,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	}
 	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap.Audit.Retain)))
 	s.chart(kept, func() (*model.Snapshot, *model.Fleet) { return c.Model(), nil })
-	options.Events, options.Keep, options.Maps = kept, kept.Keep, kept.book
+	options.Events, options.Holds, options.Keep, options.Maps = kept, kept, kept.Keep, kept.book
 	if err := s.prove(ctx, rec, kept, options.Ring); err != nil {
 		return err
 	}

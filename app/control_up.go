@@ -67,6 +67,7 @@ func (e *edge) administrators(mux *http.ServeMux) {
 		mount("GET "+admin.CountsPath, func(ctx context.Context, _ string, r *http.Request) (any, error) {
 			return admin.AnswerCounts(ctx, e.memory, r.URL.Query())
 		})
+		e.mountHolds(mount)
 	}
 	mount("POST "+admin.ConsolePath, func(_ context.Context, who string, r *http.Request) (any, error) {
 		var q admin.ConsoleRequest

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/table"
 )
 
@@ -47,6 +48,8 @@ func why(detail any) string {
 			text = strings.TrimSuffix("without the word of "+strings.Join(d.Without, ", ")+": "+text, ": ")
 		}
 		return text
+	case query.Hold:
+		return admin.HoldText(&d)
 	}
 	return ""
 }

@@ -62,6 +62,8 @@ type Options struct {
 	Events admin.Events
 	// Maps are those of the fleet over time; nil: none are kept.
 	Maps admin.Maps
+	// Holds is where events are held; nil: nowhere.
+	Holds admin.Holds
 	// Console makes a link that signs a browser in to the console; nil: there is none.
 	Console func(who string, role admin.Role) (admin.ConsoleResult, error)
 	// Record makes an event of what happened; nil: it is logged alone.

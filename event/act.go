@@ -73,10 +73,12 @@ const (
 
 // What happens to the record itself.
 const (
-	KindLost    Kind = "events-lost"    // events are gone before they were where they are kept: how many, and why
-	KindForged  Kind = "events-refused" // a proxy delivered events that it cannot have made
-	KindDeleted Kind = "events-deleted" // events were deleted since they were old: how many in all, and their numbers
-	KindLedger  Kind = "ledger"         // the ledger and the store of events do not agree
+	KindLost     Kind = "events-lost"    // events are gone before they were where they are kept: how many, and why
+	KindForged   Kind = "events-refused" // a proxy delivered events that it cannot have made
+	KindDeleted  Kind = "events-deleted" // events were deleted since they were old: how many in all, and their numbers
+	KindLedger   Kind = "ledger"         // the ledger and the store of events do not agree
+	KindHeld     Kind = "hold"           // events are held: they are not deleted for their age
+	KindReleased Kind = "hold-released"  // they are not held any more
 )
 
 // KindOther is what none of the others is.
@@ -148,6 +150,8 @@ var forms = []form{
 	{KindIntake, classNetworkActivity, networkRefuse, severityLow, severityLow},
 	{KindDeleted, classEntityManagement, entityDelete, severityInformational, severityMedium},
 	{KindLedger, classEntityManagement, entityOther, severityHigh, severityHigh},
+	{KindHeld, classAPIActivity, apiCreate, severityInformational, severityLow},
+	{KindReleased, classAPIActivity, apiDelete, severityMedium, severityLow},
 	{KindOther, classEntityManagement, entityOther, severityInformational, severityLow},
 }
 

@@ -27,6 +27,14 @@ type Store interface {
 	Run(ctx context.Context, report func(error)) error
 	Err() error
 	Close() error
+	Holder
+}
+
+// Holder keeps events from being deleted for their age.
+type Holder interface {
+	Hold(ctx context.Context, h query.Hold) error
+	Release(ctx context.Context, name string) (query.Hold, error)
+	Holds(ctx context.Context) ([]query.Hold, error)
 }
 
 // Numbered are the events of a store in the order in which it took them.
@@ -225,4 +233,31 @@ func (a *Archive) Histogram(ctx context.Context, q query.Query, step time.Durati
 		return nil, err
 	}
 	return s.Histogram(ctx, q, step, by, top)
+}
+
+// Hold is that of the store.
+func (a *Archive) Hold(ctx context.Context, h query.Hold) error {
+	s, err := a.opened()
+	if err != nil {
+		return err
+	}
+	return s.Hold(ctx, h)
+}
+
+// Release is that of the store.
+func (a *Archive) Release(ctx context.Context, name string) (query.Hold, error) {
+	s, err := a.opened()
+	if err != nil {
+		return query.Hold{}, err
+	}
+	return s.Release(ctx, name)
+}
+
+// Holds is that of the store.
+func (a *Archive) Holds(ctx context.Context) ([]query.Hold, error) {
+	s, err := a.opened()
+	if err != nil {
+		return nil, err
+	}
+	return s.Holds(ctx)
 }
