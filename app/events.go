@@ -33,6 +33,14 @@ type EventQuery struct {
 	Format string // text, json, table, csv
 }
 
+// pointed shows where in a query a mistake is.
+func pointed(err error, text string) error {
+	if wrong, ok := errors.AsType[*query.SyntaxError](err); ok {
+		return fmt.Errorf("%w\n  %s\n  %s^", err, text, strings.Repeat(" ", max(wrong.Column-1, 0)))
+	}
+	return err
+}
+
 // kindAct is every kind of act.
 const kindAct = "act"
 
@@ -40,10 +48,7 @@ const kindAct = "act"
 func (q *EventQuery) build() (out query.Query, err error) {
 	where, err := query.Parse(q.Text)
 	if err != nil {
-		if wrong, ok := errors.AsType[*query.SyntaxError](err); ok {
-			return out, fmt.Errorf("%w\n  %s\n  %s^", err, q.Text, strings.Repeat(" ", max(wrong.Column-1, 0)))
-		}
-		return out, err
+		return out, pointed(err, q.Text)
 	}
 	var all query.And
 	if where != nil {

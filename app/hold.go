@@ -45,7 +45,7 @@ func (e *edge) holding(kind event.Kind, do func(context.Context, string, []byte)
 // Hold keeps events from being deleted for their age until ReleaseHold.
 func Hold(ctx context.Context, o *Options, h query.Hold) error {
 	if _, err := h.Meant(); err != nil {
-		return err
+		return pointed(err, h.Query)
 	}
 	return o.onHolds(func(c *admin.Client) error {
 		if err := c.Hold(ctx, h); err != nil || o.JSON {

@@ -68,6 +68,7 @@ type cli struct {
 	Apply     applyCmd     `cmd:"" group:"act" help:"Put a model in force: exit 0 applied, 1 rolled back or not confirmed, 2 error."`
 	Revoke    revokeCmd    `cmd:"" group:"act" help:"Refuse a service, serial or node from now on, and cut its connections."`
 	Restore   restoreCmd   `cmd:"" group:"act" help:"Undo revoke."`
+	Hold      holdCmd      `cmd:"" group:"act" help:"Keep events from being deleted for their age, as long as a case needs them."`
 	Join      joinCmd      `cmd:"" group:"act" help:"Make a token with which a proxy joins, once."`
 	Console   consoleCmd   `cmd:"" group:"act" help:"Let a browser into the console."`
 	Bundle    bundleCmd    `cmd:"" group:"act" help:"Print the trust bundle by which control is known."`
