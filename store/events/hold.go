@@ -140,25 +140,31 @@ func (s *Store) spares(e *event.Event) bool {
 	return slices.ContainsFunc(p.queries, func(q query.Query) bool { return q.Match(e) })
 }
 
-// rows returns which events of a segment are spared, in the order of their time.
-func (p *spare) rows(from []segment.Chunk) ([]segment.Row, error) {
-	var out []segment.Row
+// rows returns which events of a segment are spared, in the order of their time, and what the others are.
+func (p *spare) rows(from []segment.Chunk) (out []segment.Row, gone Deleted, err error) {
 	for i, c := range from {
 		union := make([]bool, c.Rows())
 		for j := range p.queries {
 			set, err := segment.Select(c, &p.queries[j])
 			if err != nil {
-				return nil, err
+				return nil, gone, err
 			}
 			for _, row := range set.Rows() {
 				union[row] = true
 			}
 		}
+		numbers, err := segment.NumbersOf(c)
+		if err != nil {
+			return nil, gone, err
+		}
 		for row, in := range union {
 			if in {
 				out = append(out, segment.Row{Chunk: i, Row: uint32(row)})
+			} else {
+				n := uint64(numbers[row])
+				gone = gone.and(Deleted{1, n, n})
 			}
 		}
 	}
-	return out, nil
+	return out, gone, nil
 }

@@ -32,12 +32,12 @@ type Deleted struct {
 	First, Last uint64 // numbers; between them lie those of other events, too
 }
 
-// and adds the events of a segment.
-func (d Deleted) and(s *segment.Info) Deleted {
+// and adds others of the class.
+func (d Deleted) and(more Deleted) Deleted {
 	if d.Count == 0 {
-		d.First = s.Lowest
+		return more
 	}
-	return Deleted{d.Count + uint64(s.Rows), min(d.First, s.Lowest), max(d.Last, s.Highest)}
+	return Deleted{d.Count + more.Count, min(d.First, more.First), max(d.Last, more.Last)}
 }
 
 // entry is a segment of the store.

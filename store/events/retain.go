@@ -13,6 +13,7 @@ import (
 // old is a segment whose events are older than their class is kept.
 type old struct {
 	*sealed
+	gone  Deleted
 	rows  []segment.Row // what is spared; nil: nothing
 	names string        // by what (spare.names)
 }
@@ -31,9 +32,7 @@ func (s *Store) Retain(now time.Time) error {
 	maps.Copy(deleted, s.now.Deleted)
 	for i := range all {
 		one := &all[i]
-		gone := one.Info
-		gone.Rows -= int64(len(one.rows))
-		deleted[one.Class] = deleted[one.Class].and(&gone)
+		deleted[one.Class] = deleted[one.Class].and(one.gone)
 		kept[one.Class] = max(kept[one.Class], now.Add(-s.opts.Keep[one.Class]).UnixNano())
 	}
 	err := s.drop(all, kept, deleted)
@@ -82,24 +81,25 @@ func (s *Store) old(now time.Time) (out []old, unread error) {
 		spared := s.spared(one.Last, now)
 		switch {
 		case len(spared.queries) == 0:
-			out = append(out, old{sealed: one})
+			out = append(out, old{sealed: one, gone: Deleted{uint64(one.Rows), one.Lowest, one.Highest}})
 			continue
 		case one.judged == spared.names:
 			continue
 		}
 		err := one.err
 		var rows []segment.Row
+		var gone Deleted
 		if err == nil {
-			rows, err = spared.rows(one.segment.Chunks())
+			rows, gone, err = spared.rows(one.segment.Chunks())
 		}
 		switch {
 		case err != nil:
 			one.judged = spared.names // it is told once
 			unread = errors.Join(unread, fmt.Errorf("a segment is not deleted for its age, since what is held of it cannot be told: %w", err))
-		case int64(len(rows)) == one.Rows:
+		case gone.Count == 0:
 			one.judged = spared.names
 		default:
-			out = append(out, old{one, rows, spared.names})
+			out = append(out, old{one, gone, rows, spared.names})
 		}
 	}
 	return out, unread
