@@ -16,6 +16,7 @@ import (
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/journal"
 	"github.com/palisade-security/palisade/store/query"
+	"github.com/palisade-security/palisade/store/shared"
 )
 
 // finder is where events are asked for.
@@ -100,7 +101,7 @@ func (o *Options) reopened(ctx context.Context, state, records string) (*finder,
 	if !hasArchive(state) {
 		return nil, nil
 	}
-	s, err := openEvents(state, nil)(ctx)
+	s, err := openEvents(state, shared.Keeping{})(ctx)
 	if errors.Is(err, journal.ErrLocked) || errors.Is(err, fs.ErrPermission) {
 		fmt.Fprintf(o.Err, "warning: the store of events in %s cannot be opened; what follows is from the record alone: %v\n", state, err)
 		return nil, nil

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +19,9 @@ import (
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/events"
+	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
+	"github.com/palisade-security/palisade/store/shared"
 )
 
 // memory is where the events of a fleet are kept and found: under up those of its one process, in control those of all.
@@ -45,26 +49,39 @@ func atlasDir(state string) string { return filepath.Join(state, "maps") }
 // archiveDir is where a store of events lies in a state directory.
 func archiveDir(state string) string { return filepath.Join(state, "archive") }
 
-// retention is how long events are kept, by class.
-func retention(r model.Retain) map[string]time.Duration {
-	or := func(d, normal model.Duration) time.Duration {
-		if d == 0 {
-			d = normal
-		}
-		return d.Std()
-	}
-	return map[string]time.Duration{
-		segment.ClassRequest:    or(r.Requests, model.DefaultRetain),
-		segment.ClassConnection: or(r.Connections, model.DefaultRetain),
-		segment.ClassAct:        or(r.Acts, model.DefaultRetainActs),
-		segment.ClassLog:        or(r.Logs, model.DefaultRetain),
+// retention is how long events are kept.
+func retention(snap *model.Snapshot) shared.Keeping {
+	r := snap.Audit.Retain
+	return shared.Keeping{
+		Class: map[string]time.Duration{
+			segment.ClassRequest:    cmp.Or(r.Requests, model.DefaultRetain).Std(),
+			segment.ClassConnection: cmp.Or(r.Connections, model.DefaultRetain).Std(),
+			segment.ClassAct:        cmp.Or(r.Acts, model.DefaultRetainActs).Std(),
+			segment.ClassLog:        cmp.Or(r.Logs, model.DefaultRetain).Std(),
+		},
+		Longer: longer(snap.Services),
 	}
 }
 
-// openEvents opens the store of events in a state directory. A nil keep keeps all.
-func openEvents(state string, keep map[string]time.Duration) func(context.Context) (archive.Store, error) {
+// longer is how long events of services are kept for the data that these hold.
+func longer(services []model.ResolvedService) []query.Longer {
+	by := map[time.Duration]query.Or{}
+	for i := range services {
+		if s := &services[i]; s.Retain > 0 {
+			by[s.Retain.Std()] = append(by[s.Retain.Std()], query.Is{Field: query.Service, Value: s.Name})
+		}
+	}
+	var out []query.Longer
+	for _, keep := range slices.Sorted(maps.Keys(by)) {
+		out = append(out, query.Longer{Where: by[keep], Keep: keep})
+	}
+	return out
+}
+
+// openEvents opens the store of events in a state directory. The zero keep keeps all.
+func openEvents(state string, keep shared.Keeping) func(context.Context) (archive.Store, error) {
 	return func(ctx context.Context) (archive.Store, error) {
-		s, rec, err := events.Open(ctx, events.Options{Dir: archiveDir(state), Keep: keep})
+		s, rec, err := events.Open(ctx, events.Options{Dir: archiveDir(state), Keep: keep.Class, Longer: keep.Longer})
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // openEvents opens the store of events of a control: its own, or that of all in the PostgreSQL of the truth.
-func (s *stand) openEvents(keep map[string]time.Duration) func(context.Context) (archive.Store, error) {
+func (s *stand) openEvents(keep shared.Keeping) func(context.Context) (archive.Store, error) {
 	if s.shared == "" {
 		return openEvents(s.state, keep)
 	}
@@ -26,7 +26,7 @@ func (s *stand) openEvents(keep map[string]time.Duration) func(context.Context) 
 		if err != nil {
 			return nil, err
 		}
-		return &sharedEvents{store, shared.Keeping{Class: keep}}, nil
+		return &sharedEvents{store, keep}, nil
 	}
 }
 

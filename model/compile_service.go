@@ -83,13 +83,22 @@ func (c *compiler) keySet(key, path string) []byte {
 	return text
 }
 
+// retained is how long the events of who holds some data are kept at least; 0: the data do not say.
+func (f *Fleet) retained(data []string) Duration {
+	longest := Duration(0)
+	for _, class := range data {
+		longest = max(longest, f.DataClasses[class].Retain)
+	}
+	return longest
+}
+
 func (c *compiler) services(edge Edge) []ResolvedService {
 	var out []ResolvedService
 	for _, name := range sortedKeys(c.Fleet.Services) {
 		key, s := join("services", name), c.Fleet.Services[name]
 		r := ResolvedService{
 			Name: name, Owner: s.Owner, Address: s.Address,
-			Data: sorted(s.Data), Callers: c.Fleet.callersOf(name),
+			Data: sorted(s.Data), Retain: c.Fleet.retained(s.Data), Callers: c.Fleet.callersOf(name),
 			Upstream: s.Upstream, Limits: resolveLimits(s.Limits, name+"."),
 			Position: c.keyAt(key),
 		}

@@ -50,6 +50,7 @@ type ResolvedService struct {
 	Owner    string   `json:"owner,omitempty"`
 	Address  string   `json:"address"` // scheme://host:port
 	Data     []string `json:"data,omitempty"`
+	Retain   Duration `json:"retain,omitzero"` // how long its events are kept at least: of its data, the longest
 	Callers  []string `json:"callers,omitempty"`
 	API      []byte   `json:"api,omitempty"`      // the OpenAPI document, as written
 	APIFile  string   `json:"api_file,omitempty"` // where it stands, for messages

@@ -116,6 +116,7 @@ type Role struct {
 type Class struct {
 	Description string   `yaml:"description,omitempty" json:"description,omitzero"`
 	Redact      []string `yaml:"redact,omitempty" json:"redact,omitzero"` // names of parameters, headers and JSON fields never written to a record
+	Retain      Duration `yaml:"retain,omitempty" json:"retain,omitzero"` // events of services that hold it are kept at least that long; default as audit.retain says
 }
 
 // Service is one member of the fleet. Exactly one of Address and Run with Address is meaningful: Address is

@@ -108,6 +108,7 @@ func (c *checker) classes() {
 			c.failKey("bad-name", key, badName(name), "")
 		}
 		c.blanks(key+".redact", c.Fleet.DataClasses[name].Redact)
+		c.retain(key+".retain", c.Fleet.DataClasses[name].Retain)
 	}
 }
 
@@ -176,15 +177,20 @@ func findCircle(start string, next func(string) []string) []string {
 	return nil
 }
 
+// retain checks how long events are kept; 0 is the default.
+func (c *checker) retain(key string, d Duration) {
+	if d != 0 && d.Std() < time.Hour {
+		c.fail("out-of-range", key, "events are deleted by the hour", "write at least 1h, such as 720h for 30 days")
+	}
+}
+
 func (c *checker) recording() {
 	c.blanks("audit.redact", c.Fleet.Audit.Redact)
 	if keep := c.Fleet.Audit.Keep; keep != 0 && keep < 1<<20 {
 		c.fail("out-of-range", "audit.keep", "records need at least 1MiB", "")
 	}
 	for name, d := range map[string]Duration{"requests": c.Fleet.Audit.Retain.Requests, "connections": c.Fleet.Audit.Retain.Connections, "acts": c.Fleet.Audit.Retain.Acts, "logs": c.Fleet.Audit.Retain.Logs, "maps": c.Fleet.Audit.Retain.Maps} {
-		if d != 0 && d.Std() < time.Hour {
-			c.fail("out-of-range", "audit.retain."+name, "events are deleted by the hour", "write at least 1h, such as 720h for 30 days")
-		}
+		c.retain("audit.retain."+name, d)
 	}
 	t := c.Fleet.Telemetry
 	if t.OTLP != "" {

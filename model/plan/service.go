@@ -40,6 +40,7 @@ func (d *differ) service(key string, was, is *model.ResolvedService) {
 	}
 	d.text(seen, key+".owner", "its owner", was.Owner, is.Owner)
 	d.setOf(seen, seen, key+".data", "it holds data of class", "it no longer holds data of class", was.Data, is.Data)
+	d.text(Changes, key+".data", "how long its events are kept at least", retained(was.Retain), retained(is.Retain))
 	if !bytes.Equal(was.API, is.API) {
 		d.add(MayWiden, key+".api", "its API document is another, and other requests may be valid")
 	}
