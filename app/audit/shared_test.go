@@ -113,7 +113,7 @@ func TestSharedRetention(t *testing.T) {
 		}
 	}
 	covered(3000)
-	must(t, s.Retain(t.Context(), start.Add(25*time.Hour), map[string]time.Duration{segment.ClassRequest: 24*time.Hour + 30*time.Minute}))
+	must(t, s.Retain(t.Context(), start.Add(25*time.Hour), shared.Keeping{Class: map[string]time.Duration{segment.ClassRequest: 24*time.Hour + 30*time.Minute}}))
 	if r := covered(3001); !r.Sound() || r.Deleted < 500 || r.Verified+r.Deleted != 3001 {
 		t.Errorf("%+v", r)
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/palisade-security/palisade/store/query"
 )
@@ -73,52 +72,4 @@ func holds(ctx context.Context, from interface {
 		out = append(out, h)
 	}
 	return out, rows.Err()
-}
-
-// Keeping is how long events are kept.
-type Keeping struct {
-	Class  map[string]time.Duration // by class; one that is not named is kept for ever
-	Longer []query.Longer           // what is kept longer than its class
-}
-
-// Retain deletes events that are older than they are kept, but for those that are held. No hold is placed meanwhile.
-func (s *Store) Retain(ctx context.Context, now time.Time, keep Keeping) (err error) {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("deleting old events: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("deleting old events: %w", errors.Join(err, tx.Rollback()))
-		}
-	}()
-	if _, err := tx.ExecContext(ctx, "LOCK TABLE events_holds IN SHARE MODE"); err != nil {
-		return err
-	}
-	held, err := holds(ctx, tx)
-	if err != nil {
-		return err
-	}
-	for class, d := range keep.Class {
-		var st statement
-		st.text.WriteString("DELETE FROM events WHERE class = " + st.value(class) + " AND time < " + st.value(now.Add(-d).UnixNano()))
-		for _, l := range keep.Longer {
-			st.text.WriteString(" AND NOT (time >= " + st.value(now.Add(-l.Keep).UnixNano()) + " AND ")
-			st.expr(l.Where)
-			st.text.WriteString(")")
-		}
-		for i := range held {
-			meant, err := held[i].Meant()
-			if err != nil { // what it holds cannot be told, so nothing is deleted
-				return fmt.Errorf("hold %q: %w", held[i].Name, err)
-			}
-			st.text.WriteString(" AND NOT (")
-			st.meant(&meant)
-			st.text.WriteString(")")
-		}
-		if _, err := tx.ExecContext(ctx, st.text.String(), st.args...); err != nil {
-			return err
-		}
-	}
-	return tx.Commit()
 }
