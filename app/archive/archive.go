@@ -237,7 +237,7 @@ func (a *Archive) Histogram(ctx context.Context, q query.Query, step time.Durati
 
 // Hold is that of the store.
 func (a *Archive) Hold(ctx context.Context, h query.Hold) error {
-	s, err := a.opened()
+	s, err := a.Opened()
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (a *Archive) Hold(ctx context.Context, h query.Hold) error {
 
 // Release is that of the store.
 func (a *Archive) Release(ctx context.Context, name string) (query.Hold, error) {
-	s, err := a.opened()
+	s, err := a.Opened()
 	if err != nil {
 		return query.Hold{}, err
 	}
@@ -255,7 +255,7 @@ func (a *Archive) Release(ctx context.Context, name string) (query.Hold, error) 
 
 // Holds is that of the store.
 func (a *Archive) Holds(ctx context.Context) ([]query.Hold, error) {
-	s, err := a.opened()
+	s, err := a.Opened()
 	if err != nil {
 		return nil, err
 	}
