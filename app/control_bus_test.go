@@ -97,7 +97,7 @@ func startNATS(t *testing.T, dir, at string) (reload string) {
 		t.Fatalf("building nats-server: %v\n%s", err, out)
 	}
 	write(t, config, fmt.Sprintf("listen: %q\npid_file: %q\ninclude \"./bus/palisade.conf\"\n", at, pid))
-	cmd := exec.Command(binary, "-c", config) //nolint:noctx // it is killed after the test
+	cmd := exec.Command(binary, "-c", config)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func serial(ctx context.Context, at string) (string, error) {
 	if _, err := bufio.NewReader(io.LimitReader(conn, 1<<16)).ReadString('\n'); err != nil { // INFO, and it waits for us then
 		return "", err
 	}
-	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // G402: which one it is, is all that is asked
+	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // which one it is, is all that is asked
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return "", err
 	}

@@ -219,7 +219,7 @@ func TestDeliverFlood(t *testing.T) {
 		defer cancel()
 		e := &event.Event{Time: time.Now(), ID: fmt.Sprint(service, "-", n), Side: event.SideInbound, Listener: service + "/inbound", Service: service, Allowed: true, Status: 200}
 		line := append(event.AppendJSON(nil, e), '\n')
-		return p.Deliver(ctx, fmt.Sprint("batch-", n), append(line, bytes.Repeat([]byte("\n"), max(size-len(line), 0))...))
+		return p.Deliver(ctx, fmt.Sprint("batch-", n), append(line, bytes.Repeat([]byte("x"), max(size-len(line), 0))...))
 	}
 	eventually(t, "the bus takes what is as large as may be", func() bool { return deliver(orders, "orders", 1, wire.MaxEvent) == nil })
 	if err := deliver(orders, "orders", 2, wire.MaxEvent+8<<10); !errors.Is(err, client.ErrTooLarge) {

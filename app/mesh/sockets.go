@@ -50,7 +50,7 @@ func (s *sockets) prepare(ctx context.Context, doors []model.Door) (serve func(c
 		if at == nil {
 			ln, err := s.take(ctx, d)
 			if err != nil && d.Name == "" { // none of them gets anywhere by us, which is enough
-				slog.WarnContext(ctx, undeclaredLost(err), "at", d.At, "error", err)
+				warnUndeclared(ctx, d, err)
 				continue
 			}
 			if err != nil {
@@ -67,12 +67,13 @@ func (s *sockets) prepare(ctx context.Context, doors []model.Door) (serve func(c
 	return func(ctx context.Context, by *Sidecar) { s.serve(ctx, next, by) }, nil
 }
 
-// undeclaredLost says what becomes of undeclared calls without a door for them. Where services share a network the first sidecar has it.
-func undeclaredLost(err error) string {
+// warnUndeclared says what becomes of undeclared calls without a door for them. Where services share a network the first sidecar has it.
+func warnUndeclared(ctx context.Context, d model.Door, err error) {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return "undeclared calls come to another process of this network; a sidecar takes them as calls of its own service"
+		slog.WarnContext(ctx, "undeclared calls come to another process of this network; a sidecar takes them as calls of its own service", "at", d.At, "error", err)
+		return
 	}
-	return "undeclared calls find nobody, and are not recorded"
+	slog.WarnContext(ctx, "undeclared calls find nobody, and are not recorded", "at", d.At, "error", err)
 }
 
 // take opens a door, or shares the socket of what was behind the same address before.
