@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 
+	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/internal/bucket"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/sink"
@@ -86,12 +87,15 @@ func (s *Sinks) objects(e *model.ResolvedExport, password string, config *tls.Co
 // sealed writes records as the store writes segments.
 func sealed(dir, name string, records []sink.Record) (sum uint32, err error) {
 	block := segment.NewBlock(len(records))
-	for _, r := range records {
+	var run []*event.Event // with numbers without a gap
+	for i, r := range records {
 		if err := segment.Check(r.Event); err != nil {
 			return 0, &sink.RefusedError{Reason: err.Error()}
 		}
-		if err := block.Append(r.Event, r.Number); err != nil {
-			return 0, err
+		run = append(run, r.Event)
+		if i+1 == len(records) || records[i+1].Number != r.Number+1 {
+			block.Append(segment.NewBatch(run), r.Number+1-uint64(len(run)))
+			run = run[:0]
 		}
 	}
 	from := []segment.Chunk{block.View()}

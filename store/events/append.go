@@ -16,15 +16,18 @@ import (
 // ErrClosed says that the store was closed.
 var ErrClosed = errors.New("the event store is closed")
 
-// maxBatch is about how many bytes of events are one record of the log.
-const maxBatch = 4 << 20
+const (
+	maxBatch  = 1 << 10 // events that are one record of the log
+	maxRecord = 4 << 20 // bytes beyond which a record is divided
+)
 
 // backlog is how many times what is sealed at once may be in memory before Append waits.
 const backlog = 3
 
-// batch is events that are one record of the log: the number of the first (numberBytes, big-endian), then each in a line.
+// batch is events that are one record of the log: the number of the first (numberBytes, big-endian), then all of them in columns.
 type batch struct {
-	events []*event.Event
+	rows   *segment.Batch
+	marks  []mark        // of the events
 	number uint64        // of the first
 	at     uint64        // position in the log, once it is on the disk
 	done   chan struct{} // closed when they can be found, or never will be
@@ -66,19 +69,10 @@ func (s *Store) Append(ctx context.Context, events []*event.Event) error {
 	if err := s.wait(ctx); err != nil {
 		return fmt.Errorf("appending events: %w", err)
 	}
-	record := make([]byte, numberBytes, min(maxBatch, numberBytes+len(events)*event.DefaultCapacity))
-	var ends []int // of the events in the record
-	first := 0
-	for i, e := range events {
-		record = append(event.AppendJSON(record, e), '\n')
-		ends = append(ends, len(record))
-		if len(record) < maxBatch && i+1 < len(events) {
-			continue
-		}
-		if err := s.append(ctx, record, ends, events[first:i+1]); err != nil {
+	for some := range slices.Chunk(events, maxBatch) {
+		if err := s.append(ctx, some); err != nil {
 			return fmt.Errorf("appending events: %w", err)
 		}
-		record, ends, first = record[:numberBytes], ends[:0], i+1
 	}
 	return nil
 }
@@ -111,14 +105,22 @@ func (s *Store) wake() {
 	}
 }
 
-// append writes one record of the log and returns when its events, and all before them, can be found.
-func (s *Store) append(ctx context.Context, record []byte, ends []int, events []*event.Event) error {
+// append writes events as one record of the log, or as several if they are long, and returns when they, and all before them, can
+// be found.
+func (s *Store) append(ctx context.Context, events []*event.Event) error {
+	rows, record := recordOf(events)
+	if half := len(events) / 2; len(record) > maxRecord && half > 0 {
+		if err := s.append(ctx, events[:half]); err != nil {
+			return err
+		}
+		return s.append(ctx, events[half:])
+	}
 	if len(record) > journal.MaxRecordLimit {
 		return fmt.Errorf("%w: %d bytes with event %q", journal.ErrTooLarge, len(record), events[len(events)-1].ID)
 	}
 	// Whether a record that nobody waits for any more was written could not be known, and all behind it would wait.
 	ctx = context.WithoutCancel(ctx)
-	b, own, failed := s.begin(ctx, record, ends, events)
+	b, own, failed := s.begin(ctx, rows, record, events)
 	if b == nil {
 		return failed
 	}
@@ -129,14 +131,23 @@ func (s *Store) append(ctx context.Context, record []byte, ends []int, events []
 	return errors.Join(failed, b.err)
 }
 
+// recordOf puts events into columns, and into a record of the log, the number of which is still to come.
+func recordOf(events []*event.Event) (*segment.Batch, []byte) {
+	rows := segment.NewBatch(events)
+	return rows, rows.AppendBinary(make([]byte, numberBytes, numberBytes+len(events)*recordBytes))
+}
+
+// recordBytes is room for an ordinary event in a record.
+const recordBytes = 512
+
 // begin leaves out the events that are there, gives the others numbers and writes them into the log, in that order. Numbers
 // are in the log, so replaying it gives the same whatever was deleted since. It returns the batch to wait for, nil if
 // there is none, and a pending record if that batch is its own.
-func (s *Store) begin(ctx context.Context, record []byte, ends []int, events []*event.Event) (*batch, *journal.Pending, error) {
+func (s *Store) begin(ctx context.Context, rows *segment.Batch, record []byte, events []*event.Event) (*batch, *journal.Pending, error) {
 	s.order.Lock()
 	defer s.order.Unlock()
 	s.mu.Lock()
-	record, fresh, failed := s.fresh(record, ends, events)
+	fresh, marks, failed := s.fresh(events)
 	if len(fresh) == 0 { // those that are there may not be on the disk yet
 		var last *batch
 		if len(s.flight) > 0 {
@@ -145,7 +156,10 @@ func (s *Store) begin(ctx context.Context, record []byte, ends []int, events []*
 		s.mu.Unlock()
 		return last, nil, failed
 	}
-	b := &batch{events: fresh, number: s.given, done: make(chan struct{})}
+	if len(fresh) < len(events) {
+		rows, record = recordOf(fresh)
+	}
+	b := &batch{rows: rows, marks: marks, number: s.given, done: make(chan struct{})}
 	s.given += uint64(len(fresh))
 	s.flight = append(s.flight, b)
 	s.mu.Unlock()
@@ -158,31 +172,25 @@ func (s *Store) begin(ctx context.Context, record []byte, ends []int, events []*
 	return b, &own, failed
 }
 
-// fresh returns what of a record and of its events is not there, and notes that it is. The caller holds the lock.
-func (s *Store) fresh(record []byte, ends []int, events []*event.Event) ([]byte, []*event.Event, error) {
+// fresh returns those of some events that are not there and their fingerprints, and notes that they are. The caller holds the
+// lock.
+func (s *Store) fresh(events []*event.Event) ([]*event.Event, []mark, error) {
 	var failed error
-	out := make([]*event.Event, 0, len(events))
-	to, from := numberBytes, numberBytes // what is left out is closed up
-	for i, e := range events {
-		key := s.marker.of(e)
+	out, marks := make([]*event.Event, 0, len(events)), make([]mark, 0, len(events))
+	for _, e := range events {
 		kept, some := s.kept[segment.ClassOf(e)]
-		there := some && e.Time.UnixNano() < kept && !s.spares(e)
-		if !there {
-			var err error
-			there, err = s.has(e, key)
-			failed = errors.Join(failed, err) // rather twice than not at all
+		if some && e.Time.UnixNano() < kept && !s.spares(e) {
+			continue
 		}
+		key := s.marker.of(e)
+		there, err := s.has(e, key)
+		failed = errors.Join(failed, err) // rather twice than not at all
 		if !there {
 			s.tail.keys[key] = struct{}{}
-			out = append(out, e)
-			if to != from {
-				copy(record[to:], record[from:ends[i]])
-			}
-			to += ends[i] - from
+			out, marks = append(out, e), append(marks, key)
 		}
-		from = ends[i]
 	}
-	return record[:to], out, failed
+	return out, marks, failed
 }
 
 // finish notes that a batch is on the disk, or why it is not, and puts those into memory that are and have no others before them.
@@ -198,7 +206,7 @@ func (s *Store) finish(b *batch, at uint64, err error) {
 	for len(s.flight) > 0 && s.flight[0].at != 0 {
 		next := s.flight[0]
 		s.flight = slices.Delete(s.flight, 0, 1)
-		next.err = s.take(next.events, next.number)
+		s.take(next.rows, next.number)
 		s.tail.upTo = next.at
 		close(next.done)
 	}
@@ -209,17 +217,13 @@ func (s *Store) finish(b *batch, at uint64, err error) {
 }
 
 // take puts events into memory, numbered from one on. The caller holds the lock.
-func (s *Store) take(events []*event.Event, number uint64) error {
-	var failed error
+func (s *Store) take(rows *segment.Batch, number uint64) {
 	if s.tail.block.Rows() == 0 {
 		s.tail.since = time.Now()
 	}
-	for i, e := range events {
-		failed = errors.Join(failed, s.tail.block.Append(e, number+uint64(i)))
-	}
-	s.next = number + uint64(len(events))
+	s.tail.block.Append(rows, number)
+	s.next = number + uint64(rows.Rows())
 	s.tail.next = s.next
-	return failed
 }
 
 // has tells whether an event is there. The caller holds the lock.

@@ -28,8 +28,8 @@ func (s *Store) Seal(ctx context.Context) error {
 		s.sealing, s.tail = g, newGeneration(g.block.Rows())
 		s.tail.upTo, s.tail.next = g.upTo, g.next
 		for _, b := range s.flight {
-			for _, e := range b.events {
-				s.tail.keys[s.marker.of(e)] = struct{}{} // it comes into this one
+			for _, key := range b.marks {
+				s.tail.keys[key] = struct{}{} // it comes into this one
 			}
 		}
 	}

@@ -26,6 +26,11 @@ func (p *marker) of(e *event.Event) mark {
 	return mark{maphash.Bytes(p[0], key), maphash.Bytes(p[1], key)}
 }
 
+// ofKey is of for the key of an event.
+func (p *marker) ofKey(key string) mark {
+	return mark{maphash.String(p[0], key), maphash.String(p[1], key)}
+}
+
 // timeline finds the segments that may have an event of a time, in order of their first times.
 type timeline struct {
 	all  []*sealed

@@ -95,7 +95,7 @@ func Open(ctx context.Context, o Options) (*Store, *Recovery, error) {
 	if err := os.MkdirAll(o.segments(), 0o700); err != nil {
 		return nil, nil, fmt.Errorf("opening event store: %w", err)
 	}
-	log, recovered, err := journal.Open(journal.Options{Dir: o.log(), KeepBytes: math.MaxInt64, MaxRecord: journal.MaxRecordLimit, PendingBytes: 4 * maxBatch})
+	log, recovered, err := journal.Open(journal.Options{Dir: o.log(), KeepBytes: math.MaxInt64, MaxRecord: journal.MaxRecordLimit, PendingBytes: 4 * maxRecord})
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening event store: %w", err)
 	}

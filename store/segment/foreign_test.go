@@ -28,12 +28,9 @@ func TestForeign(t *testing.T) {
 	events := append(eventtest.New(1, begin, time.Millisecond).Take(2000), eventtest.New(2, begin, time.Millisecond).Logs(500)...)
 	events = append(events, &event.Event{ID: "odd", Time: begin, Path: "/\x00\u2028😀\"\\", Query: string(bytes.Repeat([]byte("x"), 200_000))})
 	b := NewBlock(0)
-	for i, e := range events {
-		if err := b.Append(e, uint64(i+1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir, from := t.TempDir(), []Chunk{b.View()}
+	b.Append(NewBatch(events), 1)
+	view := b.View()
+	dir, from := t.TempDir(), []Chunk{view}
 	rows, err := Order(from)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +61,11 @@ func TestForeign(t *testing.T) {
 			t.Fatalf("%d columns of %d", len(got), len(columns))
 		}
 		for c := range columns {
-			if want := foreignValue(t, &b.columns[c], c, int(rows[at].Row)); !sameJSON(t, got[columns[c].name], want) {
+			s, err := view.load(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := foreignValue(t, s, c, int(rows[at].Row)); !sameJSON(t, got[columns[c].name], want) {
 				t.Fatalf("row %d: %s is %v, want %v", at, columns[c].name, got[columns[c].name], want)
 			}
 		}

@@ -28,8 +28,8 @@ func must(t testing.TB, err error) {
 func block(t testing.TB, events []*event.Event) *segment.View {
 	t.Helper()
 	b := segment.NewBlock(0)
-	for i, e := range events {
-		must(t, b.Append(e, uint64(i+1)))
+	for number := 1; number <= len(events); number += 777 { // in parts, as they come
+		b.Append(segment.NewBatch(events[number-1:min(number+776, len(events))]), uint64(number))
 	}
 	return b.View()
 }
@@ -223,9 +223,8 @@ func TestInfo(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
-	b := segment.NewBlock(0)
 	for _, at := range []time.Time{{}, time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)} {
-		if err := b.Append(&event.Event{Time: at}, 1); err == nil || b.Rows() != 0 {
+		if err := segment.Check(&event.Event{ID: "a", Time: at}); err == nil {
 			t.Errorf("%s is taken: %v", at, err)
 		}
 	}

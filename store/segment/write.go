@@ -189,10 +189,12 @@ func (g *gather) write() error {
 			sources[i] = s
 		}
 		g.note(c, sources)
-		if g.blank(c, sources) {
+		fill := columns[c].filler(sources, c)
+		if g.blank(c, sources, used) {
 			blanks[c/8] |= 1 << (c % 8)
+			fill = columns[c].blanks(c)
 		}
-		if err := g.column(c, writers[c], sources); err != nil {
+		if err := g.column(writers[c], fill); err != nil {
 			return fmt.Errorf("column %s: %w", columns[c].name, err)
 		}
 	}
@@ -204,8 +206,12 @@ func (g *gather) write() error {
 func blankBytes() int { return (len(columns) + 7) / 8 }
 
 // blank tells whether no row has anything in a column.
-func (g *gather) blank(c int, sources []*series) bool {
-	return !slices.ContainsFunc(g.rows, func(r Row) bool {
+func (g *gather) blank(c int, sources []*series, used map[int]bool) bool {
+	all := true
+	for i := range used {
+		all = all && g.from[i].blank(c)
+	}
+	return all || !slices.ContainsFunc(g.rows, func(r Row) bool {
 		s := sources[r.Chunk]
 		switch k := columns[c].kind; {
 		case k == list:
@@ -217,11 +223,11 @@ func (g *gather) blank(c int, sources []*series) bool {
 	})
 }
 
-func (g *gather) column(c int, w *parquet.ColumnWriter, sources []*series) error {
-	f := columns[c].filler(sources, c)
+// column writes the values that fill appends for each row.
+func (g *gather) column(w *parquet.ColumnWriter, fill func([]parquet.Value, Row) []parquet.Value) error {
 	values := make([]parquet.Value, 0, batchValues)
 	for i, r := range g.rows {
-		values = f(values, r)
+		values = fill(values, r)
 		if len(values) >= batchValues-64 || i == len(g.rows)-1 {
 			if _, err := w.WriteRowValues(values); err != nil {
 				return err
