@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,12 +150,32 @@ func AuditExport(ctx context.Context, o *Options, store string, part audit.Part,
 	return err
 }
 
-// AuditWitness signs the checkpoint of a ledger in a folder, or in the store that is named, once or again after each pause until ctx ends.
+// servedLedger is the ledger below a URL. With a trust bundle, control serves it; otherwise anybody whom the authorities of this host know.
+func (o *Options) servedLedger(prefix string) (*audit.Served, error) {
+	if o.Reach.Bundle == "" {
+		return audit.NewServed(prefix, nil)
+	}
+	config, err := o.Reach.control()
+	if err != nil {
+		return nil, err
+	}
+	return audit.NewServed(prefix, config)
+}
+
+// AuditWitness signs the checkpoint of a ledger in a folder, below a URL, or in the store that is named, once or again after each pause
+// until ctx ends.
 func AuditWitness(ctx context.Context, o *Options, dir, store, own, name, key string, every time.Duration) (err error) {
 	at := audit.Place{Ledger: dir}
 	switch {
 	case (dir == "") == (store == ""):
-		return errors.New("name one ledger: a folder, or --store")
+		return errors.New("name one ledger: a folder, a URL, or --store")
+	case o.Reach.Bundle != "" && !strings.Contains(dir, "://"):
+		return errors.New("--bundle says how control is known that serves a ledger; name its URL, such as https://control.shop.example:9950/v1/ledger")
+	case strings.Contains(dir, "://"):
+		if at.Served, err = o.servedLedger(dir); err != nil {
+			return err
+		}
+		defer at.Served.Close()
 	case store != "":
 		var end func() error
 		if at, end, err = o.auditedPlace(ctx, store); err != nil {
@@ -167,7 +186,7 @@ func AuditWitness(ctx context.Context, o *Options, dir, store, own, name, key st
 	for {
 		signed, err := audit.Witness(ctx, at, own, name, key)
 		if errors.Is(err, ledger.ErrForked) || errors.Is(err, ledger.ErrRolledBack) {
-			return fmt.Errorf("not signed: %w: keep %s and what you have signed, they are the proof", err, cmp.Or(dir, "a copy of the store"))
+			return fmt.Errorf("not signed: %w: keep %s as it is; its files last and refused are the proof, with a copy of the ledger", err, own)
 		}
 		if err != nil && every == 0 {
 			return err

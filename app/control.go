@@ -66,6 +66,9 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	if err := s.prove(ctx, rec, kept, options.Ring); err != nil {
 		return err
 	}
+	if s.mesh.Server.PublishLedger {
+		options.Ledger = s.publish(kept)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	options.Console = func(who string, role admin.Role) (admin.ConsoleResult, error) { return web.give(who, role) }
 	options.Ready = func(at string) {

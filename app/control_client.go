@@ -51,14 +51,27 @@ func (o *Options) remote() (*admin.Client, error) {
 	if o.Reach.Bundle == "" {
 		return nil, errors.New("--control or PALISADE_CONTROL needs --bundle, by which control is known: palisade bundle prints it where control runs; there leave both out, and give --state")
 	}
-	data, err := os.ReadFile(o.Reach.Bundle)
+	config, err := o.Reach.control()
+	if err != nil {
+		return nil, err
+	}
+	token, err := o.token()
+	if err != nil {
+		return nil, err
+	}
+	return admin.Remote(strings.Split(o.Reach.Control, ","), config, func(context.Context) (string, error) { return token, nil }), nil
+}
+
+// control recognises a control by the trust bundle.
+func (r *Reach) control() (*tls.Config, error) {
+	data, err := os.ReadFile(r.Bundle)
 	if err != nil {
 		return nil, fmt.Errorf("--bundle: %w", err)
 	}
-	domain := o.Reach.Domain
+	domain := r.Domain
 	if domain == "" {
 		if domain, err = bundleDomain(data); err != nil {
-			return nil, fmt.Errorf("--bundle %s: %w", o.Reach.Bundle, err)
+			return nil, fmt.Errorf("--bundle %s: %w", r.Bundle, err)
 		}
 	}
 	control, err := workload.ParseID(model.ControlID(domain))
@@ -67,21 +80,16 @@ func (o *Options) remote() (*admin.Client, error) {
 	}
 	bundle, err := federation.Parse(control.TrustDomain(), data)
 	if err != nil {
-		return nil, fmt.Errorf("--bundle %s: %w", o.Reach.Bundle, err)
+		return nil, fmt.Errorf("--bundle %s: %w", r.Bundle, err)
 	}
 	trust, err := peer.NewTrust(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("--bundle %s: %w", o.Reach.Bundle, err)
-	}
-	token, err := o.token()
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--bundle %s: %w", r.Bundle, err)
 	}
 	verifier := peer.NewVerifier(new(peer.Live))
 	verifier.SetTrust(trust)
 	none := func() (*tls.Certificate, error) { return new(tls.Certificate), nil }
-	config := peer.ClientConfig(none, verifier, peer.OneOf(control))
-	return admin.Remote(strings.Split(o.Reach.Control, ","), config, func(context.Context) (string, error) { return token, nil }), nil
+	return peer.ClientConfig(none, verifier, peer.OneOf(control)), nil
 }
 
 // token reads the access token of an administrator. It never stands on the command line, which others can see.

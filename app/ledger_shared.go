@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"path/filepath"
 
 	"github.com/palisade-security/palisade/app/audit"
@@ -16,6 +18,8 @@ import (
 
 // sealedLedgerKey is the file of a shared ledger that has its key, sealed by the ring that all its controls have.
 const sealedLedgerKey = "key.sealed"
+
+var errNotShared = errors.New("opening the shared ledger: the events are not in the shared store")
 
 // seenDir is where a control remembers the newest checkpoint of a shared ledger that it saw.
 func seenDir(state string) string { return filepath.Join(controlFolder(state), "ledger") }
@@ -28,7 +32,7 @@ func (s *stand) prove(ctx context.Context, r *recorder, m *memory, ring *keyring
 	m.keeper = r.keeper(m, func(ctx context.Context, of audit.Source) (audit.Log, error) {
 		events, ok := of.(*sharedEvents)
 		if !ok {
-			return nil, errors.New("opening the shared ledger: the events are not in the shared store")
+			return nil, errNotShared
 		}
 		fleet, err := s.fleetLedger(ctx, events.Store, ring)
 		if err != nil {
@@ -37,6 +41,25 @@ func (s *stand) prove(ctx context.Context, r *recorder, m *memory, ring *keyring
 		return fleet.Open(ctx, events.Store)
 	})
 	return nil
+}
+
+// publish shows the ledger that prove begins to others.
+func (s *stand) publish(m *memory) http.Handler {
+	return audit.Published(func() (*audit.Place, error) {
+		if s.shared == "" {
+			at := audited(s.state)
+			return &at, nil
+		}
+		of, err := m.Opened()
+		if err != nil {
+			return nil, err
+		}
+		events, ok := of.(*sharedEvents)
+		if !ok {
+			return nil, errNotShared
+		}
+		return &audit.Place{Shared: events.Store}, nil
+	}, slog.Default())
 }
 
 // fleetLedger is the ledger of several controls, with the key that the first of them made.

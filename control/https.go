@@ -107,7 +107,7 @@ func (c *Control) serve(ctx context.Context, g *errgroup.Group, ln net.Listener,
 // proxies mounts what proxies ask.
 func (c *Control) proxies(mux *http.ServeMux) {
 	under := new(slots)
-	mount := func(pattern string, h func(w http.ResponseWriter, r *http.Request) (any, error)) {
+	bounded := func(pattern string, h http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			from := sourceOf(r)
 			if err := under.take(from, time.Now()); err != nil {
@@ -121,12 +121,20 @@ func (c *Control) proxies(mux *http.ServeMux) {
 				return
 			}
 			defer done()
+			h(w, r)
+		})
+	}
+	mount := func(pattern string, h func(w http.ResponseWriter, r *http.Request) (any, error)) {
+		bounded(pattern, func(w http.ResponseWriter, r *http.Request) {
 			out, err := h(w, r)
 			if isDenied(err) {
 				c.counts.refused.Add(1)
 			}
 			c.answer(r.Context(), w, out, err)
 		})
+	}
+	if c.o.Ledger != nil {
+		bounded("GET "+wire.LedgerPath, http.StripPrefix(wire.LedgerPath, c.o.Ledger).ServeHTTP)
 	}
 	mount("GET "+wire.BundlePath, func(http.ResponseWriter, *http.Request) (any, error) {
 		data, err := c.bundle().Marshal()

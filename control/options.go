@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -64,6 +65,8 @@ type Options struct {
 	Maps admin.Maps
 	// Holds is where events are held; nil: nowhere.
 	Holds admin.Holds
+	// Ledger shows the ledger to whoever asks, by its files; nil: to nobody.
+	Ledger http.Handler
 	// Console makes a link that signs a browser in to the console; nil: there is none.
 	Console func(who string, role admin.Role) (admin.ConsoleResult, error)
 	// Record makes an event of what happened; nil: it is logged alone.

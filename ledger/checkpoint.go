@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 
@@ -55,8 +54,8 @@ func (k *Keys) Checkpoint(text []byte) (*Checkpoint, error) {
 }
 
 // Newest reads the checkpoint that lies beside the tiles.
-func (t Tree) Newest() ([]byte, error) {
-	text, err := fs.ReadFile(t.fs, layout.CheckpointPath)
+func (t Tree) Newest(ctx context.Context) ([]byte, error) {
+	text, err := t.read(ctx, layout.CheckpointPath)
 	if err != nil {
 		return nil, fmt.Errorf("reading the checkpoint: %w", err)
 	}
@@ -141,8 +140,5 @@ func follows(ctx context.Context, t Tree, before, now *Checkpoint) error {
 	case now.Size == before.Size:
 		return nil
 	}
-	if err := t.consistent(ctx, before.Size, now.Size, before.Root, now.Root); err != nil {
-		return fmt.Errorf("%w: %d records, then %d: %w", ErrForked, before.Size, now.Size, err)
-	}
-	return nil
+	return t.consistent(ctx, before, now)
 }

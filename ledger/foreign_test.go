@@ -55,7 +55,7 @@ func TestForeign(t *testing.T) {
 			t.Errorf("record %d: %v", at, err)
 		}
 	}
-	if err := tree.consistent(t.Context(), smaller.Size, larger.Size, smaller.Root, larger.Root); err != nil {
+	if err := tree.consistent(t.Context(), smaller, larger); err != nil {
 		t.Error(err)
 	}
 }

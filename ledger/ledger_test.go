@@ -110,7 +110,7 @@ func written(t testing.TB, k note.Signer, dir string, at uint64, records [][]byt
 		t.Fatal(err)
 	}
 	shut(t, l)
-	text, err := Files(os.DirFS(dir)).Newest()
+	text, err := Files(os.DirFS(dir)).Newest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestKilled(t *testing.T) {
 	}
 	shut(t, l)
 	tree := Files(os.DirFS(dir))
-	text, err := tree.Newest()
+	text, err := tree.Newest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func BenchmarkProof(b *testing.B) {
 		}
 	})
 	b.Run("verify", func(b *testing.B) {
-		text, err := tree.Newest()
+		text, err := tree.Newest(b.Context())
 		if err != nil {
 			b.Fatal(err)
 		}

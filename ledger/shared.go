@@ -70,7 +70,7 @@ func OpenShared(ctx context.Context, shelf Shelf, signing Signing, memory Memory
 // Remember reads the newest checkpoint of a ledger, holds it against the one that is remembered, and remembers it. ErrRolledBack and
 // ErrForked say what is wrong. An empty ledger has none.
 func Remember(ctx context.Context, t Tree, key note.Verifier, memory Memory) (*Checkpoint, []byte, error) {
-	text, err := t.Newest()
+	text, err := t.Newest(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		last, err := memory.Last()
 		if err == nil && last != nil {
@@ -127,7 +127,7 @@ func (l *Shared) append(ctx context.Context, at uint64, records []Hash) error {
 	size, next := l.size, l.last
 	err := l.shelf.Change(ctx, func(files fs.FS) (map[string][]byte, error) {
 		t := Files(files)
-		now, err := l.now(t)
+		now, err := l.now(ctx, t)
 		if err != nil {
 			return nil, err
 		}
@@ -166,8 +166,8 @@ func (l *Shared) append(ctx context.Context, at uint64, records []Hash) error {
 }
 
 // now is the head of the tree as it was left.
-func (l *Shared) now(t Tree) (*Checkpoint, error) {
-	text, err := t.Newest()
+func (l *Shared) now(ctx context.Context, t Tree) (*Checkpoint, error) {
+	text, err := t.Newest(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = nil, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/proof"
@@ -17,20 +18,54 @@ import (
 	"github.com/transparency-dev/tessera/client"
 )
 
-// Tree is the files of a ledger, as they were written or copied: untrusted.
-type Tree struct{ fs fs.FS }
+// Tree is the files of a ledger, as they were written, copied or fetched: untrusted.
+type Tree struct{ read Reader }
+
+// Reader reads a file of a ledger by its path (C2SP tlog-tiles). An error that wraps fs.ErrNotExist says that there is none.
+type Reader func(ctx context.Context, path string) ([]byte, error)
 
 // Files is the tree in a folder.
-func Files(dir fs.FS) Tree { return Tree{dir} }
+func Files(dir fs.FS) Tree {
+	return Tree{func(_ context.Context, path string) ([]byte, error) { return fs.ReadFile(dir, path) }}
+}
 
-// most bounds a tile: 256 hashes.
+// Fetched is the tree of which the files are read elsewhere.
+func Fetched(read Reader) Tree { return Tree{read} }
+
+// Public reads a file that a ledger shows to others, by its path (C2SP tlog-tiles): the checkpoint, or a tile. All else is fs.ErrNotExist, the
+// hashes of records (tile/entries) too. A partial tile is cut from a larger one that has taken its place.
+func (t Tree) Public(ctx context.Context, path string) ([]byte, error) {
+	if path == layout.CheckpointPath {
+		return t.Newest(ctx)
+	}
+	tail, ok := strings.CutPrefix(path, "tile/")
+	first, second, cut := strings.Cut(tail, "/")
+	level, index, partial, err := layout.ParseTileLevelIndexPartial(first, second)
+	if !ok || !cut || err != nil || layout.TilePath(level, index, partial) != path {
+		return nil, fmt.Errorf("reading %.80q: %w", path, fs.ErrNotExist)
+	}
+	text, err := t.tile(ctx, level, index, partial)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	size := mostTile
+	if partial > 0 {
+		size = int(partial) * len(Hash{})
+	}
+	if len(text) < size { // it is not that far yet
+		return nil, fmt.Errorf("reading %s: %w", path, fs.ErrNotExist)
+	}
+	return text[:size], nil
+}
+
+// mostTile bounds a tile: 256 hashes.
 const mostTile = layout.TileWidth * len(Hash{})
 
 // tile is that of client.TileFetcherFunc. A partial tile is as good in a larger version of it.
-func (t Tree) tile(_ context.Context, level, index uint64, partial uint8) ([]byte, error) {
-	text, err := fs.ReadFile(t.fs, layout.TilePath(level, index, partial))
+func (t Tree) tile(ctx context.Context, level, index uint64, partial uint8) ([]byte, error) {
+	text, err := t.read(ctx, layout.TilePath(level, index, partial))
 	if errors.Is(err, fs.ErrNotExist) && partial > 0 {
-		text, err = fs.ReadFile(t.fs, layout.TilePath(level, index, 0))
+		text, err = t.read(ctx, layout.TilePath(level, index, 0))
 	}
 	if err == nil && len(text) > mostTile {
 		err = fmt.Errorf("tile %s is too long", layout.TilePath(level, index, partial))
@@ -233,20 +268,23 @@ func rootOfEdges(size uint64, edges [][][]byte) ([]byte, error) {
 	return r.GetRootHash(nil)
 }
 
-// consistent proves that the larger tree begins with the smaller one.
-func (t Tree) consistent(ctx context.Context, smaller, larger uint64, from, to []byte) error {
-	if smaller == 0 {
+// consistent proves that a tree begins with an earlier one. ErrForked says that it does not; any other error, that tiles cannot be read.
+func (t Tree) consistent(ctx context.Context, before, now *Checkpoint) error {
+	if before.Size == 0 {
 		return nil
 	}
-	b, err := client.NewProofBuilder(ctx, larger, t.tile)
+	b, err := client.NewProofBuilder(ctx, now.Size, t.tile)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the tree: %w", err)
 	}
-	p, err := b.ConsistencyProof(ctx, smaller, larger)
+	p, err := b.ConsistencyProof(ctx, before.Size, now.Size)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the tree: %w", err)
 	}
-	return proof.VerifyConsistency(rfc6962.DefaultHasher, smaller, larger, p, from, to)
+	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, before.Size, now.Size, p, before.Root, now.Root); err != nil {
+		return fmt.Errorf("%w: %d records, then %d: %w", ErrForked, before.Size, now.Size, err)
+	}
+	return nil
 }
 
 // Prove returns the hashes that, with a record's own, make the root of a tree of that size (RFC 6962, section 2.1.1).

@@ -12,7 +12,7 @@ import (
 func (c *compiler) control() ResolvedControl {
 	m := c.Fleet.Mesh.Control
 	r := ResolvedControl{
-		Listen: m.Listen, Admin: m.Admin, Store: m.Store, Bus: m.Bus, Administrators: m.Administrators,
+		Listen: m.Listen, Admin: m.Admin, Store: m.Store, Bus: m.Bus, Administrators: m.Administrators, PublishLedger: m.PublishLedger,
 		Join: or(m.Join, DefaultJoin), Grace: or(m.Grace, DefaultGrace),
 	}
 	address := or(m.Address, DefaultControl)

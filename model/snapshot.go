@@ -129,6 +129,7 @@ type ResolvedControl struct {
 	Bus            ControlBus            `json:"bus"`
 	Administrators *Administrators       `json:"administrators,omitempty"`
 	Console        *ControlConsole       `json:"console,omitempty"`
+	PublishLedger  bool                  `json:"publish_ledger,omitzero"`
 	Kubernetes     *TokenReview          `json:"kubernetes,omitempty"`
 	Certificates   *ResolvedCertificates `json:"certificates,omitempty"`
 	Join           Duration              `json:"join"`

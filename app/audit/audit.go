@@ -27,11 +27,13 @@ const (
 	keyFile        = "key.pub"
 )
 
-// Place is where a ledger and its records lie: in folders of the machine that keeps them, or in the store that several controls share.
+// Place is where a ledger and its records lie: in folders of the machine that keeps them, in the store that several controls share, or,
+// for the ledger alone, where it is served.
 type Place struct {
 	Ledger string // folder
 	Store  string // folder of store/events
 	Shared *shared.Store
+	Served *Served
 }
 
 // files are those of the ledger.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/event/eventtest"
 	"github.com/palisade-security/palisade/keyring"
@@ -31,6 +33,8 @@ func must(t testing.TB, err error) {
 type place struct {
 	Place
 	keeper *Keeper
+	signer note.Signer
+	public string
 	alarms []string
 }
 
@@ -45,7 +49,7 @@ func newPlace(t testing.TB) *place {
 	must(t, err)
 	signer, public, err := ledger.NewSigner("shop.example/ledger", key)
 	must(t, err)
-	p := &place{Place: Place{Ledger: filepath.Join(dir, "ledger"), Store: filepath.Join(dir, "store")}}
+	p := &place{Place: Place{Ledger: filepath.Join(dir, "ledger"), Store: filepath.Join(dir, "store")}, signer: signer, public: public}
 	p.keeper = &Keeper{
 		Ledger: Folder(p.Ledger, signer, public), Log: slog.New(slog.DiscardHandler),
 		Alarm: func(_ context.Context, text string) { p.alarms = append(p.alarms, text) },

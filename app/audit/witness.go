@@ -13,9 +13,10 @@ import (
 
 // The files of a witness.
 const (
-	witnessSecret = "witness.key"
-	witnessPublic = "witness.pub"
-	witnessLast   = "last" // checkpoint that was signed last
+	witnessSecret  = "witness.key"
+	witnessPublic  = "witness.pub"
+	witnessLast    = "last"    // checkpoint that was signed last
+	witnessRefused = "refused" // checkpoint that does not go on from there
 )
 
 // remembered is the memory of a witness in its folder.
@@ -35,7 +36,7 @@ func (r remembered) Keep(checkpoint []byte) error {
 
 // Witness signs the checkpoint of a ledger at a place, or in an export, if all that it signed before is still in
 // the tree. What it needs to remember is in a folder of its own: its key, which is made under a name if there is none, and the last
-// checkpoint. It returns the checkpoint with its signature added.
+// checkpoint; one that it refused, too. It returns the checkpoint with its signature added.
 func Witness(ctx context.Context, at Place, own, name, key string) ([]byte, error) {
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the folder of the witness: %w", err)
@@ -52,12 +53,15 @@ func Witness(ctx context.Context, at Place, own, name, key string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	files := at.files(ctx)
-	text, err := readFrom(files, checkpointFile)
+	tree := at.tree(ctx)
+	text, err := tree.Newest(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading the checkpoint: %w", err)
+		return nil, err
 	}
-	signed, err := ledger.NewWitness(verifier, signer, remembered(own)).Cosign(ctx, ledger.Files(files), text)
+	signed, err := ledger.NewWitness(verifier, signer, remembered(own)).Cosign(ctx, tree, text)
+	if errors.Is(err, ledger.ErrForked) || errors.Is(err, ledger.ErrRolledBack) {
+		return nil, errors.Join(err, replace(filepath.Join(own, witnessRefused), text)) // with what was signed last, it is the proof
+	}
 	if err != nil {
 		return nil, err
 	}

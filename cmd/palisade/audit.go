@@ -44,16 +44,20 @@ func (c *auditExportCmd) Run(e *environment) error {
 }
 
 type auditWitnessCmd struct {
-	Dir   string        `arg:"" optional:"" help:"The ledger: a copy of the folder, a mount of it, or an export."`
-	Store string        `help:"The ledger that several controls keep together: where the location of their PostgreSQL stands." placeholder:"env:NAME|file:PATH"`
-	Own   string        `required:"" help:"Folder of the witness: its key, and what it signed last." placeholder:"DIR"`
-	Key   string        `required:"" help:"Public key of the ledger." placeholder:"FILE"`
-	Name  string        `help:"Name of the witness, when its key is made." placeholder:"NAME"`
-	Every time.Duration `help:"Sign again after each pause, such as 1m (default: once)."`
+	Ledger      string        `arg:"" optional:"" help:"The ledger: an https:// URL below which its files are served, a copy of the folder, a mount of it, or an export."`
+	Store       string        `help:"The ledger that several controls keep together: where the location of their PostgreSQL stands." placeholder:"env:NAME|file:PATH"`
+	Own         string        `required:"" help:"Folder of the witness: its key, and what it signed last." placeholder:"DIR"`
+	Key         string        `required:"" help:"Public key of the ledger." placeholder:"FILE"`
+	Name        string        `help:"Name of the witness, when its key is made." placeholder:"NAME"`
+	Bundle      string        `help:"Trust bundle by which control is known that serves the ledger (default: a server that the authorities of this host know)." placeholder:"FILE"`
+	TrustDomain string        `help:"Its trust domain (default: that of the bundle)." placeholder:"NAME"`
+	Every       time.Duration `help:"Sign again after each pause, such as 1m (default: once)."`
 }
 
 func (c *auditWitnessCmd) Run(e *environment) error {
-	return app.AuditWitness(e.ctx, e.with(), c.Dir, c.Store, c.Own, c.Name, c.Key, c.Every)
+	o := e.with()
+	o.Reach = app.Reach{Bundle: c.Bundle, Domain: c.TrustDomain}
+	return app.AuditWitness(e.ctx, o, c.Ledger, c.Store, c.Own, c.Name, c.Key, c.Every)
 }
 
 // Help shows examples.
@@ -94,5 +98,5 @@ history unseen. Run it on a machine of the second party; the signed checkpoint i
 
 Examples:
   palisade audit witness /mnt/ledger --own witness --key ledger.pub --name auditor.example
-  palisade audit witness /mnt/ledger --own witness --key ledger.pub --every 1m`
+  palisade audit witness https://control.shop.example:9950/v1/ledger --bundle bundle.json --own witness --key ledger.pub --every 1m`
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/palisade-security/palisade/app/audit"
+	"github.com/palisade-security/palisade/internal/fleettest"
 )
 
 // TestAuditOfControl: what control records is in its ledger, which verifies while it runs, after kill -9, and when it goes on.
@@ -124,5 +126,45 @@ func TestAudit(t *testing.T) {
 		if code := run([]string{"audit", "witness", u.Path(".palisade/ledger"), "--own", own, "--key", key, "--name", "auditor.example"}, &out, &messages); code != exitOK {
 			t.Error(&messages)
 		}
+	}
+}
+
+// TestAuditWitnessServed has a second party witness the ledger of a control over HTTPS, which shows it only if the model says so.
+func TestAuditWitnessServed(t *testing.T) {
+	t.Parallel()
+	ports := fleettest.FreePorts(t, 1)
+	d := newControl(t, fmt.Sprintf("bus: {listen: %q}\n    publish_ledger: true", ports[0]))
+	d.startControl()
+	own, key, bundle := t.TempDir(), d.Path(".palisade/ledger/key.pub"), filepath.Join(t.TempDir(), "bundle.json")
+	if err := os.WriteFile(bundle, []byte(d.must("bundle")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.Eventually("the ledger has begun", func() bool {
+		text, err := os.ReadFile(d.Path(".palisade/ledger/checkpoint"))
+		return err == nil && len(text) > 0
+	})
+	at := "https://" + d.at + "/v1/ledger"
+	witness := func(args ...string) result {
+		return verb(t, nil, append([]string{"audit", "witness", "--own", own, "--key", key, "--name", "auditor.example"}, args...)...)
+	}
+	for range 2 {
+		if r := witness(at, "--bundle", bundle); r.code != exitOK || !strings.Contains(r.out, "auditor.example") {
+			t.Errorf("exit code %d: %s%s", r.code, r.out, r.err)
+		}
+		d.must("join", "service/web") // which is recorded
+	}
+	if r := witness(at); r.code != exitError || !strings.Contains(r.err, "certificate") {
+		t.Errorf("without the bundle: %d %s", r.code, r.err)
+	}
+	if r := witness(d.Path(".palisade/ledger"), "--bundle", bundle); r.code != exitError || !strings.Contains(r.err, "--bundle says how control is known") {
+		t.Errorf("of a folder: %d %s", r.code, r.err)
+	}
+	if code := d.end(); code != exitOK {
+		t.Errorf("control ends with %d\n%s", code, &d.Messages)
+	}
+	d.Edit("palisade.yaml", "publish_ledger: true", "publish_ledger: false")
+	d.startControl()
+	if r := witness(at, "--bundle", bundle); r.code != exitError || !strings.Contains(r.err, "file does not exist") {
+		t.Errorf("of one that is not published: %d %s", r.code, r.err)
 	}
 }

@@ -21,6 +21,7 @@ const (
 	RenewPath     = "/v1/renew"     // POST SignRequest: EnrolAnswer, over mTLS
 	JWTPath       = "/v1/jwt"       // POST JWTRequest: JWTAnswer, over mTLS
 	ReportPath    = "/v1/report"    // POST Report: ReportAnswer, over mTLS
+	LedgerPath    = "/v1/ledger/"   // GET: files of the ledger (C2SP tlog-tiles), to whoever asks, if they are published
 )
 
 // MaxRequest bounds a request of a proxy, in bytes.

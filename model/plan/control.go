@@ -25,6 +25,13 @@ func (d *differ) control(was, is *model.ResolvedControl) {
 	d.administrators(key+".administrators", was.Administrators, is.Administrators)
 	d.console(key+".console", was.Console, is.Console)
 	switch {
+	case was.PublishLedger == is.PublishLedger:
+	case is.PublishLedger:
+		d.add(Widens, key+".publish_ledger", "whoever reaches control may read hashes of records, and how many there are")
+	default:
+		d.add(Narrows, key+".publish_ledger", "witnesses no longer read the ledger from control")
+	}
+	switch {
 	case reflect.DeepEqual(was.Kubernetes, is.Kubernetes):
 	case is.Kubernetes == nil:
 		d.add(Narrows, key+".kubernetes", "service accounts no longer prove what a proxy is")
