@@ -57,7 +57,7 @@ hop: ## one hop of the mesh beside nginx and HAProxy; see docs/performance.md
 	@scripts/bench-hop.sh
 
 reliability: deps ## everything that breaks, long form; writes docs/reliability.md
-	$(GO) test -count=1 -v -timeout 150m ./app/reliability -long -spell 10s -workloads 10000 -update
+	$(GO) test -count=1 -v -timeout 170m ./app/reliability -long -spell 10s -workloads 10000 -kills 200 -update
 
 golden: ## rewrite golden files after a change that means to
 	$(GO) test ./model ./event ./export ./topology/draw ./learn/drift ./sink/... -update
