@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
@@ -66,16 +67,21 @@ func (f *fleet) killed(t *testing.T) {
 func (f *fleet) stored(t *testing.T) int {
 	t.Helper()
 	recorded, there := f.recorded(t), map[string]bool{}
-	var missing []string
-	patiently(t, "all that was recorded is in the store", 3*time.Minute, func() bool {
-		there, missing = f.keys(t), nil
-		for key := range recorded {
-			if !there[key] {
-				missing = append(missing, key)
+	for missing := -1; missing != 0; { // the stream of events may hold what came in minutes of kills: as long as it gets less
+		before := missing
+		patiently(t, "more of what was recorded is in the store", 2*time.Minute, func() bool {
+			pause(t, time.Second) // what is asked here costs the store as well
+			there, missing = f.keys(t), 0
+			for key := range recorded {
+				if !there[key] {
+					missing++
+				}
 			}
-		}
-		return len(missing) == 0
-	}, func() string { return strings.Join(missing, "\n") })
+			return missing == 0 || before < 0 || missing < before
+		}, func() string {
+			return fmt.Sprintf("%d of %d events are missing\n%s\n%s", missing, len(recorded), f.controls[0], f.controls[1])
+		})
+	}
 	for key := range f.recorded(t) { // with what was recorded since
 		delete(there, key)
 	}
