@@ -54,10 +54,11 @@ func TestSharedHost(t *testing.T) {
 	stock.start(proxy(stock, "sidecar", "stock")...)
 	stock.Says("undeclared calls come to another process of this network")
 
-	// Two that are started, at the same time.
-	web.start(proxy(web, "run", "web", "-q", "--", "bash", "-c", "curl -sm20 $ORDERS_ADDRESS/one; until [ -e "+d.Path("asked")+" ]; do sleep 0.05; done; curl -sm20 $ORDERS_ADDRESS/three; echo stock=$STOCK_ADDRESS.")...)
+	// Two that are started, at the same time. Where sidecars are they learn in a moment.
+	const ask = "ask() { until curl -sfm20 $1; do sleep 0.05; done; }; "
+	web.start(proxy(web, "run", "web", "-q", "--", "bash", "-c", ask+"ask $ORDERS_ADDRESS/one; until [ -e "+d.Path("asked")+" ]; do sleep 0.05; done; ask $ORDERS_ADDRESS/three; echo stock=$STOCK_ADDRESS.")...)
 	web.Says("orders /one")
-	r := verb(t, nil, proxy(desk, "run", "desk", "-q", "--", "bash", "-c", "curl -sm20 $ORDERS_ADDRESS/two $STOCK_ADDRESS/two")...)
+	r := verb(t, nil, proxy(desk, "run", "desk", "-q", "--", "bash", "-c", ask+"ask $ORDERS_ADDRESS/two; ask $STOCK_ADDRESS/two")...)
 	if r.code != exitOK || r.out != "orders /two\nstock /two\n" {
 		t.Errorf("%+v", r)
 	}
