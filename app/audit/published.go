@@ -42,6 +42,6 @@ func Published(of func() (*Place, error), log *slog.Logger) http.Handler {
 			h.Set("Content-Type", "application/octet-stream")
 			h.Set("Cache-Control", "public, max-age=31536000, immutable") // a tile never changes
 		}
-		_, _ = w.Write(text) // an asker that is gone needs no answer
+		_, _ = w.Write(text) //nolint:gosec // G705: tiles are bytes that no browser may take for a page; an asker that is gone needs no answer
 	})
 }
