@@ -152,7 +152,6 @@ func (c *Control) forward(w http.ResponseWriter, r *http.Request, who caller, bo
 		if err != nil || at == "" {
 			return nil, errNobodyLeads
 		}
-		//nolint:gosec // G704: the path is one of verbs, the host the store's, and it must prove to be control
 		q, err := http.NewRequestWithContext(r.Context(), r.Method, "https://"+at+r.URL.Path, bytes.NewReader(body))
 		if err != nil {
 			return nil, err
