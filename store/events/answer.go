@@ -198,6 +198,7 @@ func (s *Store) Last(ctx context.Context, q query.Query, n int, from query.Curso
 type source struct {
 	last  int64 // the newest time in it
 	chunk segment.Chunk
+	away  bool // reading it takes long, or fails
 	err   error
 }
 
@@ -214,7 +215,7 @@ func (p *snapshot) sources() []source {
 		}
 		for _, c := range one.segment.Chunks() {
 			_, last := c.Bounds()
-			out = append(out, source{last: last, chunk: c})
+			out = append(out, source{last: last, chunk: c, away: one.away})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b source) int { return cmp.Compare(b.last, a.last) })
@@ -233,7 +234,8 @@ func (p *snapshot) last(ctx context.Context, q *query.Query, n int, from query.C
 			return nil, sources[0].err
 		}
 		var chunks []segment.Chunk
-		for len(chunks) < most && len(sources) > 0 && sources[0].err == nil {
+		away := sources[0].away
+		for len(chunks) < most && len(sources) > 0 && sources[0].err == nil && sources[0].away == away {
 			chunks = append(chunks, sources[0].chunk)
 			sources = sources[1:]
 		}

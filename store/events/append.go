@@ -120,7 +120,16 @@ func (s *Store) append(ctx context.Context, events []*event.Event) error {
 	}
 	// Whether a record that nobody waits for any more was written could not be known, and all behind it would wait.
 	ctx = context.WithoutCancel(ctx)
-	b, own, failed := s.begin(ctx, rows, record, events)
+	var b *batch
+	var own *journal.Pending
+	failed := errStale
+	for errors.Is(failed, errStale) {
+		a, err := s.ask(events)
+		if err != nil {
+			return err
+		}
+		b, own, failed = s.begin(ctx, rows, record, events, a)
+	}
 	if b == nil {
 		return failed
 	}
@@ -142,12 +151,16 @@ const recordBytes = 512
 
 // begin leaves out the events that are there, gives the others numbers and writes them into the log, in that order. Numbers
 // are in the log, so replaying it gives the same whatever was deleted since. It returns the batch to wait for, nil if
-// there is none, and a pending record if that batch is its own.
-func (s *Store) begin(ctx context.Context, rows *segment.Batch, record []byte, events []*event.Event) (*batch, *journal.Pending, error) {
+// there is none, and a pending record if that batch is its own. The error wraps errStale if more is to be asked first.
+func (s *Store) begin(ctx context.Context, rows *segment.Batch, record []byte, events []*event.Event, a *asked) (*batch, *journal.Pending, error) {
 	s.order.Lock()
 	defer s.order.Unlock()
 	s.mu.Lock()
-	fresh, marks, failed := s.fresh(events)
+	if !s.answers(a, events) {
+		s.mu.Unlock()
+		return nil, nil, errStale
+	}
+	fresh, marks, failed := s.fresh(events, a)
 	if len(fresh) == 0 { // those that are there may not be on the disk yet
 		var last *batch
 		if len(s.flight) > 0 {
@@ -174,8 +187,8 @@ func (s *Store) begin(ctx context.Context, rows *segment.Batch, record []byte, e
 
 // fresh returns those of some events that are not there and their fingerprints, and notes that they are. The caller holds the
 // lock.
-func (s *Store) fresh(events []*event.Event) ([]*event.Event, []mark, error) {
-	var failed error
+func (s *Store) fresh(events []*event.Event, a *asked) ([]*event.Event, []mark, error) {
+	failed := a.err
 	out, marks := make([]*event.Event, 0, len(events)), make([]mark, 0, len(events))
 	for _, e := range events {
 		kept, some := s.kept[segment.ClassOf(e)]
@@ -183,8 +196,12 @@ func (s *Store) fresh(events []*event.Event) ([]*event.Event, []mark, error) {
 			continue
 		}
 		key := s.marker.of(e)
-		there, err := s.has(e, key)
-		failed = errors.Join(failed, err) // rather twice than not at all
+		there := a.there[key]
+		if !there {
+			var err error
+			there, err = s.has(e, key)
+			failed = errors.Join(failed, err) // rather twice than not at all
+		}
 		if !there {
 			s.tail.keys[key] = struct{}{}
 			out, marks = append(out, e), append(marks, key)
@@ -238,7 +255,7 @@ func (s *Store) has(e *event.Event, key mark) (there bool, err error) {
 	}
 	at := e.Time.UnixNano()
 	s.segments.between(at, at, func(one *sealed) bool {
-		if one.err == nil {
+		if one.err == nil && !one.away { // those were asked
 			there, err = one.segment.Holds(e)
 		}
 		return err == nil && !there

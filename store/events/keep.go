@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -80,13 +78,29 @@ func (s *Store) writeOne(class string, from []segment.Chunk, rows []segment.Row)
 	if err != nil {
 		return nil, err
 	}
-	one := openSealed(s.opts.segments(), &entry{class, *info})
+	one := s.shelf.open(&entry{Class: class, Info: *info})
 	return one, one.err
 }
 
-// replace makes the store consist of other segments, on disk and then for queries, and m the manifest, but for its segments.
+// replace makes the store consist of other segments, and m the manifest, but for its segments, and removes what is not part of it any more.
 // The caller holds keeping.
 func (s *Store) replace(m manifest, old, added []*sealed) error {
+	s.leave(&m, old)
+	if err := s.exchange(m, old, added); err != nil {
+		return err
+	}
+	var err error
+	for _, one := range old {
+		err = errors.Join(err, one.drop(), s.shelf.remove(&one.entry))
+	}
+	return err
+}
+
+// exchange makes the store consist of other segments, on disk and then for queries. The caller holds keeping.
+func (s *Store) exchange(m manifest, old, added []*sealed) error {
+	if s.held.Load() {
+		return ErrClosed
+	}
 	s.mu.RLock()
 	now := slices.DeleteFunc(slices.Clone(s.segments.all), func(one *sealed) bool { return slices.Contains(old, one) })
 	s.mu.RUnlock()
@@ -101,18 +115,14 @@ func (s *Store) replace(m manifest, old, added []*sealed) error {
 	s.now = m
 	segments := newTimeline(now)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.segments, s.kept = segments, m.Kept
 	if s.sealing != nil && s.sealing.upTo <= m.Sealed {
 		s.sealing = nil
 		close(s.room)
 		s.room = make(chan struct{})
 	}
-	s.mu.Unlock()
-	var err error
-	for _, one := range old {
-		err = errors.Join(err, one.drop(), os.Remove(filepath.Join(s.opts.segments(), one.Name)))
-	}
-	return err
+	return nil
 }
 
 const (
@@ -149,7 +159,7 @@ func (s *Store) Compact(ctx context.Context, now time.Time) error {
 	s.mu.RLock()
 	for _, one := range s.segments.all {
 		first := time.Unix(0, one.First)
-		if span := s.span(one.Class, first, now); span > 0 && one.err == nil && one.Rows < s.opts.MergeRows {
+		if span := s.span(one.Class, first, now); span > 0 && one.err == nil && !one.away && one.Rows < s.opts.MergeRows {
 			key := part{one.Class, first.Truncate(span).UnixNano(), span}
 			groups[key] = append(groups[key], one)
 		}

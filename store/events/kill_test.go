@@ -19,11 +19,12 @@ import (
 )
 
 const (
-	childDir   = "PALISADE_TEST_EVENTS"
-	childFrom  = "PALISADE_TEST_EVENTS_FROM"
-	killRounds = "PALISADE_TEST_KILL_ROUNDS" // more than the usual few
-	killBatch  = 40
-	killEvents = 200_000
+	childDir    = "PALISADE_TEST_EVENTS"
+	childBucket = "PALISADE_TEST_EVENTS_BUCKET" // URL of a server
+	childFrom   = "PALISADE_TEST_EVENTS_FROM"
+	killRounds  = "PALISADE_TEST_KILL_ROUNDS" // more than the usual few
+	killBatch   = 40
+	killEvents  = 200_000
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +39,12 @@ func appendUntilKilled(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	from, _ := strconv.Atoi(os.Getenv(childFrom))
-	s, r, err := events.Open(ctx, events.Options{Dir: dir, SealRows: 300, SealAge: 20 * time.Millisecond, MergeRows: 2000})
+	o, err := childOptions(dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	s, r, err := events.Open(ctx, o)
 	if err != nil || len(r.Damaged) > 0 {
 		fmt.Fprintln(os.Stderr, err, r)
 		return 1
@@ -46,6 +52,9 @@ func appendUntilKilled(dir string) int {
 	go func() {
 		_ = s.Run(ctx, func(err error) { fmt.Fprintln(os.Stderr, err) })
 	}()
+	if o.Bucket != nil {
+		go depositAlways(ctx, s)
+	}
 	fleet := eventtest.New(9, start, time.Second)
 	fleet.Take(from)
 	for at := from; at < killEvents; at += killBatch {

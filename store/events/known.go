@@ -35,15 +35,19 @@ func (p *marker) ofKey(key string) mark {
 type timeline struct {
 	all  []*sealed
 	last []int64 // the latest time in each and in all before it
+	away int64   // the latest time in those that are away
 }
 
 func newTimeline(all []*sealed) *timeline {
-	t := &timeline{all: all}
+	t := &timeline{all: all, away: math.MinInt64}
 	slices.SortFunc(t.all, func(a, b *sealed) int { return cmp.Compare(a.First, b.First) })
 	last := int64(math.MinInt64)
 	for _, one := range t.all {
 		last = max(last, one.Last)
 		t.last = append(t.last, last)
+		if one.away {
+			t.away = max(t.away, one.Last)
+		}
 	}
 	return t
 }
@@ -55,4 +59,17 @@ func (t *timeline) between(from, to int64, yield func(*sealed) bool) {
 			return
 		}
 	}
+}
+
+// awayAt hands out the segments that are away and have times about one.
+func (t *timeline) awayAt(at int64, do func(*sealed)) {
+	if at > t.away { // as nearly always
+		return
+	}
+	t.between(at, at, func(one *sealed) bool {
+		if one.away {
+			do(one)
+		}
+		return true
+	})
 }

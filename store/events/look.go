@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/palisade-security/palisade/internal/bucket"
 	"github.com/palisade-security/palisade/store/journal"
 	"github.com/palisade-security/palisade/store/query"
 )
@@ -25,13 +26,14 @@ const (
 	tornTries = 3  // and since the log was torn: a process may be writing there
 )
 
-// Peek looks at the store in a folder. The error wraps os.ErrNotExist if there is none. The caller closes it.
-func Peek(ctx context.Context, dir string) (*Look, error) {
+// Peek looks at the store in a folder, and in its bucket, nil if it has none. The error wraps os.ErrNotExist if there is none. The
+// caller closes it before ctx ends.
+func Peek(ctx context.Context, dir string, b *bucket.Bucket) (*Look, error) {
 	if _, err := os.Stat(filepath.Join(dir, "segments")); err != nil {
 		return nil, fmt.Errorf("reading the store of events: %w", err)
 	}
 	for try := range lookTries {
-		l, changed, err := peek(ctx, dir)
+		l, changed, err := peek(ctx, dir, b)
 		if err == nil {
 			err = context.Cause(ctx)
 		}
@@ -49,16 +51,26 @@ func Peek(ctx context.Context, dir string) (*Look, error) {
 	return nil, fmt.Errorf("reading the store of events: %s changes all the time", dir)
 }
 
-// peek tries once, and tells whether the manifest has changed meanwhile.
-func peek(ctx context.Context, dir string) (*Look, bool, error) {
-	o := Options{Dir: dir}.withDefaults()
+// readOrBegin reads the manifest of a store that may have none yet.
+func readOrBegin(dir string) (*manifest, error) {
 	m, err := readManifest(dir)
+	if m == nil {
+		m = &manifest{Number: 1}
+	}
+	return m, err
+}
+
+// peek tries once, and tells whether the manifest has changed meanwhile.
+func peek(ctx context.Context, dir string, b *bucket.Bucket) (*Look, bool, error) {
+	o := Options{Dir: dir}.withDefaults()
+	m, err := readOrBegin(dir)
 	if err != nil {
 		return nil, false, err
 	}
+	h := newShelf(ctx, o.segments(), b)
 	var segments []*sealed
 	for i := range m.Segments {
-		segments = append(segments, openSealed(o.segments(), &m.Segments[i]))
+		segments = append(segments, h.open(&m.Segments[i]))
 	}
 	s := &Store{opts: o, marker: newMarker(), segments: newTimeline(segments), tail: newGeneration(0), now: *m, given: m.Number, next: m.Number}
 	l := &Look{store: s}
@@ -71,7 +83,7 @@ func peek(ctx context.Context, dir string) (*Look, bool, error) {
 		}
 		l.torn = errors.Join(l.torn, err)
 	}
-	now, err := readManifest(dir)
+	now, err := readOrBegin(dir)
 	if err != nil {
 		return nil, false, errors.Join(err, l.Close())
 	}

@@ -24,6 +24,8 @@ type manifest struct {
 
 	// Deleted is what Retain has deleted since the beginning, by class.
 	Deleted map[string]Deleted `json:"deleted,omitempty"`
+
+	Bucket deposit `json:"bucket,omitzero"`
 }
 
 // Deleted is events of a class that are not there any more.
@@ -42,16 +44,18 @@ func (d Deleted) and(more Deleted) Deleted {
 
 // entry is a segment of the store.
 type entry struct {
-	Class string `json:"class"`
+	Class  string `json:"class"`
+	Object string `json:"object,omitempty"` // that is the same in the bucket; empty: there is none
 	segment.Info
 }
 
 const manifestName = "manifest.json"
 
+// readManifest returns nil if there is none.
 func readManifest(dir string) (*manifest, error) {
 	b, err := os.ReadFile(filepath.Join(dir, manifestName))
 	if errors.Is(err, os.ErrNotExist) {
-		return &manifest{Number: 1}, nil
+		return nil, nil //nolint:nilnil // a store that begins
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest: %w", err)
@@ -77,7 +81,11 @@ func replaceJSON(dir, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, name)
+	return writeDurably(filepath.Join(dir, name), b)
+}
+
+// writeDurably replaces a file as a whole, and returns when it would outlive the loss of power.
+func writeDurably(path string, b []byte) error {
 	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -88,7 +96,7 @@ func replaceJSON(dir, name string, v any) error {
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		if err = os.Rename(path+".tmp", path); err == nil {
-			err = segment.SyncDir(dir)
+			err = segment.SyncDir(filepath.Dir(path))
 		}
 	}
 	return err
@@ -99,6 +107,7 @@ func removeOthers(dir string, m *manifest) error {
 	wanted := map[string]bool{}
 	for i := range m.Segments {
 		wanted[m.Segments[i].Name] = true
+		wanted[m.Segments[i].Name+tailEnding] = m.Segments[i].Object != ""
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -120,14 +129,9 @@ type sealed struct {
 	segment *segment.Segment // nil if it is damaged
 	err     error
 	judged  string       // by what was found that all of it is spared although it is old (spare.names); owned by who holds keeping
+	unread  bool         // so judged since it was out of reach; the same
 	users   atomic.Int64 // the store is one
-}
-
-func openSealed(dir string, e *entry) *sealed {
-	one := &sealed{entry: *e}
-	one.users.Store(1)
-	one.segment, one.err = segment.Open(dir, &one.Info)
-	return one
+	away    bool         // its pages are in the bucket alone
 }
 
 // drop says that one user less reads the segment; after the last it is closed.

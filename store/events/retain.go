@@ -95,6 +95,7 @@ func (s *Store) old(now time.Time) (out []old, unread error) {
 		switch {
 		case err != nil:
 			one.judged = spared.names // it is told once
+			_, one.unread = errors.AsType[*segment.AwayError](err)
 			unread = errors.Join(unread, fmt.Errorf("a segment is not deleted for its age, since what is held of it cannot be told: %w", err))
 		case gone.Count == 0:
 			one.judged = spared.names

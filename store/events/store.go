@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/palisade-security/palisade/internal/bucket"
 	"github.com/palisade-security/palisade/store/journal"
 	"github.com/palisade-security/palisade/store/query"
 )
@@ -27,6 +28,10 @@ type Options struct {
 	SealBytes int64         // bytes in memory at which they are sealed; 256 MiB
 	SealAge   time.Duration // age of the oldest event in memory at which they are sealed; a minute
 	MergeRows int64         // events of a segment beyond which it is not merged with others; 2 Mi
+
+	// Bucket is where segments are brought when they will not be merged any more; nil: they stay in files. It belongs to this store alone.
+	Bucket *bucket.Bucket
+	Disk   int64 // bytes of files that stay beside their objects, the newest
 
 	// Keep is how long events are kept, by class (segment.ClassRequest...); a class that is not named is kept for ever.
 	Keep map[string]time.Duration
@@ -58,8 +63,14 @@ type Store struct {
 	marker marker
 	full   chan struct{} // wakes Run: what is in memory is to be sealed
 
-	keeping sync.Mutex // one seals, merges or deletes at a time
-	now     manifest   // what the disk has; owned by who holds keeping
+	shelf  *shelf
+	parted context.CancelFunc // ends reading from the bucket
+
+	keeping sync.Mutex         // one seals, merges or deletes at a time
+	now     manifest           // what the disk has; owned by who holds keeping
+	leaving map[string]*sealed // by their objects, those that are no more; owned by who holds keeping
+
+	depositor depositor
 
 	order sync.Mutex // one gives numbers and a place in the log at a time
 
@@ -99,7 +110,12 @@ func Open(ctx context.Context, o Options) (*Store, *Recovery, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening event store: %w", err)
 	}
-	s := &Store{opts: o, log: log, marker: newMarker(), segments: newTimeline(nil), full: make(chan struct{}, 1), tail: newGeneration(0), room: make(chan struct{})}
+	s := &Store{
+		opts: o, log: log, marker: newMarker(), segments: newTimeline(nil), full: make(chan struct{}, 1), tail: newGeneration(0), room: make(chan struct{}),
+		leaving: map[string]*sealed{}, depositor: depositor{writer: newID()},
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	s.parted, s.shelf = end, newShelf(life, o.segments(), o.Bucket)
 	r := &Recovery{Log: recovered}
 	if recovered.Damage != nil {
 		r.Damaged = append(r.Damaged, recovered.Damage)
@@ -116,6 +132,12 @@ func (o *Options) segments() string { return filepath.Join(o.Dir, "segments") }
 // recover reads the manifest and the log behind what is sealed.
 func (s *Store) recover(ctx context.Context, r *Recovery) error {
 	m, err := readManifest(s.opts.Dir)
+	if err == nil && m == nil {
+		m = &manifest{Number: 1}
+		if s.opts.Bucket != nil {
+			m, err = adopt(ctx, &s.opts, s.depositor.writer)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -129,7 +151,10 @@ func (s *Store) recover(ctx context.Context, r *Recovery) error {
 	}
 	var segments []*sealed
 	for i := range m.Segments {
-		one := openSealed(s.opts.segments(), &m.Segments[i])
+		if err := s.shelf.complete(&m.Segments[i]); err != nil {
+			return err
+		}
+		one := s.shelf.open(&m.Segments[i])
 		if one.err != nil {
 			r.Damaged = append(r.Damaged, one.err)
 		}
@@ -165,6 +190,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	err := s.log.Close()
+	s.parted()
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
 	s.mu.Lock()
@@ -186,8 +212,14 @@ func (s *Store) OnDelete(tell func(map[string]Deleted) error) { s.deleting = tel
 // Err returns why the store takes no more events, nil while it does.
 func (s *Store) Err() error { return s.log.Err() }
 
-// Run seals, merges and deletes until ctx ends. What fails is tried again a little later and handed to report.
+// Run seals, merges, deletes and brings segments to the bucket until ctx ends. What fails is tried again a little later and handed to
+// report, which may be called by several at a time.
 func (s *Store) Run(ctx context.Context, report func(error)) error {
+	var carried sync.WaitGroup
+	defer carried.Wait()
+	if s.opts.Bucket != nil {
+		carried.Go(func() { s.carry(ctx, report) })
+	}
 	tick := time.NewTicker(min(s.opts.SealAge, 10*time.Second))
 	defer tick.Stop()
 	for {

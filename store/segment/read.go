@@ -102,6 +102,18 @@ func (s *Segment) check() error {
 	return nil
 }
 
+// Ending reads what is not pages: the bytes from Index on.
+func (s *Segment) Ending() ([]byte, error) {
+	b := make([]byte, s.Bytes-s.Index)
+	if _, err := s.file.ReadAt(b, s.Index); err != nil {
+		return nil, fmt.Errorf("reading segment %s: %w", s.Name, err)
+	}
+	if crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) != s.Tail {
+		return nil, &DamageError{s.Name, fmt.Sprintf("the index behind byte %d has another checksum", s.Index)}
+	}
+	return b, nil
+}
+
 // Verify reads all of the file. The error is a *DamageError if it is not as it was sealed.
 func (s *Segment) Verify() error {
 	if err := s.check(); err != nil {
