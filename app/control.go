@@ -60,7 +60,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 		}
 		rec.Act(ctx, actOfControl(e))
 	}
-	kept := rec.remember(state, rec.dir, s.openEvents(retention(snap)))
+	kept := rec.remember(state, rec.dir, s.openEvents(snap))
 	s.chart(kept, func() (*model.Snapshot, *model.Fleet) { return c.Model(), nil })
 	options.Events, options.Holds, options.Keep, options.Maps = kept, kept, kept.Keep, kept.book
 	if err := s.prove(ctx, rec, kept, options.Ring); err != nil {

@@ -120,7 +120,7 @@ func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 	}
 	e.journal = e.recorder.journal
 	if e.development {
-		e.memory = e.recorder.remember(e.state, e.recorder.dir, openEvents(e.state, retention(snap)))
+		e.memory = e.recorder.remember(e.state, e.recorder.dir, openEvents(e.state, snap))
 		e.memory.chart(e.state, snap.Audit.Retain.Maps, upFleet{e}.Model)
 		ring, err := openRing(ctx, e.state)
 		if err == nil {

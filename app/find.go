@@ -14,9 +14,9 @@ import (
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/store/events"
 	"github.com/palisade-security/palisade/store/journal"
 	"github.com/palisade-security/palisade/store/query"
-	"github.com/palisade-security/palisade/store/shared"
 )
 
 // finder is where events are asked for.
@@ -101,7 +101,11 @@ func (o *Options) reopened(ctx context.Context, state, records string) (*finder,
 	if !hasArchive(state) {
 		return nil, nil
 	}
-	s, err := openEvents(state, shared.Keeping{})(ctx)
+	b, err := recalledBucket(state)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openStore(ctx, events.Options{Dir: archiveDir(state), Bucket: b})
 	if errors.Is(err, journal.ErrLocked) || errors.Is(err, fs.ErrPermission) {
 		fmt.Fprintf(o.Err, "warning: the store of events in %s cannot be opened; what follows is from the record alone: %v\n", state, err)
 		return nil, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/palisade-security/palisade/app/archive"
 	"github.com/palisade-security/palisade/app/audit"
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/internal/bucket"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/ledger"
 	"github.com/palisade-security/palisade/model"
@@ -21,7 +22,7 @@ const ledgerKey = "ledger"
 
 // audited is where a ledger and its records lie in a state directory.
 func audited(state string) audit.Place {
-	return audit.Place{Ledger: filepath.Join(state, "ledger"), Store: archiveDir(state)}
+	return audit.Place{Ledger: filepath.Join(state, "ledger"), Store: archiveDir(state), Bucket: func() (*bucket.Bucket, error) { return recalledBucket(state) }}
 }
 
 // ledgerName is the name of a fleet's ledger.

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -78,18 +79,39 @@ func longer(services []model.ResolvedService) []query.Longer {
 	return out
 }
 
-// openEvents opens the store of events in a state directory. The zero keep keeps all.
-func openEvents(state string, keep shared.Keeping) func(context.Context) (archive.Store, error) {
+// openEvents opens the store of events in a state directory as a model says it, to keep them.
+func openEvents(state string, of *model.Snapshot) func(context.Context) (archive.Store, error) {
 	return func(ctx context.Context) (archive.Store, error) {
-		s, rec, err := events.Open(ctx, events.Options{Dir: archiveDir(state), Keep: keep.Class, Longer: keep.Longer})
+		b, err := openBucket(of.Audit.Bucket)
 		if err != nil {
 			return nil, err
 		}
-		for _, damaged := range rec.Damaged {
-			slog.ErrorContext(ctx, "the store of events is damaged", "error", damaged)
+		keep := retention(of)
+		o := events.Options{Dir: archiveDir(state), Keep: keep.Class, Longer: keep.Longer, Bucket: b}
+		if b != nil {
+			o.Disk = int64(of.Audit.Bucket.Disk)
+		}
+		s, err := openStore(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if err := noteBucket(state, of.Audit.Bucket); err != nil {
+			return nil, errors.Join(err, s.Close())
 		}
 		return s, nil
 	}
+}
+
+// openStore opens a store of events.
+func openStore(ctx context.Context, o events.Options) (archive.Store, error) {
+	s, rec, err := events.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, damaged := range rec.Damaged {
+		slog.ErrorContext(ctx, "the store of events is damaged", "error", damaged)
+	}
+	return s, nil
 }
 
 // remember makes the memory of what a journal holds and its process is given. It works while run does.

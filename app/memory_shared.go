@@ -14,9 +14,9 @@ import (
 )
 
 // openEvents opens the store of events of a control: its own, or that of all in the PostgreSQL of the truth.
-func (s *stand) openEvents(keep shared.Keeping) func(context.Context) (archive.Store, error) {
+func (s *stand) openEvents(of *model.Snapshot) func(context.Context) (archive.Store, error) {
 	if s.shared == "" {
-		return openEvents(s.state, keep)
+		return openEvents(s.state, of)
 	}
 	return func(ctx context.Context) (archive.Store, error) {
 		if err := os.MkdirAll(archiveDir(s.state), 0o700); err != nil { // how far our own record is followed is kept there
@@ -26,7 +26,7 @@ func (s *stand) openEvents(keep shared.Keeping) func(context.Context) (archive.S
 		if err != nil {
 			return nil, err
 		}
-		return &sharedEvents{store, keep}, nil
+		return &sharedEvents{store, retention(of)}, nil
 	}
 }
 

@@ -82,6 +82,11 @@ func (c *compiler) audit() Audit {
 	a.Shapes = or(a.Shapes, DefaultShapes)
 	a.Dir = c.absolute("audit.dir", a.Dir)
 	a.Redact = redacted(Fleet{Audit: a})
+	if a.Bucket != nil {
+		b := *a.Bucket
+		b.Password, b.CA, b.Disk = c.reference("audit.bucket.password", b.Password), c.present("audit.bucket.ca", b.CA), or(b.Disk, DefaultAuditDisk)
+		a.Bucket = &b
+	}
 	return a
 }
 

@@ -48,6 +48,7 @@ const (
 	DefaultAuditMode = "best-effort"
 	DefaultAuditKeep = Size(1 << 30)
 	DefaultShapes    = "requests"
+	DefaultAuditDisk = Size(10 << 30) // of audit.bucket
 
 	DefaultRetain     = Duration(30 * 24 * time.Hour)
 	DefaultRetainActs = Duration(400 * 24 * time.Hour)

@@ -236,12 +236,26 @@ type Validate struct {
 
 // Audit says what happens when a record cannot be written.
 type Audit struct {
-	Mode   string   `yaml:"mode,omitempty" json:"mode,omitzero" enum:"best-effort,strict"` // best-effort (default) counts the loss; strict refuses the request
-	Dir    string   `yaml:"dir,omitempty" json:"dir,omitzero"`                             // where records are kept; default: events in the state directory
-	Keep   Size     `yaml:"keep,omitempty" json:"keep,omitzero"`                           // bytes kept on disk; default 1GiB
-	Retain Retain   `yaml:"retain,omitempty" json:"retain,omitzero"`                       // how long events are kept where the fleet's are found
-	Redact []string `yaml:"redact,omitempty" json:"redact,omitzero"`                       // names of parameters, headers and JSON fields never recorded
-	Shapes string   `yaml:"shapes,omitempty" json:"shapes,omitzero" enum:"requests,off"`   // record names and types, never values, of headers and fields that the API document does not declare: requests (default) or off
+	Mode   string       `yaml:"mode,omitempty" json:"mode,omitzero" enum:"best-effort,strict"` // best-effort (default) counts the loss; strict refuses the request
+	Dir    string       `yaml:"dir,omitempty" json:"dir,omitzero"`                             // where records are kept; default: events in the state directory
+	Keep   Size         `yaml:"keep,omitempty" json:"keep,omitzero"`                           // bytes kept on disk; default 1GiB
+	Retain Retain       `yaml:"retain,omitempty" json:"retain,omitzero"`                       // how long events are kept where the fleet's are found
+	Bucket *AuditBucket `yaml:"bucket,omitempty" json:"bucket,omitzero"`                       // where they lie when their hour is over; default files in the state directory
+	Redact []string     `yaml:"redact,omitempty" json:"redact,omitzero"`                       // names of parameters, headers and JSON fields never recorded
+	Shapes string       `yaml:"shapes,omitempty" json:"shapes,omitzero" enum:"requests,off"`   // record names and types, never values, of headers and fields that the API document does not declare: requests (default) or off
+}
+
+// AuditBucket is S3-compatible object storage to which the events that "palisade up" and control keep go, as segments in Parquet, when
+// their hour is over. It belongs to one store of events: none shares its prefix. Controls that share a PostgreSQL have none.
+type AuditBucket struct {
+	URL      string `yaml:"url" json:"url"`                          // where the service is: https://host:port
+	Name     string `yaml:"name" json:"name"`                        // of the bucket; it must be there
+	Prefix   string `yaml:"prefix,omitempty" json:"prefix,omitzero"` // before the names of all objects, a slash between; default none
+	Region   string `yaml:"region,omitempty" json:"region,omitzero"` // default that of the URL at Amazon, else us-east-1
+	User     string `yaml:"user" json:"user"`                        // access key id
+	Password Value  `yaml:"password" json:"password"`                // reference to the secret access key: {from_env: NAME} or {from_file: PATH}
+	CA       string `yaml:"ca,omitempty" json:"ca,omitzero"`         // PEM roots of the service's certificate; default the system's
+	Disk     Size   `yaml:"disk,omitempty" json:"disk,omitzero"`     // bytes of the newest segments in the bucket that stay in files, too; default 10GiB
 }
 
 // Retain says how long events are kept by "palisade up" and control, by class. Proxies keep theirs by size (audit.keep).

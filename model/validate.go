@@ -192,6 +192,7 @@ func (c *checker) recording() {
 	for name, d := range map[string]Duration{"requests": c.Fleet.Audit.Retain.Requests, "connections": c.Fleet.Audit.Retain.Connections, "acts": c.Fleet.Audit.Retain.Acts, "logs": c.Fleet.Audit.Retain.Logs, "maps": c.Fleet.Audit.Retain.Maps} {
 		c.retain("audit.retain."+name, d)
 	}
+	c.auditBucket()
 	t := c.Fleet.Telemetry
 	if t.OTLP != "" {
 		c.collector("telemetry.otlp", t.OTLP)

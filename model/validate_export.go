@@ -83,13 +83,33 @@ func (c *checker) export(key string, e Export) {
 	if written("sasl") && !written("user") {
 		c.fail("bad-export", key+".sasl", "nobody signs in", "write user and password, or remove it")
 	}
-	if written("bucket") && !isBucket(e.Bucket) {
-		c.fail("bad-export", key+".bucket", quote(e.Bucket)+" is not the name of a bucket", "write 3 to 63 letters, digits, dots and dashes")
-	}
-	if written("prefix") && !isPrefix(e.Prefix) {
-		c.fail("bad-export", key+".prefix", quote(e.Prefix)+" does not begin names of objects", "write letters, digits and . _ = - with single slashes between")
-	}
+	c.object(key+".bucket", e.Bucket, key+".prefix", e.Prefix)
 	c.exportURL(key, e, kind)
+}
+
+// object checks a bucket and what begins the names of its objects.
+func (c *checker) object(bucketKey, bucket, prefixKey, prefix string) {
+	if _, written := c.places[bucketKey]; written && !isBucket(bucket) {
+		c.fail("bad-bucket", bucketKey, quote(bucket)+" is not the name of a bucket", "write 3 to 63 letters, digits, dots and dashes")
+	}
+	if _, written := c.places[prefixKey]; written && !isPrefix(prefix) {
+		c.fail("bad-bucket", prefixKey, quote(prefix)+" does not begin names of objects", "write letters, digits and . _ = - with single slashes between")
+	}
+}
+
+// auditBucket checks where segments of events lie.
+func (c *checker) auditBucket() {
+	b := c.Fleet.Audit.Bucket
+	if b == nil {
+		return
+	}
+	const key = "audit.bucket"
+	c.object(key+".name", b.Name, key+".prefix", b.Prefix)
+	c.onlyReference(key+".password", "password", b.Password)
+	c.exportURL(key, Export{URL: b.URL, Password: b.Password}, exportKinds["s3"])
+	if mesh := c.Fleet.Mesh; mesh != nil && mesh.Control.Store != (Value{}) {
+		c.warn("no-effect", key, "controls that share a PostgreSQL keep the events there", "remove it, or export events with kind s3")
+	}
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

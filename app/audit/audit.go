@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/palisade-security/palisade/internal/bucket"
 	"github.com/palisade-security/palisade/ledger"
 	"github.com/palisade-security/palisade/store/events"
 	"github.com/palisade-security/palisade/store/query"
@@ -30,8 +31,9 @@ const (
 // Place is where a ledger and its records lie: in folders of the machine that keeps them, in the store that several controls share, or,
 // for the ledger alone, where it is served.
 type Place struct {
-	Ledger string // folder
-	Store  string // folder of store/events
+	Ledger string                         // folder
+	Store  string                         // folder of store/events
+	Bucket func() (*bucket.Bucket, error) // in which what is not in the folder lies; nil: there is none
 	Shared *shared.Store
 	Served *Served
 }
@@ -55,7 +57,14 @@ func (p *Place) look(ctx context.Context) (look, func() error, error) {
 	if p.Shared != nil {
 		return p.Shared, func() error { return nil }, nil
 	}
-	l, err := events.Peek(ctx, p.Store)
+	var b *bucket.Bucket
+	if p.Bucket != nil {
+		var err error
+		if b, err = p.Bucket(); err != nil {
+			return nil, nil, err
+		}
+	}
+	l, err := events.Peek(ctx, p.Store, b)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/palisade-security/palisade/ledger"
 	"github.com/palisade-security/palisade/store/query"
+	"github.com/palisade-security/palisade/store/segment"
 )
 
 // A line of an export is {"number":12,"record":{...}}: what stands between "record": and the last brace are the exact bytes
@@ -84,15 +85,16 @@ func lines(r io.Reader, name string, yield func(ledger.Record, error) bool) {
 	}
 }
 
-// kept are the records of a store. What cannot be read is told as *ledger.DamageError.
+// kept are the records of a store. What cannot be read is told as *ledger.DamageError, what cannot be read now ends with its error.
 func kept(ctx context.Context, in func(context.Context, uint64) iter.Seq2[query.Record, error], first uint64) iter.Seq2[ledger.Record, error] {
 	return func(yield func(ledger.Record, error) bool) {
 		for r, err := range in(ctx, first) {
 			var record ledger.Record
+			_, away := errors.AsType[*segment.AwayError](err)
 			switch {
 			case err == nil:
 				record = ledger.Record{Number: r.Number, Data: r.JSON()}
-			case ctx.Err() == nil:
+			case ctx.Err() == nil && !away: // what is out of reach may be sound
 				err = &ledger.DamageError{Text: err.Error()}
 			}
 			if !yield(record, err) {

@@ -38,7 +38,7 @@ func (s *Sinks) target(e *model.ResolvedExport) (o sink.Options, err error) {
 	if err != nil {
 		return o, errors.New("url: it cannot be read")
 	}
-	config, err := secured(&e.Export, u)
+	config, err := Secured(u, e.CA, e.Certificate)
 	if err != nil {
 		return o, err
 	}
@@ -121,8 +121,8 @@ func (s *Sinks) resolve(key string, v model.Value) (string, error) {
 	return text, nil
 }
 
-// secured is how the server is verified, and what is shown to it; nil without TLS.
-func secured(e *model.Export, u *url.URL) (*tls.Config, error) {
+// Secured is how the server at a URL is verified, and what is shown to it; nil without TLS.
+func Secured(u *url.URL, ca string, certificate *model.Certificate) (*tls.Config, error) {
 	switch u.Scheme {
 	case "https", "grpcs", "tls":
 	default:
@@ -133,19 +133,19 @@ func secured(e *model.Export, u *url.URL) (*tls.Config, error) {
 		host = name
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if e.CA != "" {
-		text, err := os.ReadFile(e.CA)
+	if ca != "" {
+		text, err := os.ReadFile(ca)
 		if err != nil {
 			return nil, fmt.Errorf("ca: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca: no certificate in %q", e.CA)
+			return nil, fmt.Errorf("ca: no certificate in %q", ca)
 		}
 	}
-	if e.Certificate != nil {
+	if certificate != nil {
 		load := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(e.Certificate.Cert, e.Certificate.Key)
+			pair, err := tls.LoadX509KeyPair(certificate.Cert, certificate.Key)
 			return &pair, err
 		}
 		if _, err := load(); err != nil {

@@ -215,6 +215,9 @@ func (d *differ) records() {
 	} {
 		d.text(Changes, "audit.retain."+class.key, "how long "+class.what+" are kept", retained(class.was), retained(class.is))
 	}
+	if !reflect.DeepEqual(was.Audit.Bucket, is.Audit.Bucket) {
+		d.add(Changes, "audit.bucket", "where events lie when their hour is over changes")
+	}
 	d.setOf(Narrows, Widens, "audit.redact", "records no longer hold", "records hold", was.Redact, is.Redact)
 	if slices.Equal(was.Redact, is.Redact) && !slices.Equal(was.Audit.Redact, is.Audit.Redact) {
 		d.add(Changes, "audit.redact", "names move between audit and data classes")
