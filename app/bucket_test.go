@@ -1,0 +1,71 @@
+package app
+
+import (
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/palisade-security/palisade/event/eventtest"
+	"github.com/palisade-security/palisade/internal/buckettest"
+	"github.com/palisade-security/palisade/model"
+	"github.com/palisade-security/palisade/store/events"
+	"github.com/palisade-security/palisade/store/query"
+)
+
+// TestBucketRecalled reads the events of a state directory that lie in a bucket, without the process and its model: by who finds them and
+// who verifies them. Without the secret both say what is missing.
+func TestBucketRecalled(t *testing.T) {
+	server := buckettest.Start(t)
+	t.Setenv("BUCKET_SECRET", buckettest.Password)
+	state := t.TempDir()
+	of := &model.Audit{Bucket: &model.AuditBucket{URL: server.URL, Name: buckettest.Name, User: buckettest.User, Password: model.Value{FromEnv: "BUCKET_SECRET"}, Disk: 1}}
+	opened, err := openEvents(state, of)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := opened.(*events.Store)
+	given := eventtest.New(1, time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), time.Second).Take(500)
+	for _, do := range []func() error{
+		func() error { return s.Append(t.Context(), given) },
+		func() error { return s.Seal(t.Context()) },
+		func() error { return s.Deposit(t.Context(), given[0].Time.Add(24*time.Hour)) },
+		s.Close,
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(archiveDir(state), "segments", "*.parquet")); err != nil || len(left) > 0 {
+		t.Fatalf("%q, %v", left, err)
+	}
+	o := &Options{State: state, Out: io.Discard, Err: io.Discard}
+	f, err := o.find(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := f.Last(t.Context(), query.Query{}, 1000, query.Cursor{})
+	f.close()
+	if err != nil || len(page.Events) != len(given) {
+		t.Errorf("%v: %v", page, err)
+	}
+	l, err := events.Peek(t.Context(), audited(state).Store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	b, err := audited(state).Bucket()
+	if err != nil || !strings.Contains(b.String(), server.Port()) {
+		t.Errorf("%v, %v", b, err)
+	}
+	t.Setenv("BUCKET_SECRET", "")
+	if _, err := o.find(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "BUCKET_SECRET") {
+		t.Errorf("without the secret: %v", err)
+	}
+	if _, err := audited(state).Bucket(); err == nil || !strings.Contains(err.Error(), "object storage") {
+		t.Errorf("without the secret: %v", err)
+	}
+}
