@@ -20,7 +20,7 @@ func TestBucketRecalled(t *testing.T) {
 	server := buckettest.Start(t)
 	t.Setenv("BUCKET_SECRET", buckettest.Password)
 	state := t.TempDir()
-	of := &model.Audit{Bucket: &model.AuditBucket{URL: server.URL, Name: buckettest.Name, User: buckettest.User, Password: model.Value{FromEnv: "BUCKET_SECRET"}, Disk: 1}}
+	of := &model.Snapshot{Audit: model.Audit{Bucket: &model.AuditBucket{URL: server.URL, Name: buckettest.Name, User: buckettest.User, Password: model.Value{FromEnv: "BUCKET_SECRET"}, Disk: 1}}}
 	opened, err := openEvents(state, of)(t.Context())
 	if err != nil {
 		t.Fatal(err)

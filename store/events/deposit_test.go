@@ -211,7 +211,7 @@ func TestGoneObject(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	server := buckettest.Start(t)
 	s, o, given := filled(t, server, events.Options{})
-	must(t, s.Hold(t.Context(), query.Hold{Name: "case-1", Reason: "a case", By: "x", At: later, Query: "outcome:denied"}))
+	must(t, s.Hold(t.Context(), query.Hold{Name: "case-1", Reason: "a case", By: "x", Placed: later, Query: "outcome:denied"}))
 	must(t, s.Deposit(t.Context(), later))
 	next, _ := open(t, events.Options{Dir: t.TempDir(), Bucket: o.Bucket})
 	if held, err := next.Holds(t.Context()); err != nil || len(held) != 1 {
