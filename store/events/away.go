@@ -101,8 +101,7 @@ func (h *shelf) fetch(e *entry) (memory, error) {
 		return nil, &segment.DamageError{Name: e.Name, Found: "the manifest says that its index is elsewhere"}
 	}
 	b := make(memory, e.Bytes-e.Index)
-	_, err := (&object{of: e, read: h.read}).remote(b, e.Index)
-	return b, err
+	return b, (&object{of: e, read: h.read}).remote(b, e.Index)
 }
 
 // remove removes what there is of a segment in files.
@@ -149,26 +148,29 @@ func (o *object) ReadAt(p []byte, at int64) (int, error) {
 	n := 0
 	if before := o.of.Index - at; before > 0 {
 		n = int(min(before, int64(len(p))))
-		if _, err := o.remote(p[:n], at); err != nil || n == len(p) {
-			return n, err
+		if err := o.remote(p[:n], at); err != nil {
+			return 0, err
+		}
+		if n == len(p) {
+			return n, nil
 		}
 	}
 	m, err := o.tail.ReadAt(p[n:], at+int64(n)-o.of.Index)
 	return n + m, err
 }
 
-func (o *object) remote(p []byte, at int64) (int, error) {
+func (o *object) remote(p []byte, at int64) error {
 	if o.read == nil {
-		return 0, &segment.AwayError{Name: o.of.Name, Err: errNoBucket}
+		return &segment.AwayError{Name: o.of.Name, Err: errNoBucket}
 	}
 	err := o.read(o.of.Object, p, at)
 	switch {
 	case err == nil:
-		return len(p), nil
+		return nil
 	case errors.Is(err, bucket.ErrAbsent):
-		return 0, err // nobody will bring it back: that is damage
+		return err // nobody will bring it back: that is damage
 	}
-	return 0, &segment.AwayError{Name: o.of.Name, Err: err}
+	return &segment.AwayError{Name: o.of.Name, Err: err}
 }
 
 // Close frees the file.

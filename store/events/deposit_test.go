@@ -290,7 +290,7 @@ func TestElsewhere(t *testing.T) {
 func depositAlways(ctx context.Context, s *events.Store) {
 	for ctx.Err() == nil {
 		if err := s.Deposit(ctx, start.Add(10_000*time.Hour)); err != nil && ctx.Err() == nil {
-			os.Stderr.WriteString(err.Error() + "\n") //nolint:errcheck // of a test
+			os.Stderr.WriteString(err.Error() + "\n")
 		}
 	}
 }
