@@ -115,8 +115,14 @@ func (s *shop) recorded() []*event.Event {
 	return s.acts
 }
 
-// newShop is a fleet whose events are those of the last half hour.
+// newShop is a fleet whose events are those of the last half hour, and more.
 func newShop(t *testing.T, more ...*event.Event) (*shop, *Console) {
+	t.Helper()
+	return newShopOf(t, nil, more...)
+}
+
+// newShopOf is newShop with another planner; nil: the shop's own.
+func newShopOf(t *testing.T, planner Planner, more ...*event.Event) (*shop, *Console) {
 	t.Helper()
 	s := &shop{snap: shopModel()}
 	s.state = State{
@@ -141,7 +147,10 @@ func newShop(t *testing.T, more ...*event.Event) (*shop, *Console) {
 	if err := store.Append(t.Context(), more); err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(Options{Name: "shop", Hosts: []string{"console.localhost", "127.0.0.1"}, Events: store, Fleet: s, Planner: s, Record: s.record})
+	if planner == nil {
+		planner = s
+	}
+	c, err := New(Options{Name: "shop", Hosts: []string{"console.localhost", "127.0.0.1"}, Events: store, Fleet: s, Planner: planner, Record: s.record})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,15 +37,8 @@ func (e evilPlanner) Apply(context.Context, Person, *Draft, How) (*Applied, erro
 // TestHostileModels puts hostile texts into all that is told of models, and reads the pages as a browser does.
 func TestHostileModels(t *testing.T) {
 	for _, s := range hostile {
-		shop, c := newShop(t)
-		c.o.Planner, c.applier = evilPlanner{s}, evilPlanner{s}
+		shop, c := newShopOf(t, evilPlanner{s})
 		shop.state = State{Rollout: &Rollout{Version: s, Author: s, Trials: []string{s}}, Proxies: []Proxy{{Name: s, Instance: s, Version: s}}}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			c.drafts.run(ctx, c.applier)
-		}()
 		b := newBrowser(t, c)
 		b.as(c, Admin)
 		token := "token=" + b.formToken()
@@ -62,8 +55,6 @@ func TestHostileModels(t *testing.T) {
 			b.says(at, "Plan: <code>")
 			harmless(t, text, b.do("GET", at, "").body)
 		}
-		stop()
-		<-ended
 		if len(shop.recorded()) == 0 || strings.Contains(b.do("GET", "/model", "").body, "<script>alert") {
 			t.Errorf("%q runs", s)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -30,7 +31,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	pragmas := []string{
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)",
+		fmt.Sprintf("busy_timeout(%d)", busyTime.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)",
 	}
 	db, err := sql.Open("sqlite", sqliteSource(path, "immediate", pragmas))
 	if err != nil {
@@ -47,11 +48,20 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 		keep:  "SELECT holder, epoch, until FROM leases WHERE name = $1", // there is one writer
 		again: sqliteAgain, lost: func(error) bool { return false }, exact: sqliteExact,
 	}}
-	if err := s.checkSQLite(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+	begun := time.Now()
+	for n := 0; ; n++ {
+		err := s.checkSQLite(ctx)
+		if err == nil {
+			return s, nil
+		}
+		// Who meets another that turns a new file to WAL is told that it is busy at once, whatever busy_timeout says.
+		if !sqliteAgain(err) || time.Since(begun) > busyTime || pause(ctx, n) != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
-	return s, nil
 }
+
+const busyTime = 10 * time.Second // for others to let go of the file
 
 func sqliteSource(path, lock string, pragmas []string) string {
 	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas, "_txlock": {lock}}.Encode()}
