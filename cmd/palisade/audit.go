@@ -14,7 +14,7 @@ type auditCmd struct {
 }
 
 type auditVerifyCmd struct {
-	Dir     string   `arg:"" optional:"" help:"What palisade audit export wrote (default: the state directory, also while palisade runs)."`
+	Dir     string   `arg:"" optional:"" help:"What palisade audit export wrote, or the model beside whose state directory it is (default: the state directory, also while palisade runs)."`
 	Store   string   `help:"Verify what several controls keep together: where the location of their PostgreSQL stands." placeholder:"env:NAME|file:PATH"`
 	Since   moment   `help:"Only records of this long ago, such as 24h or 7d, or from a date on."`
 	Key     string   `help:"Public key of the ledger, from elsewhere (default: the one that lies there, which proves less)." placeholder:"FILE"`
@@ -23,7 +23,11 @@ type auditVerifyCmd struct {
 }
 
 func (c *auditVerifyCmd) Run(e *environment) error {
-	exact, err := app.AuditVerify(e.ctx, e.with(), c.Dir, c.Store, c.Since.Time, &audit.Trust{Key: c.Key, Earlier: c.Earlier, Witnesses: c.Witness})
+	o, export := e.with(), c.Dir
+	if export != "" && hasModel(export) { // as for other verbs
+		o, export = e.with(export), ""
+	}
+	exact, err := app.AuditVerify(e.ctx, o, export, c.Store, c.Since.Time, &audit.Trust{Key: c.Key, Earlier: c.Earlier, Witnesses: c.Witness})
 	if err == nil && !exact {
 		return errRefused
 	}

@@ -91,6 +91,9 @@ func TestAudit(t *testing.T) {
 	u.signal(syscall.SIGKILL)
 	u.ends()
 	verify(exitOK)
+	if r := verb(t, nil, "audit", "verify", u.Dir); r.code != exitOK || !strings.Contains(r.out, "verified") {
+		t.Errorf("beside the model: %d %s%s", r.code, r.out, r.err)
+	}
 	before := filepath.Join(t.TempDir(), "checkpoint")
 	text, err := os.ReadFile(u.Path(".palisade/ledger/checkpoint"))
 	if err == nil {

@@ -15,7 +15,7 @@ type holdCmd struct {
 
 type holdPlaceCmd struct {
 	Name  string   `arg:"" help:"Name of the hold: a-z, 0-9, '-', '_' and '.', such as case-2026-17."`
-	Query []string `arg:"" optional:"" help:"Which events, such as: user:alice or address:203.0.113.7 (default: all of the time that is given)."`
+	Query []string `arg:"" optional:"" help:"Which events, such as: user:alice or address:203.0.113.7 (default: all of the time that is given); a model may stand before or behind it."`
 	reachFlags
 	Model  string `help:"Model whose fleet is meant (default: here)." placeholder:"DIR"`
 	Since  moment `help:"Only events from then on: 7d ago, or a date such as 2026-11-17." placeholder:"WHEN"`
@@ -24,8 +24,9 @@ type holdPlaceCmd struct {
 }
 
 func (c *holdPlaceCmd) Run(e *environment) error {
-	return app.Hold(e.ctx, c.on(e, c.Model), query.Hold{
-		Name: c.Name, Query: strings.Join(c.Query, " "), From: c.Since.Time, To: c.Until.Time, Reason: c.Reason,
+	words, model := splitQuery(c.Query, c.Model)
+	return app.Hold(e.ctx, c.on(e, model), query.Hold{
+		Name: c.Name, Query: strings.Join(words, " "), From: c.Since.Time, To: c.Until.Time, Reason: c.Reason,
 	})
 }
 

@@ -37,7 +37,7 @@ func TestHold(t *testing.T) {
 	place := []string{"place", "case-1", "user:alice", "path:/orders/*", "--since=2026-10-01T00:00:00Z", "--until=2026-11-01T00:00:00Z", "--reason=claim of October", model}
 	says(hold(exitOK, place...), "case-1 is held (user:alice path:/orders/* from 2026-10-01T00:00:00Z before 2026-11-01T00:00:00Z) until palisade hold release case-1")
 	says(hold(exitError, place...), "a hold of that name stands already")
-	hold(exitOK, "place", "case-2", "service:front", model)
+	says(hold(exitOK, "place", "case-2", "service:front", u.Dir), "case-2 is held (service:front)")
 	says(hold(exitError, "release", "case-3", u.Dir), "no hold of that name stands", "palisade hold list")
 
 	u.signal(syscall.SIGKILL)

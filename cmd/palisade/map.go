@@ -72,6 +72,7 @@ func (c *mapBlastCmd) Run(e *environment) error {
 type mapDiffCmd struct {
 	Before string `arg:"" help:"Model, map in a .json file, or a time whose map was kept: 2026-11-17, now, 7d."`
 	After  string `arg:"" help:"The same."`
+	modelArgs
 	From   string `help:"State directory with the maps that were kept (default: those of --control, or of what runs here)." placeholder:"DIR"`
 	askFlags
 }
@@ -80,7 +81,7 @@ func (c *mapDiffCmd) Run(e *environment) error {
 	if c.From != "" && c.Control != "" {
 		return errors.New("--from and --control: maps are kept in one place; leave out one of them")
 	}
-	changed, err := app.MapDiff(e.ctx, c.on(e), c.From, mapSide(c.Before), mapSide(c.After))
+	changed, err := app.MapDiff(e.ctx, c.on(e, c.Model...), c.From, mapSide(c.Before), mapSide(c.After))
 	if err == nil && changed {
 		return errRefused
 	}

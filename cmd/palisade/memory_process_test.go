@@ -105,8 +105,10 @@ func keptMap(t *testing.T, u *up) {
 	u.Eventually("the map is kept", func() bool {
 		return strings.Contains(asked("--at=now", state, "--format=json").out, `"calls": 20`)
 	})
-	if r := asked("diff", "now", u.Dir, state); strings.Contains(r.out, "declared") || r.code == exitError {
-		t.Errorf("what was in force is not what is declared: %d %s\n%s", r.code, r.err, r.out)
+	for _, of := range []string{state, u.Dir} {
+		if r := asked("diff", "now", u.Dir, of); strings.Contains(r.out, "declared") || r.code == exitError {
+			t.Errorf("what was in force is not what is declared: %d %s\n%s", r.code, r.err, r.out)
+		}
 	}
 	u.signal(syscall.SIGTERM)
 	u.ends()

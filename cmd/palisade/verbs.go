@@ -273,7 +273,7 @@ func (c *eventsCmd) Run(e *environment) error {
 	if c.Per.Duration > 0 && c.Count == "" {
 		return errors.New("--per counts over time; say with --count by what, such as --count outcome")
 	}
-	words, model := c.words()
+	words, model := splitQuery(c.Query, c.Model)
 	q := app.EventQuery{
 		Text: strings.Join(words, " "), Follow: c.Follow, Last: c.Last, Refused: c.Refused, Service: c.Service, User: c.User, Kind: c.Kind,
 		Since: c.Since.Time, Until: c.Until.Time, Count: c.Count, Per: c.Per.Duration, Top: c.Top, Format: e.format,
@@ -281,17 +281,18 @@ func (c *eventsCmd) Run(e *environment) error {
 	return app.Events(e.ctx, c.on(e, model), &q)
 }
 
-// words are those of the query. A first or last word that is a file or folder of a model is that, as for other verbs.
-func (c *eventsCmd) words() (words []string, model string) {
-	last := len(c.Query) - 1
+// splitQuery parts the words of a query from a model: a first or last one that is a file or folder of a model is that, as for other
+// verbs, unless --model has named it.
+func splitQuery(all []string, named string) (words []string, model string) {
+	last := len(all) - 1
 	switch {
-	case c.Model != "" || last < 0:
-	case isModel(c.Query[0]):
-		return c.Query[1:], c.Query[0]
-	case isModel(c.Query[last]):
-		return c.Query[:last], c.Query[last]
+	case named != "" || last < 0:
+	case isModel(all[0]):
+		return all[1:], all[0]
+	case isModel(all[last]):
+		return all[:last], all[last]
 	}
-	return c.Query, c.Model
+	return all, named
 }
 
 func isModel(word string) bool {
@@ -302,7 +303,11 @@ func isModel(word string) bool {
 	case !info.IsDir() || word == "." || strings.ContainsRune(word, filepath.Separator):
 		return true
 	}
-	_, err = os.Stat(filepath.Join(word, "palisade.yaml"))
+	return hasModel(word)
+}
+
+func hasModel(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "palisade.yaml"))
 	return err == nil
 }
 
