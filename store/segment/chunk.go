@@ -18,6 +18,8 @@ type Chunk interface {
 	pick(c int, rows []uint32) (*series, error)
 	// lacks tells whether a Bloom filter says that no row has the value.
 	lacks(c int, value string) (bool, error)
+	// said is a filter over what the columns say; nil: none is known.
+	said() (grams, error)
 }
 
 // series is a column in memory.

@@ -18,17 +18,6 @@ const (
 	list               // numbers
 )
 
-// words is how Text looks through a column.
-type words uint8
-
-const (
-	silent  words = iota
-	spoken        // the text itself
-	headed        // values of headers, a JSON list of {"name":, "value":}
-	trailed       // texts of the reasons of a trail
-	valued        // values of a JSON object of texts
-)
-
 // column is one column of a segment: where it comes from in an event, and how it goes back. The columns hold every field of
 // an event, so that event.AppendJSON writes the same bytes again; those that can be searched hold what query says.
 type column struct {

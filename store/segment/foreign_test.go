@@ -57,8 +57,11 @@ func TestForeign(t *testing.T) {
 		if err := json.Unmarshal(lines.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if len(got) != len(columns) {
-			t.Fatalf("%d columns of %d", len(got), len(columns))
+		if len(got) != len(columns)+1 {
+			t.Fatalf("%d columns of %d", len(got), len(columns)+1)
+		}
+		if said := got[saidName]; (said != nil) != (at == 0) {
+			t.Errorf("row %d has the filter %v", at, said)
 		}
 		for c := range columns {
 			s, err := view.load(c)

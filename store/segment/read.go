@@ -146,18 +146,19 @@ func (s *Segment) groupsOf(file *parquet.File) error {
 	for _, path := range file.Schema().Columns() {
 		names = append(names, path[0])
 	}
-	for i := range columns {
-		if i >= len(names) || names[i] != columns[i].name {
-			return &DamageError{s.Name, fmt.Sprintf("column %d of %d is not %s", i, len(names), columns[i].name)}
+	for i := range saidColumn + 1 {
+		if i >= len(names) || names[i] != nameOf(i) {
+			return &DamageError{s.Name, fmt.Sprintf("column %d of %d is not %s", i, len(names), nameOf(i))}
 		}
 	}
 	total := int64(0)
 	meta := file.Metadata().RowGroups
-	if len(s.Sums) != 4*len(meta)*len(columns) || len(s.Blanks) != len(meta)*blankBytes() {
-		return &DamageError{s.Name, fmt.Sprintf("it has %d row groups; checksums are known of %d columns of %d each", len(meta), len(s.Sums)/4, len(columns))}
+	sums := 4 * (saidColumn + 1) // of each row group
+	if len(s.Sums) != sums*len(meta) || len(s.Blanks) != len(meta)*blankBytes() {
+		return &DamageError{s.Name, fmt.Sprintf("it has %d row groups; checksums are known of %d columns of %d each", len(meta), len(s.Sums)/4, sums/4)}
 	}
 	for i, rg := range file.RowGroups() {
-		g := &group{segment: s, n: int(rg.NumRows()), meta: meta[i].Columns, sums: s.Sums[4*i*len(columns):][:4*len(columns)], blanks: s.Blanks[i*blankBytes():][:blankBytes()]}
+		g := &group{segment: s, n: int(rg.NumRows()), meta: meta[i].Columns, sums: s.Sums[i*sums:][:sums], blanks: s.Blanks[i*blankBytes():][:blankBytes()]}
 		for _, c := range rg.ColumnChunks() {
 			chunk, ok := c.(*parquet.FileColumnChunk)
 			if !ok {
@@ -304,5 +305,13 @@ type part struct {
 func (p *part) ReadAt(b []byte, at int64) (int, error) { return p.Reader.ReadAt(b, at-p.from) }
 
 func (g *group) damage(c int, err error) error {
-	return g.segment.damage(fmt.Errorf("column %s: %w", columns[c].name, err))
+	return g.segment.damage(fmt.Errorf("column %s: %w", nameOf(c), err))
+}
+
+// nameOf is the name of a column of a file.
+func nameOf(c int) string {
+	if c == saidColumn {
+		return saidName
+	}
+	return columns[c].name
 }

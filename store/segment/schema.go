@@ -14,12 +14,18 @@ const (
 	batchValues = 4 << 10   // handed to the writer at a time
 )
 
+// saidName is of a column behind those of events, at saidColumn. The first row of a row group has its grams, no other has anything.
+const saidName = "said"
+
+var saidColumn = len(columns)
+
 // schema is the columns as Parquet describes them. All are required: what an event does not have is empty or 0.
 func schema() *parquet.Schema {
 	root := parquet.Group{}
 	for i := range columns {
 		root[columns[i].name] = columns[i].node()
 	}
+	root[saidName] = parquet.Optional(parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.Plain))
 	return parquet.NewSchema("event", ordered{root})
 }
 
@@ -32,11 +38,11 @@ func (o ordered) Fields() []parquet.Field {
 	for _, f := range sorted {
 		at[f.Name()] = f
 	}
-	out := make([]parquet.Field, len(columns))
+	out := make([]parquet.Field, 0, len(columns)+1)
 	for i := range columns {
-		out[i] = at[columns[i].name]
+		out = append(out, at[columns[i].name])
 	}
-	return out
+	return append(out, at[saidName])
 }
 
 func (c *column) node() parquet.Node {
@@ -73,6 +79,7 @@ func writerOptions() []parquet.WriterOption {
 		parquet.DataPageStatistics(false), // the column index has them
 		parquet.CreatedBy("palisade", form, ""),
 		parquet.KeyValueMetadata("palisade.form", form),
+		parquet.SkipPageBounds(saidName),
 	}
 	var filters []parquet.BloomFilterColumn
 	for i := range columns {
@@ -87,4 +94,4 @@ func writerOptions() []parquet.WriterOption {
 }
 
 // form is the version of the columns, of which readers must know.
-const form = "2"
+const form = "3"

@@ -2,11 +2,9 @@ package segment
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 
-	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/store/query"
 )
 
@@ -193,70 +191,20 @@ func (s *selection) numbers(c int, match func(int64) bool) (*Set, error) {
 func (s *selection) says(x query.Text) (*Set, error) {
 	f := x.Finder()
 	out := newSet(s.n)
+	said, err := s.chunk.said()
+	if err != nil {
+		return nil, err
+	}
 	for c := range columns {
-		match := f.In
-		switch columns[c].words {
-		case silent:
+		w := columns[c].words
+		if w == silent || said != nil && !said.may(c, f.Folded()) {
 			continue
-		case spoken:
-		case headed:
-			match = func(v string) bool { return inHeaders(f, v) }
-		case trailed:
-			match = func(v string) bool { return inTrail(f, v) }
-		case valued:
-			match = func(v string) bool { return inValues(f, v) }
 		}
-		set, err := s.texts(c, match)
+		set, err := s.texts(c, func(v string) bool { return w.in(f, v) })
 		if err != nil {
 			return nil, err
 		}
 		out.or(set)
 	}
 	return out, nil
-}
-
-// escaped tells whether a JSON text may say something else than what stands in it.
-func escaped(text string) bool { return strings.IndexByte(text, '\\') >= 0 }
-
-func inHeaders(f query.Finder, text string) bool {
-	if text == "" || !f.In(text) && !escaped(text) {
-		return false
-	}
-	var all []event.Header
-	if json.Unmarshal([]byte(text), &all) != nil {
-		return false
-	}
-	return slices.ContainsFunc(all, func(h event.Header) bool { return f.In(h.Value) })
-}
-
-func inTrail(f query.Finder, text string) bool {
-	if text == "" || !f.In(text) && !escaped(text) {
-		return false
-	}
-	var all []event.Stage
-	if json.Unmarshal([]byte(text), &all) != nil {
-		return false
-	}
-	found := false
-	query.TrailTexts(all, func(v string) bool {
-		found = f.In(v)
-		return !found
-	})
-	return found
-}
-
-func inValues(f query.Finder, text string) bool {
-	if text == "" || !f.In(text) && !escaped(text) {
-		return false
-	}
-	var all map[string]string
-	if json.Unmarshal([]byte(text), &all) != nil {
-		return false
-	}
-	found := false
-	query.AttributeTexts(all, func(v string) bool {
-		found = f.In(v)
-		return !found
-	})
-	return found
 }

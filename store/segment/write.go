@@ -100,7 +100,7 @@ func (n *Info) write(f *os.File, from []Chunk, rows []Row) error {
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	w := parquet.NewGenericWriter[any](buffered, writerOptions()...)
 	for at := 0; at < len(rows); at += groupRows {
-		g := &gather{from: from, rows: rows[at:min(at+groupRows, len(rows))], first: at == 0, writer: w, info: n}
+		g := &gather{from: from, rows: rows[at:min(at+groupRows, len(rows))], first: at == 0, writer: w, info: n, said: newGrams()}
 		if err := g.write(); err != nil {
 			return err
 		}
@@ -170,6 +170,7 @@ type gather struct {
 	first  bool // this is the first of the file
 	writer *parquet.GenericWriter[any]
 	info   *Info
+	said   grams
 }
 
 func (g *gather) write() error {
@@ -193,12 +194,17 @@ func (g *gather) write() error {
 		if g.blank(c, sources, used) {
 			blanks[c/8] |= 1 << (c % 8)
 			fill = columns[c].blanks(c)
+		} else if columns[c].words != silent {
+			g.hear(c, sources)
 		}
 		if err := g.column(writers[c], fill); err != nil {
 			return fmt.Errorf("column %s: %w", columns[c].name, err)
 		}
 	}
 	g.info.Blanks = append(g.info.Blanks, blanks...)
+	if err := g.column(writers[saidColumn], g.filter()); err != nil {
+		return fmt.Errorf("column %s: %w", saidName, err)
+	}
 	return g.writer.Flush()
 }
 
