@@ -141,11 +141,17 @@ func Parse(b []byte) (*Event, error) {
 		return parseLog(b)
 	}
 	var w wire
-	if !w.scanned(b) {
-		w = wire{}
-		if err := json.Unmarshal(b, &w); err != nil {
-			return nil, fmt.Errorf("reading event: %w", err)
-		}
+	if w.scanned(b) {
+		return w.event()
+	}
+	return parseAny(b)
+}
+
+// parseAny reads an event as any JSON. It is a func of its own so that the wire of Parse needs no memory but the stack's.
+func parseAny(b []byte) (*Event, error) {
+	var w wire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return nil, fmt.Errorf("reading event: %w", err)
 	}
 	return w.event()
 }
