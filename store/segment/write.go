@@ -307,25 +307,53 @@ func (g *gather) note(c int, sources []*series) {
 			g.info.Lowest, g.info.Highest = min(g.info.Lowest, number), max(g.info.Highest, number)
 		}
 	}
-	f := columns[c].field
-	if !slices.Contains(counted, f) {
-		return
+	if f := columns[c].field; slices.Contains(counted, f) {
+		g.count(c, f.String(), sources)
 	}
-	counts, told := g.info.Values[f.String()]
+}
+
+// count counts the rows by the values of a column for Info, unless there are too many.
+func (g *gather) count(c int, name string, sources []*series) {
+	counts, told := g.info.Values[name]
 	if told && counts == nil {
 		return
 	}
 	if counts == nil {
 		counts = map[string]int64{}
 	}
+	places, numbers := make([][]int64, len(sources)), map[int64]int64{}
+	for i, s := range sources {
+		if s != nil && s.rows != nil {
+			places[i] = make([]int64, len(s.values))
+		}
+	}
 	for _, r := range g.rows {
-		counts[columns[c].shown(sources[r.Chunk], int(r.Row))]++
-		if len(counts) > mostValues {
-			counts = nil
+		switch s := sources[r.Chunk]; {
+		case s.rows != nil:
+			places[r.Chunk][s.rows[r.Row]]++
+		case columns[c].kind.isText():
+			counts[query.Shown(s.values[r.Row])]++
+		default:
+			numbers[s.numbers[r.Row]]++
+		}
+		if len(counts) > mostValues || len(numbers) > mostValues {
 			break
 		}
 	}
-	g.info.Values[f.String()] = counts
+	for i, s := range sources {
+		for at, n := range places[i] {
+			if n > 0 {
+				counts[query.Shown(s.values[at])] += n
+			}
+		}
+	}
+	for v, n := range numbers {
+		counts[strconv.FormatInt(v, 10)] += n
+	}
+	if len(counts) > mostValues {
+		counts = nil
+	}
+	g.info.Values[name] = counts
 }
 
 // shown is a value as events are counted by it.
