@@ -73,7 +73,7 @@ type mapDiffCmd struct {
 	Before string `arg:"" help:"Model, map in a .json file, or a time whose map was kept: 2026-11-17, now, 7d."`
 	After  string `arg:"" help:"The same."`
 	modelArgs
-	From   string `help:"State directory with the maps that were kept (default: those of --control, or of what runs here)." placeholder:"DIR"`
+	From string `help:"State directory with the maps that were kept (default: those of --control, or of what runs here)." placeholder:"DIR"`
 	askFlags
 }
 
