@@ -1,0 +1,8 @@
+CREATE TABLE persons (
+  number INTEGER NOT NULL PRIMARY KEY,
+  finder BLOB NOT NULL UNIQUE,
+  pseudonym TEXT NOT NULL UNIQUE,
+  sealed_key BLOB NOT NULL,
+  sealed_name BLOB NOT NULL,
+  since INTEGER NOT NULL
+) STRICT;
