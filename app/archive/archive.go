@@ -54,6 +54,8 @@ type Archive struct {
 	lost func(ctx context.Context, n uint64, why string)
 	log  *slog.Logger
 
+	hide func(context.Context, []*event.Event) ([]*event.Event, error) // nil: events are kept as they come
+
 	mu      sync.Mutex
 	now     Store // nil: none is open
 	failed  error // why not
@@ -68,6 +70,11 @@ func New(open func(context.Context) (Store, error), lost func(ctx context.Contex
 // Holding makes an archive of a store that is open, which the caller closes.
 func Holding(s Store, lost func(ctx context.Context, n uint64, why string)) *Archive {
 	return &Archive{now: s, lost: lost, changed: make(chan struct{})}
+}
+
+// Hide has events pass through a func before they are kept. It is called before Run and Keep are.
+func (a *Archive) Hide(hide func(context.Context, []*event.Event) ([]*event.Event, error)) {
+	a.hide = hide
 }
 
 const lookEvery = time.Second // whether the store has failed
@@ -178,6 +185,11 @@ func (a *Archive) Keep(ctx context.Context, events []*event.Event) error {
 	}
 	if len(fit) == 0 {
 		return nil
+	}
+	if a.hide != nil {
+		if fit, err = a.hide(ctx, fit); err != nil {
+			return err
+		}
 	}
 	return s.Append(ctx, fit)
 }

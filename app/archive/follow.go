@@ -25,11 +25,14 @@ type Follower struct {
 	Deliver func(context.Context, []journal.Record) error
 	// Lost is told of records that were gone before they were handed on.
 	Lost func(ctx context.Context, n uint64, why string)
+	// Kept is told up to which number the file says that records are handed on: the journal need not have them any more. Nil: nobody is.
+	Kept func(ctx context.Context, upTo uint64)
 	Log  *slog.Logger
 
 	last *journal.Record // handed on, and not yet in the file
 	kept time.Time       // when the file was written
 
+	handed atomic.Uint64          // number of the last record that is handed on
 	oldest atomic.Int64           // end of the oldest event that waits, in nanoseconds since 1970; 0: none waits
 	failed atomic.Pointer[string] // why the last try failed; nil: it did not
 }
@@ -52,6 +55,9 @@ func (f *Follower) Behind() time.Duration {
 	}
 	return max(time.Since(time.Unix(0, at)), 0)
 }
+
+// Handed is the number of the last record that is handed on; 0: none that is known.
+func (f *Follower) Handed() uint64 { return f.handed.Load() }
 
 // Err returns why events are not handed on, nil if they are.
 func (f *Follower) Err() error {
@@ -92,6 +98,10 @@ type found struct {
 func (f *Follower) hand(ctx context.Context, read func(context.Context, string, uint64) reading) {
 	ctx, cancel := context.WithCancel(ctx)
 	at := f.begin()
+	if at > 1 {
+		f.handed.Store(at - 1)
+		f.tell(ctx, at-1)
+	}
 	in, done := make(chan found, queued), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -118,19 +128,26 @@ func (f *Follower) hand(ctx context.Context, read func(context.Context, string, 
 		if wrong != nil {
 			f.miss(ctx, wrong)
 		}
+		if len(batch) == 0 { // nothing has come for a while
+			f.note(ctx, true)
+		}
 		if !ok {
 			return
 		}
 	}
 }
 
-// gather takes what comes together. It ends at an error, which it returns; ok is false after the last record.
+// gather takes what comes together. It ends at an error, which it returns, and with nothing if the file is to be written meanwhile; ok is
+// false after the last record.
 func (f *Follower) gather(in <-chan found) (batch []journal.Record, ok bool, wrong error) {
 	most, size := f.Bytes, 0
 	if most == 0 {
 		most = batchBytes
 	}
 	var late <-chan time.Time
+	if f.last != nil {
+		late = time.After(keepEvery)
+	}
 	for len(batch) < batchRecords && size < most {
 		select {
 		case one, more := <-in:
@@ -141,7 +158,7 @@ func (f *Follower) gather(in <-chan found) (batch []journal.Record, ok bool, wro
 				return batch, true, one.err
 			}
 			batch, size = append(batch, one.record), size+len(one.record.Data)
-			if late == nil {
+			if len(batch) == 1 {
 				late = time.After(linger)
 			}
 		case <-late:
@@ -178,6 +195,7 @@ func (f *Follower) deliver(ctx context.Context, batch []journal.Record) bool {
 	f.oldest.Store(0)
 	last := batch[len(batch)-1] // alone: the others need not stay in memory
 	f.last = &last
+	f.handed.Store(last.Seq)
 	f.note(ctx, false)
 	return true
 }
@@ -191,7 +209,15 @@ func (f *Follower) note(ctx context.Context, now bool) {
 		f.Log.WarnContext(ctx, "how far events are handed on is not kept", "error", err)
 		return
 	}
+	f.tell(ctx, f.last.Seq)
 	f.last, f.kept = nil, time.Now()
+}
+
+// tell says how far the journal is not needed any more.
+func (f *Follower) tell(ctx context.Context, upTo uint64) {
+	if f.Kept != nil {
+		f.Kept(ctx, upTo)
+	}
 }
 
 // ended is when what a record tells of had ended; now if it cannot be read.

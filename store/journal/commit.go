@@ -33,6 +33,9 @@ func (j *Journal) commit() {
 		select {
 		case <-j.wake:
 			j.linger()
+		case told := <-j.turn:
+			j.flush()
+			told <- j.begin()
 		case <-j.quit:
 			closing = true
 		}
@@ -130,6 +133,25 @@ func (j *Journal) rotate(first uint64) error {
 	}
 	j.retire()
 	return nil
+}
+
+// begin begins the next segment if the one in use has records. If it cannot, the one in use stays.
+func (j *Journal) begin() error {
+	j.mu.Lock()
+	first, err := j.next-uint64(j.batch.n), j.err
+	j.mu.Unlock()
+	if err != nil || j.tail.size <= int64(segmentHead) {
+		return err
+	}
+	if err = j.rotate(first); err == nil || j.tail.first == first {
+		return err
+	}
+	// A segment without records behind one that goes on would be taken for the newest.
+	if left := os.Remove(segmentPath(j.opts.Dir, first)); left != nil && !errors.Is(left, os.ErrNotExist) {
+		err = errors.Join(err, left)
+		j.fail(err)
+	}
+	return err
 }
 
 // retire deletes the oldest segments while all together are larger than KeepBytes. What cannot be deleted

@@ -56,6 +56,7 @@ type Journal struct {
 	keep atomic.Int64 // as Options.KeepBytes, or as Keep said last
 	lock *os.File     // the directory, held by flock and fsynced when a segment comes into being
 	wake chan struct{}
+	turn chan chan error // asks the committer for another segment
 	quit chan struct{}
 	done chan struct{} // closed when the committer has ended
 
@@ -99,7 +100,7 @@ func Open(o Options) (*Journal, Recovery, error) {
 	}
 	j := &Journal{
 		opts: o, lock: lock, tail: t, next: rec.Next,
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), turn: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	j.batch = newBatch(nil)
 	j.keep.Store(o.KeepBytes)
