@@ -20,6 +20,7 @@ func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
 	warn("edge.admin", was.Edge.Admin, snap.Edge.Admin)
 	warn("audit.dir", was.Audit.Dir, snap.Audit.Dir)
 	warn("audit.keep", was.Audit.Keep, snap.Audit.Keep)
+	warn("audit.pseudonyms", was.Audit.Pseudonyms, snap.Audit.Pseudonyms)
 	warn("audit.bucket", was.Audit.Bucket, snap.Audit.Bucket)
 	warn("mesh", was.Mesh, snap.Mesh)
 	if e.intake != nil {

@@ -202,6 +202,7 @@ func (d *differ) records() {
 	d.ranked("audit.mode", "the recording", was.Audit.Mode, is.Audit.Mode, "best-effort", "strict")
 	d.text(Changes, "audit.dir", "where records are kept", was.Audit.Dir, is.Audit.Dir)
 	d.text(Changes, "audit.shapes", "what is recorded of undeclared headers and fields", was.Audit.Shapes, is.Audit.Shapes)
+	d.flag("audit.pseudonyms", !was.Audit.Pseudonyms, !is.Audit.Pseudonyms, "events hold the names of users", "events hold pseudonyms in place of users' names")
 	d.text(Changes, "audit.keep", "how much is kept of records", size(int64(was.Audit.Keep)), size(int64(is.Audit.Keep)))
 	for _, class := range []struct {
 		key, what string
