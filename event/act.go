@@ -79,6 +79,7 @@ const (
 	KindLedger   Kind = "ledger"         // the ledger and the store of events do not agree
 	KindHeld     Kind = "hold"           // events are held: they are not deleted for their age
 	KindReleased Kind = "hold-released"  // they are not held any more
+	KindErased   Kind = "erased"         // the key of a person was destroyed: nobody can tell any more whom a pseudonym means
 )
 
 // KindOther is what none of the others is.
@@ -152,6 +153,7 @@ var forms = []form{
 	{KindLedger, classEntityManagement, entityOther, severityHigh, severityHigh},
 	{KindHeld, classAPIActivity, apiCreate, severityInformational, severityLow},
 	{KindReleased, classAPIActivity, apiDelete, severityMedium, severityLow},
+	{KindErased, classAPIActivity, apiDelete, severityMedium, severityLow},
 	{KindOther, classEntityManagement, entityOther, severityInformational, severityLow},
 }
 
