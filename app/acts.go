@@ -33,6 +33,8 @@ func actOfControl(e control.Event) *event.Event {
 		kind = event.KindHeld
 	case "release":
 		kind = event.KindReleased
+	case "erase":
+		kind = event.KindErased
 	case "enrolled":
 		kind = event.KindEnrolled
 	case "enrolment-denied":

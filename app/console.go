@@ -250,7 +250,7 @@ func (e *edge) serveConsole() error {
 		return nil
 	}
 	c, err := bindConsole(e.ctx, e.o.Console, e.state, &console.Options{
-		Name: e.gate.Snapshot.Fleet, Events: consoleEvents{e.memory.Archive}, Fleet: upFleet{e}, Planner: upFleet{e}, Record: e.recorder.Act,
+		Name: e.gate.Snapshot.Fleet, Events: consoleEvents{e.memory}, Fleet: upFleet{e}, Planner: upFleet{e}, Record: e.recorder.Act,
 	})
 	if err != nil {
 		return err
@@ -261,23 +261,23 @@ func (e *edge) serveConsole() error {
 }
 
 // consoleEvents are those of an archive, which may still be opening.
-type consoleEvents struct{ *archive.Archive }
+type consoleEvents struct{ admin.Events }
 
 // Last is that of the archive.
 func (c consoleEvents) Last(ctx context.Context, q query.Query, n int, from query.Cursor) (*query.Page, error) {
-	out, err := c.Archive.Last(ctx, q, n, from)
+	out, err := c.Events.Last(ctx, q, n, from)
 	return out, notYet(err)
 }
 
 // Count is that of the archive.
 func (c consoleEvents) Count(ctx context.Context, q query.Query, by query.Field, top int) (*query.Counts, error) {
-	out, err := c.Archive.Count(ctx, q, by, top)
+	out, err := c.Events.Count(ctx, q, by, top)
 	return out, notYet(err)
 }
 
 // Histogram is that of the archive.
 func (c consoleEvents) Histogram(ctx context.Context, q query.Query, step time.Duration, by query.Field, top int) (*query.Series, error) {
-	out, err := c.Archive.Histogram(ctx, q, step, by, top)
+	out, err := c.Events.Histogram(ctx, q, step, by, top)
 	return out, notYet(err)
 }
 

@@ -15,7 +15,7 @@ import (
 // console opens the console of a control: on this host if a flag says so, else as the model says; nil if nobody wants one.
 func (s *stand) console(ctx context.Context, o *Options, c *control.Control, kept *memory, rec *recorder) (*consoleServer, error) {
 	fleet := controlFleet{o.quietly(), c, s.snap, kept}
-	options := &console.Options{Name: s.snap.Fleet, Events: consoleEvents{kept.Archive}, Fleet: fleet, Planner: fleet, Record: rec.Act}
+	options := &console.Options{Name: s.snap.Fleet, Events: consoleEvents{kept}, Fleet: fleet, Planner: fleet, Record: rec.Act}
 	switch {
 	case o.Console == "off":
 		return nil, nil

@@ -52,6 +52,7 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	}
 	s.closes = append(s.closes, rec.journal)
 	rec.metrics = observe.NewMetrics(func() float64 { return 0 })
+	rec.serve(snap)
 	var c *control.Control
 	var web *consoleServer
 	options.Record = func(ctx context.Context, e control.Event) {
@@ -62,6 +63,9 @@ func Control(ctx context.Context, o *Options, place ControlPlace) (err error) {
 	}
 	kept := rec.remember(state, rec.dir, s.openEvents(snap))
 	s.chart(kept, func() (*model.Snapshot, *model.Fleet) { return c.Model(), nil })
+	if err := s.persons(ctx, options, kept, rec, func() *model.Snapshot { return c.Model() }); err != nil {
+		return err
+	}
 	options.Events, options.Holds, options.Keep, options.Maps = kept, kept, kept.Keep, kept.book
 	if err := s.prove(ctx, rec, kept, options.Ring); err != nil {
 		return err

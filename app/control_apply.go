@@ -62,7 +62,7 @@ func Apply(ctx context.Context, o *Options, a Application) error {
 	if err := o.unused(ctx, c, next, a.Used, a.Accept); err != nil {
 		return err
 	}
-	if err := o.consent(a.Yes); err != nil {
+	if err := o.consent(question{"Apply this?", "applies it", ErrNotApplied}, a.Yes); err != nil {
 		return err
 	}
 	q := admin.ApplyRequest{Before: before.Version, Watch: model.Duration(a.Watch), Note: a.Note, Version: a.Version, Model: document, Without: a.Without}
@@ -124,15 +124,22 @@ func (o *Options) next(ctx context.Context, c *admin.Client, a *Application) (sn
 	return snap, nil, nil
 }
 
+// question is what is asked before something is done.
+type question struct {
+	text string
+	does string // what --yes does
+	not  error  // it was not done
+}
+
 // consent asks whoever sits at the terminal.
-func (o *Options) consent(yes bool) error {
+func (o *Options) consent(q question, yes bool) error {
 	if yes {
 		return nil
 	}
 	if !o.Ask {
-		return fmt.Errorf("%w: nobody is there to ask; --yes applies it without asking", ErrNotApplied)
+		return fmt.Errorf("%w: nobody is there to ask; --yes %s without asking", q.not, q.does)
 	}
-	fmt.Fprint(o.Err, "Apply this? [y/N] ")
+	fmt.Fprint(o.Err, q.text+" [y/N] ")
 	line, err := bufio.NewReader(o.In).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading the answer: %w", err)
@@ -141,7 +148,7 @@ func (o *Options) consent(yes bool) error {
 	case "y", "yes":
 		return nil
 	}
-	return fmt.Errorf("%w: it was not confirmed", ErrNotApplied)
+	return fmt.Errorf("%w: it was not confirmed", q.not)
 }
 
 // showApplied shows what came of it.

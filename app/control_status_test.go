@@ -91,7 +91,7 @@ func TestConsent(t *testing.T) {
 		{false, true, "yesno\n", false},
 	} {
 		o := &Options{Ask: c.ask, In: strings.NewReader(c.answer), Err: t.Output()}
-		if err := o.consent(c.yes); (err == nil) != c.applied || err != nil && !errors.Is(err, ErrNotApplied) {
+		if err := o.consent(question{"Apply this?", "applies it", ErrNotApplied}, c.yes); (err == nil) != c.applied || err != nil && !errors.Is(err, ErrNotApplied) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

@@ -68,6 +68,7 @@ func (e *edge) administrators(mux *http.ServeMux) {
 			return admin.AnswerCounts(ctx, e.memory, r.URL.Query())
 		})
 		e.mountHolds(mount)
+		e.mountErase(mount)
 	}
 	mount("POST "+admin.ConsolePath, func(_ context.Context, who string, r *http.Request) (any, error) {
 		var q admin.ConsoleRequest

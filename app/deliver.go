@@ -28,7 +28,7 @@ type delivery struct {
 func (r *recorder) deliver(state string, to func() *client.Client) *delivery {
 	d := &delivery{to: to, name: rand.Text(), lost: r.lost}
 	d.Follower = &archive.Follower{
-		Journal: r.dir, Position: filepath.Join(state, "delivered"), Bytes: wire.MaxEvents / 2, Deliver: d.hand, Lost: r.lost, Log: slog.Default(),
+		Journal: r.dir, Position: filepath.Join(state, "delivered"), Bytes: wire.MaxEvents / 2, Deliver: d.hand, Lost: r.lost, Kept: r.letGo, Log: slog.Default(),
 	}
 	r.metrics.Behind(d.Behind)
 	return d

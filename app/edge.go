@@ -21,6 +21,7 @@ import (
 	"github.com/palisade-security/palisade/proxy/filter/jwt"
 	"github.com/palisade-security/palisade/proxy/gate"
 	"github.com/palisade-security/palisade/store/journal"
+	"github.com/palisade-security/palisade/store/table"
 	"github.com/palisade-security/palisade/token"
 )
 
@@ -35,7 +36,8 @@ type edge struct {
 	journal  *journal.Journal
 	metrics  *observe.Metrics
 	recorder *recorder
-	memory   *memory // nil: the record alone
+	memory   *memory      // nil: the record alone
+	persons  *table.Store // where their keys are; nil: there are none
 	exports  *sinks.Sinks
 	console  *consoleServer // nil: none is wanted
 	engine   *engine.Engine
@@ -69,6 +71,9 @@ func openEdge(ctx context.Context, o *Options, development bool) (*edge, []model
 	declared, snap, findings, err := o.load(development)
 	if err != nil {
 		return nil, findings, err
+	}
+	if snap.Audit.Pseudonyms && !development {
+		return nil, findings, errors.New("audit.pseudonyms: an edge by itself keeps names in its record, and no events beside it where they could be replaced; feed it from palisade control, or leave pseudonyms out")
 	}
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, findings, fmt.Errorf("creating the state directory: %w", err)
@@ -125,6 +130,9 @@ func (e *edge) openRecords(ctx context.Context, snap *model.Snapshot) error {
 		ring, err := openRing(ctx, e.state)
 		if err == nil {
 			err = e.recorder.prove(ctx, e.memory, e.state, ring, snap)
+		}
+		if err == nil {
+			err = e.openPersons(ctx, ring, snap.Audit.Pseudonyms)
 		}
 		if err != nil {
 			return errors.Join(err, e.journal.Close())
@@ -316,5 +324,10 @@ func (e *edge) close() {
 	}
 	if err := e.recorder.close(e.ctx); err != nil {
 		slog.ErrorContext(e.ctx, "closing the record", "error", err)
+	}
+	if e.persons != nil {
+		if err := e.persons.Close(); err != nil {
+			slog.ErrorContext(e.ctx, "closing the keys of persons", "error", err)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/app/archive"
+	"github.com/palisade-security/palisade/app/person"
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
@@ -113,17 +114,38 @@ func (o *Options) reopened(ctx context.Context, state, records string) (*finder,
 	if err != nil {
 		return nil, err
 	}
+	f := &finder{Events: s, where: state}
+	persons, end, err := knownPersons(ctx, state)
+	if err != nil { // what the record still holds would be kept with names, so it stays where it is
+		fmt.Fprintf(o.Err, "warning: %v\n", err)
+		f.close = o.closing(s.Close)
+		return f, nil
+	}
+	f.close = o.closing(s.Close, end)
 	lost := func(_ context.Context, n uint64, why string) {
 		fmt.Fprintf(o.Err, "warning: %d events are lost: %s\n", n, why)
 	}
-	if err := followed(state, records, archive.Holding(s, lost), lost).CatchUp(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+	into := archive.Holding(s, lost)
+	if persons != nil {
+		into.Hide(persons.Hide)
+		f.Events = person.View{Of: s, Book: persons}
 	}
-	return &finder{Events: s, where: state, close: func() {
-		if err := s.Close(); err != nil {
-			fmt.Fprintf(o.Err, "warning: %v\n", err)
+	if err := followed(state, records, into, lost).CatchUp(ctx); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// closing closes all, and warns of what cannot be.
+func (o *Options) closing(all ...func() error) func() {
+	return func() {
+		for _, one := range all {
+			if err := one(); err != nil {
+				fmt.Fprintf(o.Err, "warning: %v\n", err)
+			}
 		}
-	}}, nil
+	}
 }
 
 // folder is a finder for a folder that people name: a state directory, or a folder of records.

@@ -17,6 +17,7 @@ import (
 	"github.com/palisade-security/palisade/app/archive"
 	"github.com/palisade-security/palisade/app/atlas"
 	"github.com/palisade-security/palisade/app/audit"
+	"github.com/palisade-security/palisade/app/person"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/events"
@@ -31,7 +32,8 @@ type memory struct {
 	follower *archive.Follower // of the journal of this process
 	keeper   *audit.Keeper     // of the ledger; nil: there is none
 	maps     *atlas.Keeper
-	book     atlas.Book // of what maps keeps
+	book     atlas.Book   // of what maps keeps
+	persons  *person.Book // nil: events name users
 }
 
 // chart has the map of what a memory keeps kept over time in the state directory, and of what model returns.
@@ -118,6 +120,7 @@ func openStore(ctx context.Context, o events.Options) (archive.Store, error) {
 func (r *recorder) remember(state, records string, open func(context.Context) (archive.Store, error)) *memory {
 	m := &memory{Archive: archive.New(r.telling(open), r.lost, slog.Default())}
 	m.follower = followed(state, records, m.Archive, r.lost)
+	m.follower.Kept = r.letGo
 	return m
 }
 

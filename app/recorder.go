@@ -25,17 +25,19 @@ type recorder struct {
 	traces  traces
 	buffers sync.Pool
 	inForce atomic.Pointer[scope]
+	gone    atomic.Uint64 // number up to which letGo had records deleted
 }
 
 // scope is what a snapshot says about the record.
 type scope struct {
 	fleet, version string
 	redactor       *event.Redactor
+	pseudonyms     bool // where events are kept they have pseudonyms
 }
 
 // serve makes snap the snapshot under which acts are recorded.
 func (r *recorder) serve(snap *model.Snapshot) {
-	r.inForce.Store(&scope{snap.Fleet, snap.Version, event.NewRedactor(snap.Redact)})
+	r.inForce.Store(&scope{snap.Fleet, snap.Version, event.NewRedactor(snap.Redact), snap.Audit.Pseudonyms})
 }
 
 // close ends what outlives requests.

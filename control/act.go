@@ -50,6 +50,8 @@ func why(detail any) string {
 		return text
 	case query.Hold:
 		return admin.HoldText(&d)
+	case admin.EraseResult:
+		return admin.EraseText(&d)
 	}
 	return ""
 }
@@ -80,12 +82,14 @@ func (c *Control) act(ctx context.Context, who caller, verb, object string, resu
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
 	defer cancel()
-	err = c.o.Store.Write(ctx, func(t *table.Tx) error {
-		_, err := t.AddAct(ctx, table.Act{
-			At: time.Now(), Who: who.name, Role: string(who.role), Verb: verb, Object: object, Outcome: outcome, Detail: data,
+	row, kept := table.Act{At: time.Now(), Who: who.name, Role: string(who.role), Verb: verb, Object: object, Outcome: outcome}, string(data)
+	if err = c.nameless(ctx, &row.Who, &row.Object, &kept); err == nil {
+		row.Detail = []byte(kept)
+		err = c.o.Store.Write(ctx, func(t *table.Tx) error {
+			_, err := t.AddAct(ctx, row)
+			return err
 		})
-		return err
-	})
+	}
 	if err != nil {
 		c.log.ErrorContext(ctx, "act of an administrator not stored", "who", who.name, "verb", verb, "object", object, "error", err)
 		text = fmt.Sprint(text, " (not stored: ", err, ")")

@@ -56,6 +56,8 @@ func (c *Control) verbs() []verb {
 		{"GET " + admin.HoldsPath, admin.Viewer, "", false, c.showHolds},
 		{"POST " + admin.HoldsPath, admin.Admin, "hold", false, c.doHold},
 		{"POST " + admin.ReleasePath, admin.Admin, "release", false, c.doRelease},
+		{"POST " + admin.ErasePlanPath, admin.Admin, "", false, c.planErase},
+		{"POST " + admin.ErasePath, admin.Admin, "erase", false, c.doErase},
 		{"POST " + admin.PlanPath, admin.Viewer, "", false, c.showPlan},
 		{"POST " + admin.ApplyPath, admin.Operator, "apply", true, c.doApply},
 		{"POST " + admin.RevokePath, admin.Operator, "revoke", true, c.doRevoke},
@@ -298,6 +300,11 @@ func (c *Control) showActs(ctx context.Context, _ caller, r *http.Request, _ []b
 	})
 	out := make([]admin.Act, 0, len(rows))
 	for _, a := range rows {
+		detail := string(a.Detail)
+		if err := c.named(ctx, &a.Who, &a.Object, &detail); err != nil {
+			return nil, "", err
+		}
+		a.Detail = []byte(detail)
 		out = append(out, admin.Act{
 			Number: a.Number, At: a.At, Who: a.Who, Role: admin.Role(a.Role), Verb: a.Verb, Object: a.Object, Outcome: a.Outcome, Detail: a.Detail,
 		})

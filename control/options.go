@@ -65,6 +65,10 @@ type Options struct {
 	Maps admin.Maps
 	// Holds is where events are held; nil: nowhere.
 	Holds admin.Holds
+	// Persons is where keys of persons are destroyed; nil: events name users.
+	Persons admin.Persons
+	// Names keeps names of users out of the acts in the store; nil: they are written down as they are.
+	Names Names
 	// Ledger shows the ledger to whoever asks, by its files; nil: to nobody.
 	Ledger http.Handler
 	// Console makes a link that signs a browser in to the console; nil: there is none.

@@ -140,7 +140,7 @@ func credibleAct(name string, a *event.Act) error {
 	}
 	ofControl := []event.Kind{
 		event.KindApplied, event.KindRolledBack, event.KindRevoked, event.KindRestored, event.KindJoinToken, event.KindAdminister, event.KindForged,
-		event.KindDeleted, event.KindLedger, event.KindHeld, event.KindReleased,
+		event.KindDeleted, event.KindLedger, event.KindHeld, event.KindReleased, event.KindErased,
 	}
 	if slices.Contains(ofControl, a.Kind) {
 		return fmt.Errorf("an act of control: %s", a.Kind)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/proxy"
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/field"
@@ -128,6 +129,11 @@ func unreadable(e *event.Event) string {
 	for _, f := range []struct{ name, value string }{{"path", e.Path}, {"host", e.Host}, {"method", e.Method}} {
 		if redacted(f.value) {
 			return f.name + ": redacted"
+		}
+	}
+	if e.User != nil {
+		if _, end, _, found := keyring.Pseudonyms(e.User.Subject); found && end == len(e.User.Subject) {
+			return "user: the person is erased"
 		}
 	}
 	return ""

@@ -66,7 +66,7 @@ type hosts struct {
 	issuer                     string // Workload API that issues identities; empty: control does
 }
 
-func newHosts(t *testing.T, issuer string) *hosts {
+func newHosts(t *testing.T, issuer string, edits ...string) *hosts {
 	t.Helper()
 	h := &hosts{control: &daemon{Fleet: fleettest.New(t)}, issuer: issuer}
 	at := fleettest.FreePorts(t, 11)
@@ -78,6 +78,7 @@ func newHosts(t *testing.T, issuer string) *hosts {
 	must(t, err)
 	h.control.at, h.webAt, h.ordersAt, h.adminAt = at[0], at[6], at[7], at[8]
 	h.control.Write("palisade.yaml", fmt.Sprintf(hostsModel, at[0], at[1], at[2], at[3], at[4], at[5], exe, at[8], collector.URL, at[9]))
+	h.control.Edit("palisade.yaml", edits...)
 	h.control.Write("policies/users.cedar", noTrainees)
 	h.control.staff, err = token.CreateDevelopment(h.control.Path("staff"))
 	must(t, err)
@@ -211,17 +212,20 @@ func echo(t *testing.T, at string) {
 	}()
 }
 
+// ask asks for what a user may, or may not.
+func (h *hosts) ask(t *testing.T, subject, role string) *fleettest.Answer {
+	t.Helper()
+	bearer, err := h.control.staff.Issue(token.Claims{Subject: subject, Issuer: "https://staff.example", Audience: []string{"shop"}, Roles: []string{role}})
+	must(t, err)
+	return h.edge.Do(h.edge.Client(false), http.MethodGet, "/mine?for="+subject, "", "Authorization: Bearer "+bearer)
+}
+
 // users: who signed in at the edge is known at the last of two sidecars, and a policy about them holds there.
 func (h *hosts) users(t *testing.T) {
-	ask := func(subject, role string) *fleettest.Answer {
-		bearer, err := h.control.staff.Issue(token.Claims{Subject: subject, Issuer: "https://staff.example", Audience: []string{"shop"}, Roles: []string{role}})
-		must(t, err)
-		return h.edge.Do(h.edge.Client(false), http.MethodGet, "/mine", "", "Authorization: Bearer "+bearer)
-	}
-	if a := ask("ann", "customer"); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, "hello /mine") {
+	if a := h.ask(t, "ann", "customer"); a.StatusCode != http.StatusOK || !strings.Contains(a.Text, "hello /mine") {
 		t.Errorf("a customer: %d %s", a.StatusCode, a.Text)
 	}
-	if a := ask("tom", "trainee"); a.StatusCode != http.StatusForbidden {
+	if a := h.ask(t, "tom", "trainee"); a.StatusCode != http.StatusForbidden {
 		t.Errorf("a trainee: %d %s", a.StatusCode, a.Text)
 	}
 	for user, want := range map[string]string{"ann": `"/mine"`, "tom": "no-trainees"} {

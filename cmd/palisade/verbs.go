@@ -69,6 +69,7 @@ type cli struct {
 	Revoke    revokeCmd    `cmd:"" group:"act" help:"Refuse a service, serial or node from now on, and cut its connections."`
 	Restore   restoreCmd   `cmd:"" group:"act" help:"Undo revoke."`
 	Hold      holdCmd      `cmd:"" group:"act" help:"Keep events from being deleted for their age, as long as a case needs them."`
+	Erase     eraseCmd     `cmd:"" group:"act" help:"Destroy the key of a person: nobody can tell any more whom their events mean (GDPR, art. 17)."`
 	Join      joinCmd      `cmd:"" group:"act" help:"Make a token with which a proxy joins, once."`
 	Console   consoleCmd   `cmd:"" group:"act" help:"Let a browser into the console."`
 	Bundle    bundleCmd    `cmd:"" group:"act" help:"Print the trust bundle by which control is known."`

@@ -1,0 +1,200 @@
+package person
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/palisade-security/palisade/keyring"
+)
+
+// leastQuoted is how long a name is that is looked for in texts and paths. A shorter one tells nobody, and stands for too much else.
+const leastQuoted = 3
+
+// find returns what stands for a name; empty: it is nobody's. Raw is how it stands in the text, which may be percent-encoded.
+type find func(name, raw string) string
+
+// in replaces what of the parts between separators find knows.
+func in(s string, separator func(byte) bool, part func(string) string) string {
+	var out strings.Builder
+	done := 0 // of s, that is in out
+	for at := 0; at < len(s); {
+		if separator(s[at]) {
+			at++
+			continue
+		}
+		end := at
+		for end < len(s) && !separator(s[end]) {
+			end++
+		}
+		if now := part(s[at:end]); now != s[at:end] {
+			out.WriteString(s[done:at])
+			out.WriteString(now)
+			done = end
+		}
+		at = end
+	}
+	if done == 0 {
+		return s
+	}
+	out.WriteString(s[done:])
+	return out.String()
+}
+
+func between(set string) func(byte) bool {
+	return func(c byte) bool { return strings.IndexByte(set, c) >= 0 }
+}
+
+const (
+	blanks = " \t\r\n\v\f\"'`<>()[]{}" // between words
+	joints = ":=,;/&?#|@!"             // within a word, between what may be a name
+	ending = ".,;:!?"                  // of a word, not part of it
+)
+
+// inText replaces names in what people read: a text that is one, words, and parts of words between signs that join them.
+func inText(s string, known find) string {
+	if len(s) < leastQuoted {
+		return s
+	}
+	if now := known(s, s); now != "" {
+		return now
+	}
+	return in(s, between(blanks), func(word string) string {
+		core := strings.TrimRight(word, ending)
+		if len(core) < leastQuoted {
+			return word
+		}
+		if now := known(core, core); now != "" {
+			return now + word[len(core):]
+		}
+		return inWord(word, known)
+	})
+}
+
+// inWord replaces names between joints.
+func inWord(word string, known find) string {
+	if !strings.ContainsAny(word, joints) {
+		return word
+	}
+	return in(word, between(joints), func(part string) string {
+		core := strings.TrimRight(part, ending)
+		if len(core) >= leastQuoted {
+			if now := known(core, core); now != "" {
+				return now + part[len(core):]
+			}
+		}
+		return part
+	})
+}
+
+// inPath replaces names that are segments of a path, or parts of one between joints.
+func inPath(s string, known find) string {
+	return in(s, between("/"), func(segment string) string { return encoded(segment, url.PathUnescape, known) })
+}
+
+// inQuery replaces names that are values of a query, or parts of one between joints.
+func inQuery(s string, known find) string {
+	return in(s, between("&=;"), func(value string) string { return encoded(value, url.QueryUnescape, known) })
+}
+
+// inURL replaces names in a URL.
+func inURL(s string, known find) string {
+	path, query, has := strings.Cut(s, "?")
+	path = inPath(path, known)
+	if !has {
+		return path
+	}
+	query, fragment, has := strings.Cut(query, "#")
+	path += "?" + inQuery(query, known)
+	if has {
+		path += "#" + inPath(fragment, known)
+	}
+	return path
+}
+
+// encoded replaces a name that may be percent-encoded.
+func encoded(raw string, decode func(string) (string, error), known find) string {
+	if len(raw) < leastQuoted {
+		return raw
+	}
+	name := raw
+	if strings.ContainsAny(raw, "%+") {
+		if plain, err := decode(raw); err == nil {
+			name = plain
+		}
+	}
+	if now := known(name, raw); now != "" {
+		return now
+	}
+	if name == raw {
+		return inWord(raw, known)
+	}
+	if now := known(raw, raw); now != "" {
+		return now
+	}
+	// What is joined shows only when it is decoded, so all of it is under the key of whom it names.
+	whose := ""
+	inText(name, func(part, _ string) string {
+		if whose == "" {
+			whose = known(part, raw)
+		}
+		return ""
+	})
+	if whose != "" {
+		return whose
+	}
+	return raw
+}
+
+// bounded replaces a name that has blanks or joints in it, where it stands by itself.
+func bounded(s, name, with string) string {
+	for at := 0; ; {
+		i := strings.Index(s[at:], name)
+		if i < 0 {
+			return s
+		}
+		from, to := at+i, at+i+len(name)
+		if from > 0 && letter(s[from-1]) || to < len(s) && letter(s[to]) {
+			at = to
+			continue
+		}
+		s = s[:from] + with + s[to:]
+		at = from + len(with)
+	}
+}
+
+// letter tells whether a byte may be part of a name.
+func letter(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c >= 0x80
+}
+
+// shown puts names in place of pseudonyms, and what was sealed in place of what stands for it. What nobody can open stays.
+func shown(s string, person func(pseudonym string) *someone) string {
+	from, end, to, found := keyring.Pseudonyms(s)
+	if !found {
+		return s
+	}
+	var out strings.Builder
+	for found {
+		out.WriteString(s[:from])
+		out.WriteString(meant(s[from:to], end-from, person))
+		s = s[to:]
+		from, end, to, found = keyring.Pseudonyms(s)
+	}
+	out.WriteString(s)
+	return out.String()
+}
+
+// meant is what a pseudonym, which is so long, and what is behind it stand for.
+func meant(token string, length int, person func(string) *someone) string {
+	p := person(token[:length])
+	if p == nil {
+		return token
+	}
+	if len(token) == length {
+		return p.name
+	}
+	if value, err := p.Open(token); err == nil {
+		return value
+	}
+	return p.name + token[length:]
+}

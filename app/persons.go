@@ -1,0 +1,266 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/palisade-security/palisade/app/person"
+	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/keyring"
+	"github.com/palisade-security/palisade/store/query"
+	"github.com/palisade-security/palisade/store/table"
+)
+
+// personsFile is where "palisade up" keeps the keys of persons in its state directory; control keeps them in its truth.
+func personsFile(state string) string { return filepath.Join(state, "persons.db") }
+
+// openPersons opens the book of persons of a fleet on one machine. Nil: names are recorded as they are, and there is no book of before. The caller closes
+// the tables.
+func openPersons(ctx context.Context, state string, ring *keyring.Ring, wanted bool) (*person.Book, *table.Store, error) {
+	path := personsFile(state)
+	if _, err := os.Stat(path); err != nil && !wanted {
+		return nil, nil, nil
+	}
+	tables, err := table.Open(ctx, "sqlite:"+path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the keys of persons: %w", err)
+	}
+	book, err := person.Open(ctx, tables, ring)
+	if err != nil {
+		return nil, nil, errors.Join(err, tables.Close())
+	}
+	return book, tables, nil
+}
+
+// openPersons opens the book of persons of this machine.
+func (e *edge) openPersons(ctx context.Context, ring *keyring.Ring, wanted bool) error {
+	book, tables, err := openPersons(ctx, e.state, ring, wanted)
+	if err != nil || book == nil {
+		return err
+	}
+	e.persons = tables
+	e.memory.knows(book, wanted)
+	return nil
+}
+
+// knows has a memory show names in place of pseudonyms; with hide it keeps pseudonyms in place of names.
+func (m *memory) knows(book *person.Book, hide bool) {
+	m.persons = book
+	if hide {
+		m.Hide(book.Hide)
+	}
+}
+
+// shown is what is kept as it is read.
+func (m *memory) shown() admin.Events {
+	if m.persons == nil {
+		return m.Archive
+	}
+	return person.View{Of: m.Archive, Book: m.persons}
+}
+
+// Last is that of the store, with names.
+func (m *memory) Last(ctx context.Context, q query.Query, n int, from query.Cursor) (*query.Page, error) {
+	return m.shown().Last(ctx, q, n, from)
+}
+
+// Count is that of the store, with names.
+func (m *memory) Count(ctx context.Context, q query.Query, by query.Field, top int) (*query.Counts, error) {
+	return m.shown().Count(ctx, q, by, top)
+}
+
+// Histogram is that of the store, with names.
+func (m *memory) Histogram(ctx context.Context, q query.Query, step time.Duration, by query.Field, top int) (*query.Series, error) {
+	return m.shown().Histogram(ctx, q, step, by, top)
+}
+
+// Hold is that of the store: of users whom it names, what is kept under their pseudonyms.
+func (m *memory) Hold(ctx context.Context, h query.Hold) error {
+	if m.persons != nil {
+		meant, err := h.Meant()
+		if err == nil {
+			meant, err = m.persons.AskedFor(ctx, meant)
+		}
+		if err != nil {
+			return fmt.Errorf("placing a hold: %w", err)
+		}
+		h.Query = query.String(meant.Where)
+	}
+	return m.Archive.Hold(ctx, h)
+}
+
+// Release is that of the store, with names.
+func (m *memory) Release(ctx context.Context, name string) (query.Hold, error) {
+	was, err := m.Archive.Release(ctx, name)
+	if err != nil || m.persons == nil {
+		return was, err
+	}
+	was.Query, err = m.persons.ShowQuery(ctx, was.Query)
+	return was, err
+}
+
+// Holds is that of the store, with names.
+func (m *memory) Holds(ctx context.Context) ([]query.Hold, error) {
+	all, err := m.Archive.Holds(ctx)
+	if err != nil || m.persons == nil {
+		return all, err
+	}
+	for i := range all {
+		if all[i].Query, err = m.persons.ShowQuery(ctx, all[i].Query); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// letGo has the journal delete what is handed on, as long as names are to be nowhere but where the events of the fleet are kept.
+func (r *recorder) letGo(ctx context.Context, upTo uint64) {
+	if in := r.inForce.Load(); in == nil || !in.pseudonyms {
+		return
+	}
+	err := r.journal.Turn(ctx)
+	if err == nil {
+		err = r.journal.Release(upTo + 1)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			slog.WarnContext(ctx, "the record keeps names that are handed on", "error", err)
+		}
+		return
+	}
+	r.gone.Store(upTo)
+}
+
+const (
+	emptyTime = 15 * time.Second // until what is recorded is handed on
+	emptyPoll = 50 * time.Millisecond
+)
+
+var errWaiting = &admin.Problem{
+	Status: http.StatusServiceUnavailable, Title: "events wait", Detail: "what is recorded is not kept yet; try again when the store of events is open and has caught up",
+}
+
+// emptied returns when what was recorded until now is kept, and not in the journal any more.
+func (r *recorder) emptied(ctx context.Context) error {
+	if in := r.inForce.Load(); in == nil || !in.pseudonyms {
+		return nil
+	}
+	upTo := r.journal.Next() - 1
+	if err := r.journal.Turn(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, emptyTime)
+	defer cancel()
+	tick := time.NewTicker(emptyPoll)
+	defer tick.Stop()
+	for r.gone.Load() < upTo {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errWaiting
+		}
+	}
+	return nil
+}
+
+// erasing destroys keys of persons where a memory and the record of its process lie.
+type erasing struct {
+	m       *memory
+	r       *recorder
+	exports func() int // servers to which events are handed on
+}
+
+// Erase is that of admin.Persons.
+func (e erasing) Erase(ctx context.Context, q admin.EraseRequest, plan bool) (out admin.EraseResult, err error) {
+	if e.m.persons == nil {
+		return out, &admin.Problem{Status: http.StatusConflict, Title: "no pseudonyms", Detail: admin.NoPseudonyms}
+	}
+	if err := e.r.emptied(ctx); err != nil {
+		return out, err
+	}
+	pseudonym, name, err := e.m.persons.Pseudonym(ctx, strings.TrimSpace(q.User))
+	if err != nil {
+		return out, nobody(err)
+	}
+	out.Pseudonym, out.Exports = pseudonym, e.exports()
+	if out.Held, err = e.m.heldBy(ctx, pseudonym, name); err != nil {
+		return out, err
+	}
+	if out.Events, err = e.m.count(ctx, query.Query{Where: under(pseudonym)}); err != nil {
+		return out, err
+	}
+	if out.Named, err = e.m.count(ctx, query.Query{Where: query.Is{Field: query.User, Value: name}}); err != nil || plan {
+		return out, err
+	}
+	if out.Held != "" {
+		return out, &admin.Problem{
+			Status: http.StatusConflict, Title: "held", Detail: fmt.Sprintf("hold %q keeps events of that person, who could not be told any more; release it first: palisade hold release %s", out.Held, out.Held),
+		}
+	}
+	if err := e.m.persons.Erase(ctx, pseudonym); err != nil {
+		return out, nobody(err)
+	}
+	out.Erased = true
+	return out, nil
+}
+
+// nobody makes a *Problem of a name that nothing stands for.
+func nobody(err error) error {
+	if errors.Is(err, person.ErrNobody) {
+		return &admin.Problem{
+			Status: http.StatusNotFound, Title: "nobody", Detail: "no pseudonym stands for that name: nothing is recorded of the person under one, or the key is destroyed already",
+		}
+	}
+	return err
+}
+
+// under is everything that a pseudonym stands in.
+func under(pseudonym string) query.Expr {
+	return query.Or{query.Is{Field: query.User, Value: pseudonym}, query.Text{Words: pseudonym}}
+}
+
+// count counts events as they are kept.
+func (m *memory) count(ctx context.Context, q query.Query) (int64, error) {
+	counts, err := m.Archive.Count(ctx, q, query.Kind, 1)
+	if err != nil {
+		return 0, err
+	}
+	return counts.Total, nil
+}
+
+// heldBy names a hold that keeps events of a person, or is to keep them. Empty: there is none.
+func (m *memory) heldBy(ctx context.Context, pseudonym, name string) (string, error) {
+	all, err := m.Archive.Holds(ctx)
+	if err != nil {
+		return "", err
+	}
+	for i := range all {
+		meant, err := all[i].Meant()
+		if err != nil {
+			return "", err
+		}
+		if strings.Contains(all[i].Query, pseudonym) || person.Names(meant.Where, name) {
+			return all[i].Name, nil
+		}
+		both := query.And{under(pseudonym)}
+		if meant.Where != nil {
+			both = append(both, meant.Where)
+		}
+		meant.Where = both
+		n, err := m.count(ctx, meant)
+		if err != nil {
+			return "", err
+		}
+		if n > 0 {
+			return all[i].Name, nil
+		}
+	}
+	return "", nil
+}
