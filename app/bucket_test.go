@@ -1,12 +1,14 @@
 package app
 
 import (
+	"errors"
 	"io"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/palisade-security/palisade/app/archive"
 	"github.com/palisade-security/palisade/event/eventtest"
 	"github.com/palisade-security/palisade/internal/buckettest"
 	"github.com/palisade-security/palisade/model"
@@ -67,5 +69,38 @@ func TestBucketRecalled(t *testing.T) {
 	}
 	if _, err := audited(state).Bucket(); err == nil || !strings.Contains(err.Error(), "object storage") {
 		t.Errorf("without the secret: %v", err)
+	}
+}
+
+// TestBucketWaiting shows what waits for a bucket, and nothing of a store that has none.
+func TestBucketWaiting(t *testing.T) {
+	t.Setenv("BUCKET_SECRET", buckettest.Password)
+	away := &model.AuditBucket{URL: "http://127.0.0.1:9", Name: buckettest.Name, User: buckettest.User, Password: model.Value{FromEnv: "BUCKET_SECRET"}}
+	for _, of := range []*model.AuditBucket{nil, away} {
+		begun := time.Now().Add(-24 * time.Hour)
+		state := t.TempDir()
+		if of != nil { // a store that begins asks the bucket what it has
+			s, err := openEvents(state, &model.Snapshot{})(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(s.Append(t.Context(), eventtest.New(1, begun, time.Second).Take(10)), s.(*events.Store).Seal(t.Context()), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := openEvents(state, &model.Snapshot{Audit: model.Audit{Bucket: of}})(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, ok := (&memory{Archive: archive.Holding(s, nil)}).bucket()
+		if ok != (of != nil) || ok && (w.Segments == 0 || w.Bytes == 0 || w.Behind < 23*time.Hour || w.Behind > 25*time.Hour) {
+			t.Errorf("%+v, %v", w, ok)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, ok := (&memory{Archive: archive.New(nil, nil, nil)}).bucket(); ok {
+		t.Error("told of a store that is not open")
 	}
 }

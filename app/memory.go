@@ -17,6 +17,7 @@ import (
 	"github.com/palisade-security/palisade/app/archive"
 	"github.com/palisade-security/palisade/app/atlas"
 	"github.com/palisade-security/palisade/app/audit"
+	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/app/person"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
@@ -132,14 +133,31 @@ func followed(state, records string, a *archive.Archive, lost func(context.Conte
 }
 
 // run keeps events until ctx ends.
-func (m *memory) run(ctx context.Context, g *errgroup.Group, metrics interface{ Behind(func() time.Duration) }) {
+func (m *memory) run(ctx context.Context, g *errgroup.Group, metrics *observe.Metrics) {
 	metrics.Behind(m.follower.Behind)
+	metrics.Bucket(m.bucket)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return m.follower.Run(ctx) })
 	g.Go(func() error { return m.maps.Run(ctx) })
 	if m.keeper != nil {
 		g.Go(func() error { return m.keeper.Run(ctx) })
 	}
+}
+
+// bucket is what waits to be brought to object storage; false if there is none, or while the store is not open.
+func (m *memory) bucket() (observe.Bucket, bool) {
+	of, err := m.Opened()
+	s, ok := of.(*events.Store)
+	if err != nil || !ok {
+		return observe.Bucket{}, false
+	}
+	now := time.Now()
+	w, ok := s.Waiting(now)
+	out := observe.Bucket{Segments: w.Segments, Bytes: w.Bytes}
+	if !w.Oldest.IsZero() {
+		out.Behind = now.Sub(w.Oldest)
+	}
+	return out, ok
 }
 
 // ready tells why events are not kept, if so.

@@ -180,7 +180,7 @@ func TestRetention(t *testing.T) {
 	stop := p.running(t, s)
 	must(t, s.Seal(t.Context()))
 	must(t, s.Append(t.Context(), all[1000:]))
-	must(t, s.Retain(start.Add(25*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(25*time.Hour)))
 	if told != 1 {
 		t.Fatal("nothing was deleted")
 	}
@@ -225,7 +225,7 @@ func TestLateLedger(t *testing.T) {
 	s := p.open(t, o)
 	must(t, s.Append(t.Context(), all[:4000]))
 	must(t, s.Seal(t.Context()))
-	must(t, s.Retain(start.Add(20*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(20*time.Hour)))
 	must(t, s.Append(t.Context(), all[4000:]))
 	next, err := s.Next(t.Context()) // what is older than what was deleted is not taken
 	must(t, err)

@@ -35,7 +35,7 @@ func TestHold(t *testing.T) {
 	must(t, s.Append(t.Context(), all))
 	p.told(t, 1500) // it has seen what is deleted
 	must(t, s.Seal(t.Context()))
-	must(t, s.Retain(start.Add(25*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(25*time.Hour)))
 	must(t, s.Seal(t.Context()))
 	p.told(t, 1501)
 
@@ -94,7 +94,7 @@ func TestHold(t *testing.T) {
 
 	_, err = s.Release(t.Context(), "case-1")
 	must(t, err)
-	must(t, s.Retain(start.Add(26*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(26*time.Hour)))
 	must(t, s.Seal(t.Context()))
 	p.told(t, 1502)
 	if r := p.verify(t, &Trust{}); !r.Sound() || r.Deleted != gone+held || r.Verified != 1502-gone-held {

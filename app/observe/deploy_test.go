@@ -28,6 +28,7 @@ func described(t *testing.T) map[string][]string {
 	proxy, control := NewMetrics(func() float64 { return 0 }), NewMetrics(func() float64 { return 0 })
 	proxy.SVIDs(func() map[string]time.Time { return nil })
 	proxy.Behind(func() time.Duration { return 0 })
+	proxy.Bucket(func() (Bucket, bool) { return Bucket{}, false })
 	proxy.Intake()
 	control.Fleet(func() Fleet { return Fleet{} })
 	name, labels := regexp.MustCompile(`fqName: "([^"]+)"`), regexp.MustCompile(`variableLabels: \{([^}]*)\}`)

@@ -33,10 +33,12 @@ type Server struct {
 	relay   net.Listener
 	address string // of the process
 
-	mu   sync.Mutex
-	away bool
-	open map[net.Conn]struct{}
-	wait sync.WaitGroup
+	mu    sync.Mutex
+	away  bool
+	stall chan struct{} // nil: requests are passed on
+	asked chan struct{}
+	open  map[net.Conn]struct{}
+	wait  sync.WaitGroup
 }
 
 // program finds what scripts/deps.sh built: beside go.mod.
@@ -142,6 +144,44 @@ func (s *Server) Away(away bool) {
 	}
 }
 
+// Stall keeps requests from the server, without cutting connections, until resume is called. Asked is told when one waits.
+func (s *Server) Stall(t testing.TB) (asked <-chan struct{}, resume func()) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stalled := make(chan struct{})
+	s.stall, s.asked = stalled, make(chan struct{}, 1)
+	resume = sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stall = nil
+		close(stalled)
+	})
+	t.Cleanup(resume)
+	return s.asked, resume
+}
+
+// client is a connection of which requests are passed on unless they are stalled.
+type client struct {
+	net.Conn
+	of *Server
+}
+
+func (c client) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.of.mu.Lock()
+	stalled, asked := c.of.stall, c.of.asked
+	c.of.mu.Unlock()
+	if stalled != nil && n > 0 {
+		select {
+		case asked <- struct{}{}:
+		default: // it was told
+		}
+		<-stalled
+	}
+	return n, err
+}
+
 // Port is that of the relay.
 func (s *Server) Port() string { return strconv.Itoa(s.relay.Addr().(*net.TCPAddr).Port) }
 
@@ -201,7 +241,7 @@ func (s *Server) carry(c net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(to, c)
+		_, _ = io.Copy(to, client{c, s})
 		_ = to.Close()
 	}()
 	_, _ = io.Copy(c, to)

@@ -212,7 +212,7 @@ func (s *Store) toBring(now time.Time) *sealed {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, one := range s.segments.all {
-		if one.Object == "" && one.err == nil && now.Sub(time.Unix(0, one.First).Truncate(time.Hour)) >= ripe {
+		if one.due(now) {
 			one.users.Add(1)
 			return one
 		}
@@ -394,7 +394,7 @@ func (s *Store) carry(ctx context.Context, report func(error)) {
 			return
 		case <-timer.C:
 		}
-		wait := min(s.opts.SealAge, 10*time.Second)
+		wait := s.often()
 		if err := s.Deposit(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			report(err)
 			wait = sulk

@@ -89,7 +89,7 @@ func TestDeposit(t *testing.T) {
 	}
 	same(t, s, given)
 	must(t, s.Compact(t.Context(), later.Add(48*time.Hour)))
-	must(t, s.Retain(start.Add(72*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(72*time.Hour)))
 	left := slices.DeleteFunc(slices.Clone(given[:5500]), func(e *event.Event) bool { return segment.ClassOf(e) == segment.ClassRequest })
 	same(t, s, append(left, given[5500:]...))
 	must(t, s.Deposit(t.Context(), later))
@@ -180,17 +180,29 @@ func TestOutOfReach(t *testing.T) {
 	if err := s.Deposit(t.Context(), later); err == nil || !strings.Contains(err.Error(), "bucket "+buckettest.Name) {
 		t.Errorf("%v", err)
 	}
+	if w, ok := s.Waiting(later); !ok || w.Segments != len(files(t, o.Dir)) || w.Bytes == 0 || !w.Oldest.Equal(given[5500].Time) {
+		t.Errorf("waiting: %+v, %v", w, ok)
+	}
+	if w, _ := s.Waiting(start); w != (events.Waiting{}) {
+		t.Errorf("waiting before its hour is over: %+v", w)
+	}
 	server.Away(false)
 	must(t, s.Append(t.Context(), given[1000:1050]))
 	must(t, s.Deposit(t.Context(), later))
 	if n := len(files(t, o.Dir)); n != 0 {
 		t.Errorf("%d files", n)
 	}
+	if w, ok := s.Waiting(later); !ok || w != (events.Waiting{}) {
+		t.Errorf("waiting: %+v, %v", w, ok)
+	}
 	same(t, s, append(given, more...))
 	must(t, s.Close())
 
 	o.Bucket = nil
 	s, r = open(t, o)
+	if _, ok := s.Waiting(later); ok {
+		t.Error("something waits for a bucket that there is not")
+	}
 	if _, err := s.Last(t.Context(), query.Query{}, 2000, query.Cursor{}); len(r.Damaged) != 0 && err == nil || err == nil || !strings.Contains(err.Error(), "audit.bucket") {
 		t.Errorf("without the bucket: %v, %v", r.Damaged, err)
 	}

@@ -101,9 +101,9 @@ func TestLife(t *testing.T) {
 		t.Errorf("%d segments, before %d", after, before)
 	}
 	same(t, s, given)
-	must(t, s.Retain(start.Add(47*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(47*time.Hour)))
 	same(t, s, given)
-	must(t, s.Retain(start.Add(72*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(72*time.Hour)))
 	same(t, s, slices.DeleteFunc(slices.Clone(given), func(e *event.Event) bool { return segment.ClassOf(e) == segment.ClassRequest }))
 	if logs, _ := filepath.Glob(filepath.Join(o.Dir, "log", "*.seg")); len(logs) != 1 {
 		t.Errorf("%d files of the log, all of which is sealed", len(logs))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/event/eventtest"
+	"github.com/palisade-security/palisade/internal/buckettest"
 	"github.com/palisade-security/palisade/store/events"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
@@ -42,13 +43,13 @@ func TestHold(t *testing.T) {
 	}
 	told := map[string]events.Deleted{}
 	s.OnDelete(func(all map[string]events.Deleted) error { told = all; return nil })
-	must(t, s.Retain(start.Add(24*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(24*time.Hour)))
 	same(t, s, held)
 	if n := told[segment.ClassRequest].Count; n != gone || gone == 0 {
 		t.Errorf("%d are told as deleted, want %d", n, gone)
 	}
 	before := files(t, o.Dir)
-	must(t, s.Retain(start.Add(25*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(25*time.Hour)))
 	if after := files(t, o.Dir); !slices.Equal(before, after) {
 		t.Error("what is left was written again")
 	}
@@ -58,9 +59,9 @@ func TestHold(t *testing.T) {
 	if all, err := s.Holds(t.Context()); err != nil || len(all) != 1 || all[0] != hold {
 		t.Errorf("%+v, %v", all, err)
 	}
-	must(t, s.Retain(start.Add(26*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(26*time.Hour)))
 	must(t, s.Compact(t.Context(), start.Add(50*time.Hour)))
-	must(t, s.Retain(start.Add(51*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(51*time.Hour)))
 	same(t, s, held)
 
 	late := *held[slices.IndexFunc(held, meant.Match)]
@@ -75,7 +76,7 @@ func TestHold(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, s.Seal(t.Context()))
-	must(t, s.Retain(start.Add(51*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(51*time.Hour)))
 	same(t, s, slices.DeleteFunc(slices.Clone(given), func(e *event.Event) bool { return segment.ClassOf(e) == segment.ClassRequest }))
 }
 
@@ -90,11 +91,46 @@ func TestLonger(t *testing.T) {
 	given := eventtest.New(3, start, time.Second).Take(1000)
 	must(t, s.Append(t.Context(), given))
 	must(t, s.Seal(t.Context()))
-	must(t, s.Retain(start.Add(24*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(24*time.Hour)))
 	q := query.Query{Where: orders}
 	same(t, s, slices.DeleteFunc(slices.Clone(given), func(e *event.Event) bool { return !q.Match(e) }))
-	must(t, s.Retain(start.Add(72*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(72*time.Hour)))
 	same(t, s, nil)
+}
+
+// TestHoldAway: while what is held is read from a bucket that does not answer, events are sealed and holds are placed; what they changed is
+// left to the next time.
+func TestHoldAway(t *testing.T) {
+	server := buckettest.Start(t)
+	s, o, given := filled(t, server, events.Options{Keep: map[string]time.Duration{segment.ClassRequest: time.Hour}})
+	orders, payments := query.Hold{Name: "case-1", Query: "service:orders"}, query.Hold{Name: "case-2", Query: "service:payments"}
+	must(t, s.Hold(t.Context(), orders))
+	asked, resume := server.Stall(t)
+	done := make(chan error, 1)
+	go func() { done <- s.Retain(t.Context(), later) }()
+	<-asked
+	must(t, s.Seal(t.Context()))
+	must(t, s.Hold(t.Context(), payments))
+	select {
+	case err := <-done:
+		t.Fatalf("nothing is shown, for it was read already: %v", err)
+	default:
+	}
+	resume()
+	must(t, <-done)
+	same(t, s, given)
+	must(t, s.Retain(t.Context(), later))
+	held := query.Query{Where: query.Or{query.Is{Field: query.Service, Value: "orders"}, query.Is{Field: query.Service, Value: "payments"}}}
+	left := slices.DeleteFunc(slices.Clone(given), func(e *event.Event) bool { return segment.ClassOf(e) == segment.ClassRequest && !held.Match(e) })
+	if len(left) == len(given) {
+		t.Fatal("nothing is to be deleted")
+	}
+	same(t, s, left)
+	must(t, s.Deposit(t.Context(), later.Add(24*time.Hour)))
+	if n := len(files(t, o.Dir)); n != 0 {
+		t.Errorf("%d files are left behind", n)
+	}
+	same(t, s, left)
 }
 
 // TestHoldDamaged: what cannot be read is not deleted while something is held, and a store that cannot read its holds does not open.
@@ -112,7 +148,7 @@ func TestHoldDamaged(t *testing.T) {
 	}
 	s, _ = open(t, o)
 	before := len(files(t, o.Dir))
-	if err := s.Retain(start.Add(24 * time.Hour)); err == nil {
+	if err := s.Retain(t.Context(), start.Add(24*time.Hour)); err == nil {
 		t.Error("nothing is told")
 	}
 	if after := len(files(t, o.Dir)); after != before {

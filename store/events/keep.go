@@ -62,7 +62,7 @@ func (s *Store) write(from []segment.Chunk) ([]*sealed, error) {
 	}
 	var out []*sealed
 	for class, rows := range classes {
-		one, err := s.writeOne(class, from, rows)
+		one, err := s.writeOne(s.name(class), class, from, rows)
 		if err != nil {
 			return nil, err
 		}
@@ -71,10 +71,15 @@ func (s *Store) write(from []segment.Chunk) ([]*sealed, error) {
 	return out, nil
 }
 
-// writeOne writes rows of chunks, all of one class and in the order of their time, into a segment. The caller holds keeping.
-func (s *Store) writeOne(class string, from []segment.Chunk, rows []segment.Row) (*sealed, error) {
+// name is that of a segment that is to be written. The caller holds keeping.
+func (s *Store) name(class string) string {
 	s.now.Next++
-	info, err := segment.Write(s.opts.segments(), fmt.Sprintf("%012d-%s.parquet", s.now.Next, class), from, rows)
+	return fmt.Sprintf("%012d-%s.parquet", s.now.Next, class)
+}
+
+// writeOne writes rows of chunks, all of one class and in the order of their time, into a segment.
+func (s *Store) writeOne(name, class string, from []segment.Chunk, rows []segment.Row) (*sealed, error) {
+	info, err := segment.Write(s.opts.segments(), name, from, rows)
 	if err != nil {
 		return nil, err
 	}

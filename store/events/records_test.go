@@ -76,7 +76,7 @@ func TestNumbers(t *testing.T) {
 	must(t, s.Seal(t.Context()))
 	must(t, s.Append(t.Context(), []*event.Event{given[0], given[1], late, given[2]}))
 	want[uint64(len(given)+1)] = string(event.AppendJSON(nil, late))
-	must(t, s.Retain(start.Add(4*time.Hour)))
+	must(t, s.Retain(t.Context(), start.Add(4*time.Hour)))
 	for n, line := range want {
 		if strings.Contains(line, `"class_uid":4002`) && n <= uint64(len(given)) {
 			delete(want, n)

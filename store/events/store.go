@@ -66,6 +66,8 @@ type Store struct {
 	shelf  *shelf
 	parted context.CancelFunc // ends reading from the bucket
 
+	retaining sync.Mutex // one judges what is old at a time; taken before keeping
+
 	keeping sync.Mutex         // one seals, merges or deletes at a time
 	now     manifest           // what the disk has; owned by who holds keeping
 	leaving map[string]*sealed // by their objects, those that are no more; owned by who holds keeping
@@ -191,6 +193,8 @@ func (s *Store) Close() error {
 	}
 	err := s.log.Close()
 	s.parted()
+	s.retaining.Lock() // its files are gone before another process may write there
+	defer s.retaining.Unlock()
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
 	s.mu.Lock()
@@ -215,12 +219,13 @@ func (s *Store) Err() error { return s.log.Err() }
 // Run seals, merges, deletes and brings segments to the bucket until ctx ends. What fails is tried again a little later and handed to
 // report, which may be called by several at a time.
 func (s *Store) Run(ctx context.Context, report func(error)) error {
-	var carried sync.WaitGroup
-	defer carried.Wait()
+	var beside sync.WaitGroup // what may wait for the bucket
+	defer beside.Wait()
 	if s.opts.Bucket != nil {
-		carried.Go(func() { s.carry(ctx, report) })
+		beside.Go(func() { s.carry(ctx, report) })
 	}
-	tick := time.NewTicker(min(s.opts.SealAge, 10*time.Second))
+	beside.Go(func() { s.expire(ctx, report) })
+	tick := time.NewTicker(s.often())
 	defer tick.Stop()
 	for {
 		select {
@@ -244,5 +249,8 @@ func (s *Store) keep(ctx context.Context, now time.Time) error {
 	if due {
 		err = s.Seal(ctx)
 	}
-	return errors.Join(err, s.Compact(ctx, now), s.Retain(now))
+	return errors.Join(err, s.Compact(ctx, now))
 }
+
+// often is how often it is looked what is to be done.
+func (s *Store) often() time.Duration { return min(s.opts.SealAge, 10*time.Second) }
