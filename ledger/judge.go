@@ -116,7 +116,7 @@ func (j *judge) elsewhere(ctx context.Context) error {
 		}
 		one, err := j.evidence.Tree.authenticate(ctx, j.Checkpoint.Size, j.Checkpoint.Root, r.Number-1, r.Number)
 		if damage, ok := errors.AsType[*tileError](err); ok {
-			j.Findings = append(j.Findings, Finding{Kind: Tiles, Number: r.Number, Text: damage.text})
+			j.Findings = append(j.Findings, Finding{Kind: Tiles, Number: r.Number, Tile: damage.path, Text: damage.text})
 			continue
 		}
 		if err != nil {

@@ -120,10 +120,26 @@ func rootOf(nodes [][]byte) ([]byte, error) {
 	return r.GetRootHash(nil)
 }
 
-// tileError says which tile is not what the checkpoint commits to.
-type tileError struct{ text string }
+// tileError says which tile is not what the checkpoint commits to. That proves nothing but that: another copy of it may be sound.
+type tileError struct {
+	path string // of the file, as layout.TilePath; empty: it cannot be told which
+	text string
+}
 
 func (d *tileError) Error() string { return d.text }
+
+// unread says that a tile cannot be had. An error of ctx stays what it is.
+func unread(ctx context.Context, level, index, size uint64, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	path := layout.TilePath(level, index, layout.PartialTileSize(level, index, size))
+	found := fmt.Sprintf("is damaged or cannot be read: %v", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		found = "is gone"
+	}
+	return &tileError{path, fmt.Sprintf("the file %s (tile %d of level %d) %s", path, index, level, found)}
+}
 
 // span is hashes of one level of the tree, from one on.
 type span struct {
@@ -143,46 +159,60 @@ func (s span) at(place uint64) []byte {
 // root, then each full tile that is needed against its hash in the level above. It returns the hashes of the leaves from one
 // on and before another, and some beside them.
 func (t Tree) authenticate(ctx context.Context, size uint64, root []byte, from, to uint64) (span, error) {
+	all, err := t.levels(ctx, size, root, from, to, 0)
+	if err != nil || len(all) == 0 {
+		return span{}, err
+	}
+	return all[0], nil
+}
+
+// levels is authenticate for all levels of tiles from a lowest one on: the hashes above those leaves, by level.
+func (t Tree) levels(ctx context.Context, size uint64, root []byte, from, to uint64, lowest int) ([]span, error) {
 	if size == 0 {
 		if !bytes.Equal(root, rfc6962.DefaultHasher.EmptyRoot()) {
-			return span{}, &tileError{"an empty ledger has another root"}
+			return nil, &tileError{text: "an empty ledger has another root"}
 		}
-		return span{}, nil
+		return nil, nil
 	}
 	edges, err := t.edges(ctx, size, root)
 	if err != nil {
-		return span{}, err
+		return nil, err
+	}
+	if to = min(to, size); from >= to {
+		return nil, nil
 	}
 	var above span
-	if to = min(to, size); from >= to {
-		return above, nil
-	}
+	out := make([]span, len(edges))
 	for level, edge := range slices.Backward(edges) {
+		if level < lowest {
+			break
+		}
 		first, last := from>>(8*level), (to-1)>>(8*level)
 		here := span{from: first &^ (layout.TileWidth - 1)}
 		for index := first / layout.TileWidth; index <= last/layout.TileWidth; index++ {
 			nodes := edge // which is the last, partial tile
 			if index < nodesAt(uint64(level), size)/layout.TileWidth {
 				if nodes, err = t.full(ctx, uint64(level), index, size, above.at(index)); err != nil {
-					return span{}, err
+					return nil, err
 				}
 			}
 			here.hashes = append(here.hashes, nodes...)
 		}
-		above = here
+		above, out[level] = here, here
 	}
-	return above, nil
+	return out, nil
 }
 
 // full reads a full tile and holds it against its hash.
 func (t Tree) full(ctx context.Context, level, index, size uint64, want []byte) ([][]byte, error) {
 	nodes, err := t.nodes(ctx, level, index, size)
 	if err != nil {
-		return nil, &tileError{fmt.Sprintf("tile %d of level %d is gone or damaged: %v", index, level, err)}
+		return nil, unread(ctx, level, index, size, err)
 	}
 	got, err := rootOf(nodes)
 	if err != nil || !bytes.Equal(got, want) {
-		return nil, &tileError{fmt.Sprintf("tile %d of level %d (records from %d on) was altered", index, level, index<<(8*(level+1))+1)}
+		path := layout.TilePath(level, index, 0)
+		return nil, &tileError{path, fmt.Sprintf("the file %s (tile %d of level %d, records from %d on) was altered", path, index, level, index<<(8*(level+1))+1)}
 	}
 	return nodes, nil
 }
@@ -231,17 +261,17 @@ func (t Tree) edges(ctx context.Context, size uint64, root []byte) ([][][]byte, 
 		if n%layout.TileWidth > 0 {
 			var err error
 			if nodes, err = t.nodes(ctx, level, n/layout.TileWidth, size); err != nil {
-				return nil, &tileError{fmt.Sprintf("the last tile of level %d is gone or damaged: %v", level, err)}
+				return nil, unread(ctx, level, n/layout.TileWidth, size, err)
 			}
 		}
 		edges = append(edges, nodes)
 	}
 	got, err := rootOfEdges(size, edges)
 	if err != nil {
-		return nil, &tileError{fmt.Sprintf("the right edge of the tree does not make a tree of %d: %v", size, err)}
+		return nil, &tileError{text: fmt.Sprintf("the right edge of the tree does not make a tree of %d: %v", size, err)}
 	}
 	if !bytes.Equal(got, root) {
-		return nil, &tileError{"the last tiles and the checkpoint do not belong together: one of them was altered or cut short"}
+		return nil, &tileError{text: "the last tiles and the checkpoint do not belong together: one of them was altered or cut short"}
 	}
 	return edges, nil
 }
@@ -268,23 +298,42 @@ func rootOfEdges(size uint64, edges [][][]byte) ([]byte, error) {
 	return r.GetRootHash(nil)
 }
 
-// consistent proves that a tree begins with an earlier one. ErrForked says that it does not; any other error, that tiles cannot be read.
+// consistent proves that a tree begins with an earlier one. ErrForked says that it does not, which is said only of what the newer checkpoint
+// itself commits to; any other error, that tiles cannot be read or are not what it commits to.
 func (t Tree) consistent(ctx context.Context, before, now *Checkpoint) error {
 	if before.Size == 0 {
 		return nil
 	}
-	b, err := client.NewProofBuilder(ctx, now.Size, t.tile)
+	root, err := t.rootAt(ctx, now, before.Size)
 	if err != nil {
 		return fmt.Errorf("reading the tree: %w", err)
 	}
-	p, err := b.ConsistencyProof(ctx, before.Size, now.Size)
-	if err != nil {
-		return fmt.Errorf("reading the tree: %w", err)
-	}
-	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, before.Size, now.Size, p, before.Root, now.Root); err != nil {
-		return fmt.Errorf("%w: %d records, then %d: %w", ErrForked, before.Size, now.Size, err)
+	if !bytes.Equal(root, before.Root) {
+		return fmt.Errorf("%w: of %d records, then of %d, the first %d of which are others", ErrForked, before.Size, now.Size, before.Size)
 	}
 	return nil
+}
+
+// rootAt is the root of the first records of a tree, made of hashes that its own root commits to: a proof of consistency from tiles that may be
+// damaged could not tell damage from a fork.
+func (t Tree) rootAt(ctx context.Context, now *Checkpoint, size uint64) ([]byte, error) {
+	lowest := 0 // level of which a part of a tile is needed
+	for nodesAt(uint64(lowest), size)%layout.TileWidth == 0 {
+		lowest++
+	}
+	above, err := t.levels(ctx, now.Size, now.Root, size-1, size, lowest)
+	if err != nil {
+		return nil, err
+	}
+	var edges [][][]byte
+	for level := uint64(0); nodesAt(level, size) > 0; level++ {
+		var nodes [][]byte
+		for place := nodesAt(level, size) &^ (layout.TileWidth - 1); place < nodesAt(level, size); place++ {
+			nodes = append(nodes, above[level].at(place))
+		}
+		edges = append(edges, nodes)
+	}
+	return rootOfEdges(size, edges)
 }
 
 // Prove returns the hashes that, with a record's own, make the root of a tree of that size (RFC 6962, section 2.1.1).

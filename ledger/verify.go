@@ -33,6 +33,7 @@ type Finding struct {
 	Kind   Kind   `json:"kind"`
 	Number uint64 `json:"number,omitempty"` // of the first record that it is about
 	Count  uint64 `json:"count,omitempty"`  // of records missing or inserted, if that can be told
+	Tile   string `json:"tile,omitempty"`   // path of the tile that it is about, in the folder of the ledger, if that can be told
 	Text   string `json:"text"`
 }
 
@@ -133,20 +134,32 @@ func (r *Report) earlier(ctx context.Context, e *Evidence, now *Checkpoint) erro
 		return fmt.Errorf("the earlier one: %w", err)
 	}
 	err = follows(ctx, e.Tree, before, now)
+	damage, damaged := errors.AsType[*tileError](err)
 	switch {
 	case errors.Is(err, ErrRolledBack):
 		r.Findings = append(r.Findings, Finding{Kind: RolledBack, Number: now.Size + 1, Count: before.Size - now.Size, Text: err.Error()})
-	case err != nil:
+	case errors.Is(err, ErrForked):
 		r.Findings = append(r.Findings, Finding{Kind: Forked, Text: err.Error()})
+	case damaged:
+		r.Findings = append(r.Findings, Finding{Kind: Tiles, Tile: damage.path, Text: fmt.Sprintf(
+			"whether this ledger goes on from the earlier checkpoint of %d records cannot be told: %s; %s, and an export has it if it was made with --earlier", before.Size, damage.text, mendTile)})
+	case err != nil:
+		return fmt.Errorf("holding the checkpoint against the earlier one: %w", err)
 	default:
 		r.Earlier = before.Size
 	}
 	return nil
 }
 
+// mendTile says what to do about a tile.
+const mendTile = "put it back from another copy of the ledger, where it is the same"
+
 // withoutTiles is what can be told if the tree is damaged: whether all records, from the first one on, make the root.
 func (r *Report) withoutTiles(ctx context.Context, e *Evidence, damage *tileError) error {
-	f := Finding{Kind: Tiles, Text: damage.text}
+	f := Finding{Kind: Tiles, Tile: damage.path, Text: damage.text}
+	if damage.path != "" {
+		f.Text += "; " + mendTile
+	}
 	if r.First > 1 || r.Last < r.Checkpoint.Size {
 		f.Text += "; the records cannot be judged without it, for they are not all"
 		r.Findings = append(r.Findings, f)

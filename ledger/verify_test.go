@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,7 +41,7 @@ func TestVerifyDeep(t *testing.T) {
 	if err := os.WriteFile(tile, text, 0o600); err != nil { // the tree's own, which the test may change
 		t.Fatal(err)
 	}
-	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text, "tile 17 of level 0 (records from 4353 on) was altered") {
+	if r, err := Verify(t.Context(), e); err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text, "tile/0/017 (tile 17 of level 0, records from 4353 on) was altered") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -206,6 +208,99 @@ func TestVerifyCheckpoints(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		case c.want != "" && (len(r.Findings) != 1 || r.Findings[0].Kind != c.want):
 			t.Errorf("%s: %+v, want %s", name, r, c.want)
+		}
+	}
+}
+
+// TestVerifyEarlierTiles damages tiles of two histories: what was written anew is a fork, and what cannot be read is none.
+func TestVerifyEarlierTiles(t *testing.T) {
+	k, dir, all := key(t, origin), t.TempDir(), records(900)
+	before := written(t, k, dir, 0, all[:300])
+	now := written(t, k, dir, 300, all[300:])
+	other := slices.Clone(all)
+	other[3] = []byte("nothing happened")
+	rewritten := t.TempDir()
+	forged := written(t, k, rewritten, 0, other)
+	for name, c := range map[string]struct {
+		damage func(path string) error
+		found  string
+	}{
+		"gone": {os.Remove, "is gone"},
+		"cut":  {func(path string) error { return os.Truncate(path, 40) }, "is damaged"},
+		"altered": {func(path string) error {
+			text, err := os.ReadFile(path)
+			if err == nil {
+				text[5] ^= 1
+				err = os.WriteFile(path, text, 0o600)
+			}
+			return err
+		}, "was altered"},
+		"unreadable": {func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, "cannot be read"},
+		"whole":      {func(string) error { return nil }, ""},
+	} {
+		for _, h := range []struct {
+			dir     string
+			now     []byte
+			records [][]byte
+			want    Kind
+		}{{dir, now, all, ""}, {rewritten, forged, other, Forked}} {
+			const tile = "tile/0/001"
+			at := copied(t, h.dir)
+			if err := c.damage(filepath.Join(at, tile)); err != nil {
+				t.Fatal(err)
+			}
+			r, err := Verify(t.Context(), &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(at)), Checkpoint: h.now, Earlier: before, Records: each(h.records)})
+			switch {
+			case err != nil:
+				t.Errorf("%s: %v", name, err)
+			case c.found == "" && h.want == "":
+				if !r.Sound() || r.Earlier != 300 {
+					t.Errorf("%s: %+v", name, r)
+				}
+			case c.found == "":
+				if r.Sound() || r.Findings[0].Kind != h.want {
+					t.Errorf("%s: %+v, want %s", name, r, h.want)
+				}
+			default: // of either history: without the tile it cannot be told
+				if r.Sound() || r.Earlier != 0 || r.Findings[0].Kind != Tiles || r.Findings[0].Tile != tile || !strings.Contains(r.Findings[0].Text, tile) ||
+					!strings.Contains(r.Findings[0].Text, c.found) || !strings.Contains(r.Findings[0].Text, "another copy") ||
+					slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == Forked }) {
+					t.Errorf("%s: %+v", name, r)
+				}
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	asked := Fetched(func(ctx context.Context, _ string) ([]byte, error) { return nil, context.Cause(ctx) })
+	if r, err := Verify(ctx, &Evidence{Keys: Keys{Ledger: k.verifier}, Tree: asked, Checkpoint: now, Earlier: before, Records: each(all)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("who was asked to stop judges: %+v, %v", r, err)
+	}
+}
+
+// TestRootAt makes earlier roots of a tree.
+func TestRootAt(t *testing.T) {
+	k, dir, all := key(t, origin), t.TempDir(), records(many)
+	text := written(t, k, dir, 0, all)
+	now, err := (&Keys{Ledger: k.verifier}).Checkpoint(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := Files(os.DirFS(dir))
+	r := ranges().NewEmptyRange(0)
+	for i, one := range all {
+		if err := r.Append(leaf(HashOf(one)), nil); err != nil {
+			t.Fatal(err)
+		}
+		if i > few && i%1021 != 0 && (i < 1<<16-3 || i > 1<<16+3) {
+			continue
+		}
+		want, err := r.GetRootHash(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := tree.rootAt(t.Context(), now, uint64(i)+1); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("of the first %d: %x, %v, want %x", i+1, got, err, want)
 		}
 	}
 }
