@@ -1,16 +1,26 @@
 package app
 
 import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/palisade-security/palisade/app/archive"
+	"github.com/palisade-security/palisade/app/audit"
 	"github.com/palisade-security/palisade/event/eventtest"
 	"github.com/palisade-security/palisade/internal/buckettest"
+	"github.com/palisade-security/palisade/ledger"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/events"
 	"github.com/palisade-security/palisade/store/query"
@@ -102,5 +112,79 @@ func TestBucketWaiting(t *testing.T) {
 	}
 	if _, ok := (&memory{Archive: archive.New(nil, nil, nil)}).bucket(); ok {
 		t.Error("told of a store that is not open")
+	}
+}
+
+// TestBucketVerified has "palisade audit verify" verify a state directory whose segments lie in a bucket, and name an object that is gone.
+func TestBucketVerified(t *testing.T) {
+	server := buckettest.Start(t)
+	t.Setenv("BUCKET_SECRET", buckettest.Password)
+	state := t.TempDir()
+	of := &model.AuditBucket{URL: server.URL, Name: buckettest.Name, User: buckettest.User, Password: model.Value{FromEnv: "BUCKET_SECRET"}}
+	opened, err := openEvents(state, &model.Snapshot{Audit: model.Audit{Bucket: of}})(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, public, err := ledger.NewSigner("shop.example/ledger", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := &audit.Keeper{
+		Ledger: audit.Folder(audited(state).Ledger, signer, public), Log: slog.New(slog.DiscardHandler),
+		Alarm: func(_ context.Context, text string) { t.Error(text) }, Open: func(context.Context) (audit.Source, error) { return opened, nil },
+	}
+	verified := func() (r audit.Result, exact bool, err error) {
+		var out bytes.Buffer
+		exact, err = AuditVerify(t.Context(), &Options{State: state, Out: &out, Err: io.Discard, JSON: true}, "", "", time.Time{}, &audit.Trust{})
+		if err == nil {
+			err = json.Unmarshal(out.Bytes(), &r)
+		}
+		return r, exact, err
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- keeper.Run(ctx) }()
+	s := opened.(*events.Store)
+	given := eventtest.New(1, time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), time.Second).Take(500)
+	if err := errors.Join(s.Append(t.Context(), given), s.Seal(t.Context()), s.Deposit(t.Context(), given[0].Time.Add(24*time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if r, exact, err := verified(); err == nil && exact && r.Verified == uint64(len(given)) {
+			break
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the ledger does not have the events")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	cancel()
+	if err := errors.Join(<-done, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	object := ""
+	if err := filepath.WalkDir(server.Dir, func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".parquet") {
+			object = path
+		}
+		return err
+	}); err != nil || object == "" {
+		t.Fatal(object, err)
+	}
+	if err := os.Remove(object); err != nil {
+		t.Fatal(err)
+	}
+	name, err := filepath.Rel(server.Dir, object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, exact, err := verified()
+	if err != nil || exact || !slices.ContainsFunc(r.Findings, func(f ledger.Finding) bool { return f.Kind == ledger.Unreadable && strings.Contains(f.Text, name) }) {
+		t.Errorf("%s is gone: %+v, %v", name, r.Findings, err)
+	}
+	t.Setenv("BUCKET_SECRET", "")
+	if _, _, err := verified(); err == nil || !strings.Contains(err.Error(), "BUCKET_SECRET") {
+		t.Errorf("without the secret: %v", err)
 	}
 }

@@ -2,18 +2,23 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/palisade-security/palisade/ledger"
+	"github.com/palisade-security/palisade/store/segment"
 )
 
 // Trust is what an auditor has that the other side does not.
@@ -124,7 +129,32 @@ func VerifyStore(ctx context.Context, at Place, since time.Time, t *Trust) (*Res
 		}
 	}
 	e.Records = kept(ctx, look.Records, e.First)
-	return t.judge(ctx, e)
+	r, err := t.judge(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	if files, ok := look.(onDisk); ok {
+		err = r.objects(files.Objects(ctx, e.First))
+	}
+	return r, err
+}
+
+// objects adds what is wrong in the bucket and was not read for the records.
+func (r *Result) objects(found iter.Seq2[uint64, error]) error {
+	for number, err := range found {
+		damage, damaged := errors.AsType[*segment.DamageError](err)
+		if !damaged {
+			return err
+		}
+		told := func(f ledger.Finding) bool {
+			return f.Kind == ledger.Unreadable && strings.Contains(f.Text, damage.Name)
+		}
+		if !slices.ContainsFunc(r.Findings, told) {
+			r.Findings = append(r.Findings, ledger.Finding{Kind: ledger.Unreadable, Number: number, Text: damage.Error()})
+		}
+	}
+	slices.SortStableFunc(r.Findings, func(a, b ledger.Finding) int { return cmp.Compare(a.Number, b.Number) })
+	return nil
 }
 
 // maxElsewhere bounds records that an export has beside the others; it has one.

@@ -27,6 +27,9 @@ import (
 // ErrAbsent says that there is no such object.
 var ErrAbsent = errors.New("there is no such object")
 
+// ErrShort says that an object ends before what is read of it.
+var ErrShort = errors.New("the object ends before that")
+
 // ErrChanged says that an object is not the one that Replace was to replace.
 var ErrChanged = errors.New("the object was changed meanwhile")
 
@@ -104,6 +107,8 @@ func (b *Bucket) wrong(doing, name string, err error) error {
 	switch {
 	case said.Code == minio.NoSuchKey:
 		return fmt.Errorf("%s %s in %s: %w", doing, name, b.where, ErrAbsent)
+	case said.StatusCode == http.StatusRequestedRangeNotSatisfiable:
+		return fmt.Errorf("%s %s in %s: %w", doing, name, b.where, ErrShort)
 	case said.StatusCode == http.StatusPreconditionFailed, said.StatusCode == http.StatusConflict:
 		return fmt.Errorf("%s %s in %s: %w", doing, name, b.where, ErrChanged)
 	}
@@ -200,7 +205,8 @@ func (b *Bucket) Get(ctx context.Context, name string, most int64) (data []byte,
 	return data, info.ETag, nil
 }
 
-// Read fills p with the bytes of an object from a place on. The error wraps ErrAbsent if there is no such object.
+// Read fills p with the bytes of an object from a place on. The error wraps ErrAbsent if there is no such object, ErrShort if it does not have
+// them all.
 func (b *Bucket) Read(ctx context.Context, name string, p []byte, at int64) error {
 	if len(p) == 0 {
 		return nil
@@ -216,6 +222,9 @@ func (b *Bucket) Read(ctx context.Context, name string, p []byte, at int64) erro
 		return b.wrong("reading", name, err)
 	}
 	defer body.Close()
+	if info.Size < int64(len(p)) {
+		return fmt.Errorf("reading %s in %s: %d bytes were asked for, it answers %d: %w", name, b.where, len(p), info.Size, ErrShort)
+	}
 	if info.Size != int64(len(p)) {
 		return fmt.Errorf("reading %s in %s: %d bytes were asked for, it answers %d", name, b.where, len(p), info.Size)
 	}

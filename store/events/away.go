@@ -92,7 +92,9 @@ func (h *shelf) openAway(e *entry) (*segment.Segment, error) {
 			return nil, err
 		}
 	}
-	return segment.OpenFile(o, &e.Info)
+	named := e.Info
+	named.Name = e.Object // whoever is told of damage looks for it in the bucket
+	return segment.OpenFile(o, &named)
 }
 
 // fetch reads the tail of a segment from the bucket.
@@ -161,16 +163,16 @@ func (o *object) ReadAt(p []byte, at int64) (int, error) {
 
 func (o *object) remote(p []byte, at int64) error {
 	if o.read == nil {
-		return &segment.AwayError{Name: o.of.Name, Err: errNoBucket}
+		return &segment.AwayError{Name: o.of.Object, Err: errNoBucket}
 	}
 	err := o.read(o.of.Object, p, at)
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bucket.ErrAbsent):
+	case errors.Is(err, bucket.ErrAbsent), errors.Is(err, bucket.ErrShort):
 		return err // nobody will bring it back: that is damage
 	}
-	return &segment.AwayError{Name: o.of.Name, Err: err}
+	return &segment.AwayError{Name: o.of.Object, Err: err}
 }
 
 // Close frees the file.

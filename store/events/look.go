@@ -72,7 +72,7 @@ func peek(ctx context.Context, dir string, b *bucket.Bucket) (*Look, bool, error
 	for i := range m.Segments {
 		segments = append(segments, h.open(&m.Segments[i]))
 	}
-	s := &Store{opts: o, marker: newMarker(), segments: newTimeline(segments), tail: newGeneration(0), now: *m, given: m.Number, next: m.Number}
+	s := &Store{opts: o, shelf: h, marker: newMarker(), segments: newTimeline(segments), tail: newGeneration(0), now: *m, given: m.Number, next: m.Number}
 	l := &Look{store: s}
 	for rec, err := range journal.Read(o.log(), m.Sealed+1) {
 		if ctx.Err() != nil {
