@@ -16,27 +16,33 @@ import (
 	"github.com/palisade-security/palisade/store/events"
 )
 
+// servedAt serves a ledger over HTTPS as control does, and returns it as others see it.
+func servedAt(t *testing.T, of func() (*Place, error)) Place {
+	t.Helper()
+	s := httptest.NewTLSServer(http.StripPrefix("/v1/ledger/", Published(of, slog.New(slog.DiscardHandler))))
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	served, err := NewServed(s.URL+"/v1/ledger", &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13})
+	must(t, err)
+	t.Cleanup(served.Close)
+	return Place{Served: served}
+}
+
 // TestServed has a witness read a ledger over HTTPS while it grows, and refuse one that was written anew.
 func TestServed(t *testing.T) {
 	p, all := newPlace(t), given(900)
 	p.keep(t, events.Options{}, all[:300])
 	shown := p.Place
-	published := Published(func() (*Place, error) {
+	at := servedAt(t, func() (*Place, error) {
 		if shown.Ledger == "" {
 			return nil, errors.New("out of order")
 		}
 		return &shown, nil
-	}, slog.New(slog.DiscardHandler))
-	s := httptest.NewTLSServer(http.StripPrefix("/v1/ledger/", published))
-	defer s.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(s.Certificate())
-	served, err := NewServed(s.URL+"/v1/ledger", &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13})
-	must(t, err)
-	defer served.Close()
+	})
 	own, key := t.TempDir(), filepath.Join(p.Ledger, keyFile)
 	witness := func() error {
-		_, err := Witness(t.Context(), Place{Served: served}, own, "auditor.example", key)
+		_, err := Witness(t.Context(), at, own, "auditor.example", key)
 		return err
 	}
 	must(t, witness())

@@ -4,7 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +58,87 @@ func TestShared(t *testing.T) {
 	}
 	if r, err := VerifyExport(t.Context(), out, &Trust{}); err != nil || !r.Sound() {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestSharedServed has a witness read over HTTPS what two controls keep in PostgreSQL: while one appends, when the other has taken over, while the
+// database is gone, and after an older copy of it was put back.
+func TestSharedServed(t *testing.T) {
+	var postgres pgtest.Server
+	t.Cleanup(postgres.Stop)
+	location := postgres.Database(t)
+	s, control := newFleet(t, location)
+	one, two := control(), control()
+	at, own, key := servedAt(t, func() (*Place, error) { return &Place{Shared: s}, nil }), t.TempDir(), filepath.Join(t.TempDir(), keyFile)
+	must(t, os.WriteFile(key, []byte(one.Public+"\n"), 0o600))
+	witness := func() error {
+		_, err := Witness(t.Context(), at, own, "auditor.example", key)
+		return err
+	}
+	signed := func(n uint64) {
+		t.Helper()
+		last, err := remembered(own).Last()
+		must(t, err)
+		if c, err := (&ledger.Keys{Ledger: one.Signing.Verifier}).Checkpoint(last); err != nil || c.Size != n {
+			t.Errorf("%+v, %v, want %d records", c, err, n)
+		}
+	}
+	first, err := one.Open(t.Context(), s)
+	must(t, err)
+	if err := witness(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a ledger without records: %v", err)
+	}
+	some := make([]ledger.Hash, 97)
+	for i := range some {
+		some[i] = ledger.HashOf([]byte{byte(i)})
+	}
+	must(t, first.Append(t.Context(), 0, some))
+	postgres.SQL(t, location, "CREATE TABLE before AS SELECT * FROM ledger_files")
+	const rounds = 30
+	appended := make(chan error, 1)
+	go func() {
+		for range rounds - 1 {
+			if err := first.Append(t.Context(), first.Size(), some); err != nil {
+				appended <- err
+				return
+			}
+		}
+		appended <- nil
+	}()
+	for busy := true; busy; {
+		must(t, witness())
+		select {
+		case err := <-appended:
+			must(t, err)
+			busy = false
+		default:
+		}
+	}
+	must(t, witness())
+	signed(rounds * 97)
+
+	must(t, first.Close(t.Context()))
+	second, err := two.Open(t.Context(), s)
+	must(t, err)
+	must(t, second.Append(t.Context(), rounds*97, some))
+	must(t, witness())
+	signed((rounds + 1) * 97)
+
+	postgres.Kill()
+	if err := witness(); err == nil || !strings.Contains(err.Error(), "Service Unavailable") || errors.Is(err, ledger.ErrForked) || errors.Is(err, ledger.ErrRolledBack) {
+		t.Errorf("without PostgreSQL: %v", err)
+	}
+	must(t, postgres.Run())
+	must(t, witness())
+	signed((rounds + 1) * 97)
+	_ = second.Close(t.Context()) // its connection is gone
+
+	postgres.SQL(t, location, "DELETE FROM ledger_files; INSERT INTO ledger_files SELECT * FROM before")
+	if err := witness(); !errors.Is(err, ledger.ErrRolledBack) {
+		t.Errorf("an older copy: %v", err)
+	}
+	if _, err := two.Open(t.Context(), s); !errors.Is(err, ledger.ErrRolledBack) {
+		t.Errorf("the control that saw more: %v", err)
 	}
 }
 

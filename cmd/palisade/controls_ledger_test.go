@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -149,5 +151,40 @@ func altered(t *testing.T, postgres *pgtest.Server, location string, controls ..
 	postgres.SQL(t, location, "DELETE FROM ledger_files; INSERT INTO ledger_files SELECT * FROM before")
 	for _, d := range controls {
 		d.Says("do not agree")
+	}
+}
+
+// served is a second party that reads the ledger over HTTPS, from whichever control it asks.
+type served struct {
+	t                *testing.T
+	own, key, bundle string
+}
+
+// newWitness gives a second party what it needs: the public key of the ledger that the controls share, and the bundle.
+func newWitness(t *testing.T, of *daemon) *served {
+	t.Helper()
+	w := &served{t: t, own: t.TempDir(), bundle: filepath.Join(t.TempDir(), "bundle.json")}
+	out := filepath.Join(t.TempDir(), "first")
+	if r := verb(t, nil, "audit", "export", "--store=env:CONTROL_STORE", "--out="+out); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	w.key = filepath.Join(out, "key.pub")
+	must(t, os.WriteFile(w.bundle, []byte(of.must("bundle")), 0o600))
+	return w
+}
+
+func (w *served) asks(d *daemon) result {
+	return verb(w.t, nil, "audit", "witness", "https://"+d.at+"/v1/ledger", "--bundle="+w.bundle, "--own="+w.own, "--key="+w.key, "--name=auditor.example")
+}
+
+func (w *served) signs(d *daemon) {
+	w.t.Helper()
+	d.Eventually("the ledger is shown", func() bool { r := w.asks(d); return r.code == exitOK && strings.Contains(r.out, "auditor.example") })
+}
+
+func (w *served) refuses(d *daemon) {
+	w.t.Helper()
+	if r := w.asks(d); r.code != exitError || !strings.Contains(r.err, "fewer records than one before") {
+		w.t.Errorf("%d: %s%s", r.code, r.out, r.err)
 	}
 }

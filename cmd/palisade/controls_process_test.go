@@ -50,7 +50,7 @@ func TestTwoControls(t *testing.T) {
 	location := postgres.Database(t)
 	t.Setenv("CONTROL_STORE", location)
 	busAt := fleettest.FreePorts(t, 1)[0]
-	one := newControl(t, fmt.Sprintf("store: {from_env: CONTROL_STORE}\n    bus: {urls: [%q]}", "tls://"+busAt))
+	one := newControl(t, fmt.Sprintf("store: {from_env: CONTROL_STORE}\n    bus: {urls: [%q]}\n    publish_ledger: true", "tls://"+busAt))
 	one.must("bus-server", "nats-1", "--out="+one.Path("bus"), one.Dir)
 	startBus(t, one, busAt, "bus")
 	one.startControl()
@@ -73,9 +73,13 @@ func TestTwoControls(t *testing.T) {
 	two.Says("another control keeps the ledger")
 	delivered := newLoad(t, orders)
 	delivered.covered(two, 5*loadBatch)
+	w := newWitness(t, one)
+	w.signs(one) // which appends
+	w.signs(two) // which stands by
 	one.kill()
 	two.Eventually("the other leads", func() bool { return two.status().Leads })
 	delivered.covered(two, 5*loadBatch)
+	w.signs(two)
 	before := orders.version()
 	two.Edit("palisade.yaml", "callers: [web]", "callers: [web, payments]")
 	two.must("apply", two.Dir, "--yes", "--watch=1s")
@@ -89,7 +93,11 @@ func TestTwoControls(t *testing.T) {
 	one.Eventually("the first is back and follows", func() bool { s := one.status(); return s.InForce.Number == 2 && !s.Leads })
 	sameMap(t, one, two, 1000)
 	delivered.crashed(t, &postgres, location, two)
+	w.signs(one)
+	w.signs(two)
 	altered(t, &postgres, location, one, two)
+	w.refuses(one)
+	w.refuses(two)
 }
 
 // sameMap waits until the map that two controls keep together has some events, whichever is asked, and wants the models in it that were in force.
