@@ -11,6 +11,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/archive"
 	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/internal/local"
@@ -40,6 +41,7 @@ func (e *edge) administrators(mux *http.ServeMux) {
 			answerAdmin(w, out, err)
 		})
 	}
+	mount("GET "+wire.BundlePath, func(ctx context.Context, _ string, _ *http.Request) (any, error) { return e.bundle(ctx) })
 	mount("GET "+admin.StatusPath, func(context.Context, string, *http.Request) (any, error) { return e.status(time.Now()), nil })
 	mount("GET "+admin.ModelPath, func(context.Context, string, *http.Request) (any, error) { return e.serving(), nil })
 	mount("POST "+admin.RevokePath, e.relist(event.KindRevoked, func(ctx context.Context, who string, q admin.RevokeRequest) (admin.RevokeResult, error) {
@@ -83,6 +85,21 @@ func (e *edge) administrators(mux *http.ServeMux) {
 			Detail: "what runs here reads its model from its files: change those, and it does so at once, or with palisade reload; models are applied, and proxies joined, where palisade control runs",
 		}
 	})
+}
+
+// bundle is the trust bundle of the fleet, as control hands it out.
+func (e *edge) bundle(ctx context.Context) (json.RawMessage, error) {
+	switch {
+	case e.remote != nil:
+		return nil, errFed
+	case e.mesh == nil:
+		return nil, errNoMesh
+	}
+	b, err := e.mesh.Bundle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.Marshal()
 }
 
 // serving is the model in force.

@@ -186,7 +186,7 @@ func (e *edge) run(ctx context.Context, bound func() error, reload <-chan struct
 	}
 	if e.memory != nil {
 		e.memory.run(ctx, group, e.metrics)
-		if err := e.serveConsole(); err != nil {
+		if err := errors.Join(e.serveConsole(), e.showLedger()); err != nil {
 			return err
 		}
 	}

@@ -45,11 +45,10 @@ func (s *stand) prove(ctx context.Context, r *recorder, m *memory, ring *keyring
 
 // publish shows the ledger that prove begins to others.
 func (s *stand) publish(m *memory) http.Handler {
+	if s.shared == "" {
+		return publishedIn(s.state)
+	}
 	return audit.Published(func() (*audit.Place, error) {
-		if s.shared == "" {
-			at := audited(s.state)
-			return &at, nil
-		}
 		of, err := m.Opened()
 		if err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/app/process"
+	"github.com/palisade-security/palisade/control/wire"
 	"github.com/palisade-security/palisade/model"
 )
 
@@ -82,7 +83,7 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 // freePorts finds out that a port of the edge is taken before any service is started.
 func (e *edge) freePorts(ctx context.Context) error {
 	ed := &e.gate.Snapshot.Edge
-	places := map[string]string{"edge.admin": ed.Admin}
+	places := map[string]string{"edge.admin": ed.Admin, "mesh.control.listen": e.ledgerAt()}
 	for name, l := range ed.Listeners {
 		places["edge.listeners."+name+".address"] = l.Address
 		places["edge.listeners."+name+".redirect_from"] = l.RedirectFrom
@@ -172,6 +173,9 @@ func (e *edge) welcome(w io.Writer) error {
 	}
 	if a := e.gate.Snapshot.Edge.Admin; a != "" {
 		fmt.Fprintf(&b, "  metrics and health  http://%s/metrics  /healthz  /readyz\n", a)
+	}
+	if at := e.ledgerAt(); at != "" {
+		fmt.Fprintf(&b, "  ledger for witnesses https://%s%s\n", at, strings.TrimSuffix(wire.LedgerPath, "/"))
 	}
 	ca := ""
 	if e.ca != nil {

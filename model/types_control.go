@@ -10,7 +10,7 @@ type MeshControl struct {
 	Bus            ControlBus        `yaml:"bus,omitempty" json:"bus,omitzero"`                       // over which proxies are told; default a server of its own
 	Administrators *Administrators   `yaml:"administrators,omitempty" json:"administrators,omitzero"` // who comes over HTTPS; default nobody: root and the user of control, by its socket
 	Console        *ControlConsole   `yaml:"console,omitempty" json:"console,omitzero"`               // what people see of the fleet in a browser, over the network; default none
-	PublishLedger  bool              `yaml:"publish_ledger,omitempty" json:"publish_ledger,omitzero"` // show checkpoints and tiles of the ledger below /v1/ledger to whoever reaches control, for witnesses: hashes, and how many records there are; default false
+	PublishLedger  bool              `yaml:"publish_ledger,omitempty" json:"publish_ledger,omitzero"` // show checkpoints and tiles of the ledger below /v1/ledger to whoever reaches control, or "palisade up" where control would listen, for witnesses: hashes, and how many records there are; default false
 	Kubernetes     *TokenReview      `yaml:"kubernetes,omitempty" json:"kubernetes,omitzero"`         // service account tokens prove what a proxy is; {} asks the cluster that control runs in
 	Certificates   *NodeCertificates `yaml:"certificates,omitempty" json:"certificates,omitzero"`     // certificates of nodes prove what a proxy is
 	Join           Duration          `yaml:"join,omitempty" json:"join,omitzero"`                     // longest life of a join token; default 24h; 1m to 720h

@@ -61,6 +61,9 @@ type Status struct {
 func (m *Mesh) Status() []Status {
 	out := make([]Status, 0, len(m.holders))
 	for _, h := range m.holders {
+		if h == m.control { // which is no proxy
+			continue
+		}
 		st := Status{Proxy: "edge", ID: h.id.String()}
 		if cert, err := h.certificate(); err == nil {
 			st.Expires = cert.Leaf.NotAfter

@@ -46,6 +46,7 @@ type Mesh struct {
 	users     *token.Transactions
 	places    places
 	edge      *holder
+	control   *holder   // nil: nothing is shown under it
 	holders   []*holder // of all identities
 	sidecars  map[string]*Sidecar
 	trusting  sync.Mutex // held while what is trusted changes, so that a revocation counts what it cuts itself
@@ -64,6 +65,12 @@ func Open(ctx context.Context, snap *model.Snapshot, o Options) (*Mesh, error) {
 		return nil, fmt.Errorf("naming the edge: %w", err)
 	}
 	m.edge = m.hold(id)
+	if snap.Mesh.Server.PublishLedger {
+		if id, err = workload.ParseID(model.ControlID(snap.TrustDomain)); err != nil {
+			return nil, fmt.Errorf("naming control: %w", err)
+		}
+		m.control = m.hold(id)
+	}
 	for i := range snap.Services {
 		if err := m.add(&snap.Services[i]); err != nil {
 			return nil, err
@@ -196,6 +203,11 @@ func (m *Mesh) begin(ctx context.Context, h *holder) error {
 	if m.external != nil {
 		if err := m.external.has(ctx, h); err != nil {
 			return err
+		}
+	}
+	if h == m.control {
+		if _, err := h.fetch(ctx); err != nil {
+			return fmt.Errorf("fetching the SVID under which the ledger is shown: %w", err)
 		}
 	}
 	s := h.sidecar

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -168,6 +169,59 @@ func TestAuditWitnessServed(t *testing.T) {
 	d.Edit("palisade.yaml", "publish_ledger: true", "publish_ledger: false")
 	d.startControl()
 	if r := witness(at, "--bundle", bundle); r.code != exitError || !strings.Contains(r.err, "file does not exist") {
+		t.Errorf("of one that is not published: %d %s", r.code, r.err)
+	}
+}
+
+// TestAuditWitnessUp has a second party witness the ledger of a fleet that runs under up, as that of a control: only if the model says so.
+func TestAuditWitnessUp(t *testing.T) {
+	t.Parallel()
+	u := newUp(t, "", "")
+	at := fleettest.FreePorts(t, 1)[0]
+	u.Edit("palisade.yaml", "providers:\n", fmt.Sprintf("mesh: {isolation: \"off\", control: {listen: %q, publish_ledger: true}}\nproviders:\n", at))
+	u.startReady()
+	u.Says("https://" + at + "/v1/ledger")
+	u.Eventually("the ledger has begun", func() bool {
+		text, err := os.ReadFile(u.Path(".palisade/ledger/checkpoint"))
+		return err == nil && len(text) > 0
+	})
+	state := "--state=" + u.Path(".palisade")
+	bundle := filepath.Join(t.TempDir(), "bundle.json")
+	r := verb(t, nil, "bundle", state)
+	if r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	must(t, os.WriteFile(bundle, []byte(r.out), 0o600))
+	own, key := t.TempDir(), u.Path(".palisade/ledger/key.pub")
+	witness := func(args ...string) result {
+		return verb(t, nil, append([]string{"audit", "witness", "https://" + at + "/v1/ledger", "--own", own, "--key", key, "--name", "auditor.example"}, args...)...)
+	}
+	if r := witness("--bundle", bundle); r.code != exitOK || !strings.Contains(r.out, "auditor.example") {
+		t.Errorf("%d: %s%s", r.code, r.out, r.err)
+	}
+	if r := witness(); r.code != exitError || !strings.Contains(r.err, "certificate") {
+		t.Errorf("without the bundle: %d %s", r.code, r.err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for path, want := range map[string]int{
+		"/v1/ledger/checkpoint": http.StatusOK, "/v1/ledger/key.pub": http.StatusNotFound, "/v1/ledger/tile/entries/000": http.StatusNotFound,
+		"/v1/admin/status": http.StatusNotFound, "/v1/bundle": http.StatusNotFound, "/": http.StatusNotFound,
+	} {
+		a, err := client.Get("https://" + at + path)
+		must(t, err)
+		must(t, a.Body.Close())
+		if a.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, a.StatusCode, want)
+		}
+	}
+	if out := verb(t, nil, "status", state); strings.Contains(out.out, "example/control") || out.code != exitOK {
+		t.Errorf("status: %s%s", out.out, out.err)
+	}
+	u.signal(syscall.SIGTERM)
+	u.ends()
+	u.Edit("palisade.yaml", "publish_ledger: true", "publish_ledger: false")
+	u.startReady()
+	if r := witness("--bundle", bundle); r.code != exitError || !strings.Contains(r.err, "refused") {
 		t.Errorf("of one that is not published: %d %s", r.code, r.err)
 	}
 }
