@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +40,7 @@ type EventsStore struct {
 	Peak     int64         `json:"peak_resident"`        // bytes, while taking events
 	Resident int64         `json:"resident"`             // bytes, with all of them there, after unused memory went back
 	Queries  []EventsQuery `json:"queries"`
+	Bucket   []BucketQuery `json:"bucket,omitempty"` // the same, over segments in a bucket; ours alone
 	trace    string
 }
 
@@ -88,7 +88,7 @@ func runEvents(ctx context.Context, o *options) error {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "events: %d into %s\n", n, s.name)
-			one, err := measureEvents(ctx, s.name, s.open, n, o.rounds)
+			one, err := measureEvents(ctx, s.name, s.open, n, o)
 			if err != nil {
 				return fmt.Errorf("%d events in %s: %w", n, s.name, err)
 			}
@@ -99,7 +99,7 @@ func runEvents(ctx context.Context, o *options) error {
 	return writeAll(o.out, r, "events.json", map[string]string{"events.md": eventsTables(r), "events.svg": eventsChart(r)}, "events.md")
 }
 
-func measureEvents(ctx context.Context, name string, open func(context.Context, string) (eventStore, error), n, rounds int) (_ *EventsStore, err error) {
+func measureEvents(ctx context.Context, name string, open func(context.Context, string) (eventStore, error), n int, o *options) (_ *EventsStore, err error) {
 	dir, err := os.MkdirTemp("", "palisade-bench-events-")
 	if err != nil {
 		return nil, err
@@ -109,47 +109,55 @@ func measureEvents(ctx context.Context, name string, open func(context.Context, 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
 	out := &EventsStore{Name: name}
-	if err := out.fill(ctx, s, n); err != nil {
+	if err := errors.Join(out.measure(ctx, s, dir, n, o.rounds), s.close()); err != nil {
 		return nil, err
 	}
-	if out.Bytes, err = bytesBelow(s.files(dir)); err != nil {
-		return nil, err
-	}
-	out.Bytes /= float64(n)
-	if out.Resident, err = settledMemory(); err != nil {
-		return nil, err
-	}
-	for _, q := range eventQueries(out.trace) {
-		one, err := askEvents(ctx, s, q, rounds)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", q.name, err)
+	if _, ours := s.(*palisadeEvents); ours {
+		versity := findVersity(o.versity)
+		if versity == "" {
+			fmt.Fprintln(os.Stderr, "events: no bucket is measured, for there is no bin/versitygw-*; make deps builds it")
+			return out, nil
 		}
-		out.Queries = append(out.Queries, *one)
+		if out.Bucket, err = measureBucket(ctx, versity, dir, eventQueries(out.trace), o.rounds); err != nil {
+			return nil, fmt.Errorf("in a bucket: %w", err)
+		}
 	}
 	return out, nil
 }
 
+// measure fills a store and asks it.
+func (out *EventsStore) measure(ctx context.Context, s eventStore, dir string, n, rounds int) (err error) {
+	if err := out.fill(ctx, s, n); err != nil {
+		return err
+	}
+	if out.Bytes, err = bytesBelow(s.files(dir)); err != nil {
+		return err
+	}
+	out.Bytes /= float64(n)
+	if out.Resident, err = settledMemory(); err != nil {
+		return err
+	}
+	for _, q := range eventQueries(out.trace) {
+		one, err := askEvents(ctx, s, q, rounds)
+		if err != nil {
+			return fmt.Errorf("%s: %w", q.name, err)
+		}
+		out.Queries = append(out.Queries, *one)
+	}
+	return nil
+}
+
 // askEvents asks a query several times.
 func askEvents(ctx context.Context, s eventStore, q *eventQuery, rounds int) (*EventsQuery, error) {
-	out := &EventsQuery{Name: q.name}
-	var took []time.Duration
-	var worked time.Duration
+	var a asking
 	for range rounds + 1 { // the first brings files into the system's cache
-		cpu, begun := ownCPU(), time.Now()
-		n, err := s.ask(ctx, q)
-		if err != nil {
+		if err := a.ask(ctx, s, q); err != nil {
 			return nil, err
 		}
-		out.Rows = n
-		took, worked = append(took, time.Since(begun)), worked+ownCPU()-cpu
 	}
-	took = took[1:]
-	slices.Sort(took)
-	out.P50, out.P95 = percentile(took, 50), percentile(took, 95)
-	out.CPU = micros(worked) / float64(rounds+1)
-	return out, nil
+	out := a.result(q.name)
+	return &out, nil
 }
 
 func bytesBelow(dir string) (float64, error) {

@@ -30,6 +30,7 @@ func eventsTables(r *EventsResults) string {
 			b.WriteString(strings.Repeat(" - | - | - |", len(eventStores)-len(size.Stores)) + "\n")
 		}
 	}
+	b.WriteString(bucketTable(r))
 	return b.String()
 }
 

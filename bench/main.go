@@ -35,6 +35,7 @@ type options struct {
 	control  bool // measure control, not the edge
 	events   bool // measure the store of events, not the edge
 	sizes    string
+	versity  string // S3-compatible server; empty: what scripts/deps.sh built
 }
 
 // groups are those that the flags choose among.
@@ -59,6 +60,7 @@ func main() {
 	flag.BoolVar(&o.control, "control", false, "measure control in place of the edge; its groups: "+strings.Join(controlGroups, ", "))
 	flag.BoolVar(&o.events, "events", false, "measure the store of events beside SQLite in place of the edge; -peers palisade leaves SQLite out")
 	flag.StringVar(&o.sizes, "sizes", "100000,1000000,10000000", "comma-separated numbers of events, for -events")
+	flag.StringVar(&o.versity, "versitygw", "", "S3-compatible server for queries over a bucket, with -events; default the one in bin/ that make deps builds")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if asked, err := service(ctx, os.Args[1:]); asked {

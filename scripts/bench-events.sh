@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures the store of events beside SQLite with FTS5: what taking events costs, and the queries of the console as the store
-# grows; writes the figures into docs/performance.md, with their chart. It needs Go alone, 20 GB of disk, and most of an hour, most of
+# grows, and over segments in a bucket; writes the figures into docs/performance.md, with their chart. It needs Go, versitygw (make deps; without it the
+# bucket is left out), 20 GB of disk, and most of an hour, most of
 # it SQLite's. Arguments go to the benchmark (-sizes 1000000 is one million alone). With QUICK=1 everything is small, figures are printed, and docs/ is left
 # alone.
 set -euo pipefail
