@@ -38,8 +38,9 @@ func (r *recorder) prove(ctx context.Context, m *memory, state string, ring *key
 	if err != nil {
 		return err
 	}
-	m.keeper = r.keeper(m, audit.Folder(audited(state).Ledger, signer, public))
-	return nil
+	at := audited(state)
+	m.keeper = r.keeper(m, audit.Folder(at.Ledger, signer, public))
+	return m.witnesses(snap, func(audit.Source) (*audit.Place, error) { return &at, nil })
 }
 
 // keeper appends what a memory keeps to a ledger.

@@ -21,7 +21,7 @@ func publishedIn(state string) http.Handler {
 	return audit.Published(func() (*audit.Place, error) { return &at, nil }, slog.Default())
 }
 
-// The bounds of who reads the ledger of a fleet that runs under "palisade up".
+// The bounds of strangers.
 const (
 	ledgerTime  = 10 * time.Second // for a request, and for its answer
 	ledgerOpen  = 64               // connections
@@ -48,23 +48,28 @@ func (e *edge) showLedger() error {
 		return fmt.Errorf("mesh.control.listen: %w; the ledger is shown there, since mesh.control.publish_ledger says so: stop what listens there, or choose another place", err)
 	}
 	identity := e.mesh.Control()
-	config := &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return identity() },
-	}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return identity() }}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+wire.LedgerPath, http.StripPrefix(wire.LedgerPath, publishedIn(e.state)))
+	e.group.Go(func() error { return serveLedger(e.ctx, ln, config, mux) })
+	return nil
+}
+
+// serveLedger serves what strangers ask of a ledger, or of its witness, until ctx ends; in the clear without a config.
+func serveLedger(ctx context.Context, ln net.Listener, config *tls.Config, h http.Handler) error {
+	ln = listen.Bounded(ln, ledgerOpen, ledgerEach)
+	if config != nil {
+		config.NextProtos = []string{"h2", "http/1.1"}
+		ln = tls.NewListener(ln, config)
+	}
 	s := &http.Server{
-		Handler: mux, ReadHeaderTimeout: ledgerTime, ReadTimeout: ledgerTime, WriteTimeout: ledgerTime, IdleTimeout: time.Minute, MaxHeaderBytes: ledgerBytes,
+		Handler: h, ReadHeaderTimeout: ledgerTime, ReadTimeout: ledgerTime, WriteTimeout: ledgerTime, IdleTimeout: time.Minute, MaxHeaderBytes: ledgerBytes,
 		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
-	e.group.Go(func() error {
-		stop := context.AfterFunc(e.ctx, func() { _ = s.Close() })
-		defer stop()
-		if err := s.Serve(tls.NewListener(listen.Bounded(ln, ledgerOpen, ledgerEach), config)); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("showing the ledger: %w", err)
-		}
-		return nil
-	})
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving at %s: %w", ln.Addr(), err)
+	}
 	return nil
 }

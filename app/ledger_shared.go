@@ -40,7 +40,16 @@ func (s *stand) prove(ctx context.Context, r *recorder, m *memory, ring *keyring
 		}
 		return fleet.Open(ctx, events.Store)
 	})
-	return nil
+	return m.witnesses(s.snap, func(of audit.Source) (*audit.Place, error) { return sharedLedger(of) })
+}
+
+// sharedLedger is the ledger in the store that several controls share.
+func sharedLedger(of any) (*audit.Place, error) {
+	events, ok := of.(*sharedEvents)
+	if !ok {
+		return nil, errNotShared
+	}
+	return &audit.Place{Shared: events.Store}, nil
 }
 
 // publish shows the ledger that prove begins to others.
@@ -53,11 +62,7 @@ func (s *stand) publish(m *memory) http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		events, ok := of.(*sharedEvents)
-		if !ok {
-			return nil, errNotShared
-		}
-		return &audit.Place{Shared: events.Store}, nil
+		return sharedLedger(of)
 	}, slog.Default())
 }
 

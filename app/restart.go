@@ -22,6 +22,7 @@ func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
 	warn("audit.keep", was.Audit.Keep, snap.Audit.Keep)
 	warn("audit.pseudonyms", was.Audit.Pseudonyms, snap.Audit.Pseudonyms)
 	warn("audit.bucket", was.Audit.Bucket, snap.Audit.Bucket)
+	warn("audit.witnesses", was.Audit.Witnesses, snap.Audit.Witnesses)
 	warn("mesh", was.Mesh, snap.Mesh)
 	if e.intake != nil {
 		warn("intake", e.intake.fixed, fixedOf(snap.Intake))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -86,6 +87,10 @@ func (c *compiler) audit() Audit {
 		b := *a.Bucket
 		b.Password, b.CA, b.Disk = c.reference("audit.bucket.password", b.Password), c.present("audit.bucket.ca", b.CA), or(b.Disk, DefaultAuditDisk)
 		a.Bucket = &b
+	}
+	a.Witnesses = slices.Clone(a.Witnesses)
+	for i := range a.Witnesses {
+		a.Witnesses[i].CA = c.present(fmt.Sprintf("audit.witnesses[%d].ca", i), a.Witnesses[i].CA)
 	}
 	return a
 }

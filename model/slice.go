@@ -48,7 +48,7 @@ func (c *Slicer) Edge() *Snapshot {
 	out := *c.whole
 	out.Self = EdgeID(out.TrustDomain)
 	out.Mesh = out.Mesh.forProxy()
-	out.Export, out.Audit.Bucket = nil, nil // what proxies record comes to control
+	out.Export, out.Audit.Bucket, out.Audit.Witnesses = nil, nil, nil // what proxies record comes to control
 	out.Services = nil
 	for i := range c.whole.Services {
 		s := c.whole.Services[i]
@@ -79,7 +79,7 @@ func (c *Slicer) Service(name string) *Snapshot {
 		Edge:  Edge{Timeouts: w.Edge.Timeouts, Sizes: w.Edge.Sizes, Concurrency: w.Edge.Concurrency, Dev: w.Edge.Dev},
 		Audit: w.Audit, Redact: w.Redact, Telemetry: w.Telemetry,
 	}
-	out.Audit.Bucket = nil
+	out.Audit.Bucket, out.Audit.Witnesses = nil, nil
 	out.Routes = slices.Clone(own.Serve)
 	for _, r := range c.exposed[name] {
 		out.Routes = append(out.Routes, fromEdge(*r, w.TrustDomain))

@@ -236,14 +236,23 @@ type Validate struct {
 
 // Audit says what happens when a record cannot be written.
 type Audit struct {
-	Mode       string       `yaml:"mode,omitempty" json:"mode,omitzero" enum:"best-effort,strict"` // best-effort (default) counts the loss; strict refuses the request
-	Dir        string       `yaml:"dir,omitempty" json:"dir,omitzero"`                             // where records are kept; default: events in the state directory
-	Keep       Size         `yaml:"keep,omitempty" json:"keep,omitzero"`                           // bytes kept on disk; default 1GiB
-	Retain     Retain       `yaml:"retain,omitempty" json:"retain,omitzero"`                       // how long events are kept where the fleet's are found
-	Bucket     *AuditBucket `yaml:"bucket,omitempty" json:"bucket,omitzero"`                       // where they lie when their hour is over; default files in the state directory
-	Pseudonyms bool         `yaml:"pseudonyms,omitempty" json:"pseudonyms,omitzero"`               // events are kept with pseudonyms in place of users' names, so that "palisade erase" can make them nobody's; default false
-	Redact     []string     `yaml:"redact,omitempty" json:"redact,omitzero"`                       // names of parameters, headers and JSON fields never recorded
-	Shapes     string       `yaml:"shapes,omitempty" json:"shapes,omitzero" enum:"requests,off"`   // record names and types, never values, of headers and fields that the API document does not declare: requests (default) or off
+	Mode       string         `yaml:"mode,omitempty" json:"mode,omitzero" enum:"best-effort,strict"` // best-effort (default) counts the loss; strict refuses the request
+	Dir        string         `yaml:"dir,omitempty" json:"dir,omitzero"`                             // where records are kept; default: events in the state directory
+	Keep       Size           `yaml:"keep,omitempty" json:"keep,omitzero"`                           // bytes kept on disk; default 1GiB
+	Retain     Retain         `yaml:"retain,omitempty" json:"retain,omitzero"`                       // how long events are kept where the fleet's are found
+	Bucket     *AuditBucket   `yaml:"bucket,omitempty" json:"bucket,omitzero"`                       // where they lie when their hour is over; default files in the state directory
+	Witnesses  []AuditWitness `yaml:"witnesses,omitempty" json:"witnesses,omitzero"`                 // second parties that are asked, each minute, to sign what the ledger has come to; default none
+	Pseudonyms bool           `yaml:"pseudonyms,omitempty" json:"pseudonyms,omitzero"`               // events are kept with pseudonyms in place of users' names, so that "palisade erase" can make them nobody's; default false
+	Redact     []string       `yaml:"redact,omitempty" json:"redact,omitzero"`                       // names of parameters, headers and JSON fields never recorded
+	Shapes     string         `yaml:"shapes,omitempty" json:"shapes,omitzero" enum:"requests,off"`   // record names and types, never values, of headers and fields that the API document does not declare: requests (default) or off
+}
+
+// AuditWitness is a second party that signs checkpoints of the ledger which it is sent (C2SP tlog-witness): "palisade audit witness --serve", or
+// any other that speaks the protocol. It is sent hashes, and learns how many records there are.
+type AuditWitness struct {
+	URL string `yaml:"url" json:"url"`                  // before add-checkpoint: https://witness.example/palisade
+	Key string `yaml:"key" json:"key"`                  // its public key, as witness.pub has it: name+id+base64
+	CA  string `yaml:"ca,omitempty" json:"ca,omitzero"` // PEM roots of its certificate; default the system's
 }
 
 // AuditBucket is S3-compatible object storage to which the events that "palisade up" and control keep go, as segments in Parquet, when

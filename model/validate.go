@@ -193,6 +193,7 @@ func (c *checker) recording() {
 		c.retain("audit.retain."+name, d)
 	}
 	c.auditBucket()
+	c.auditWitnesses()
 	t := c.Fleet.Telemetry
 	if t.OTLP != "" {
 		c.collector("telemetry.otlp", t.OTLP)

@@ -112,6 +112,27 @@ func (c *checker) auditBucket() {
 	}
 }
 
+// auditWitnesses checks who signs checkpoints of the ledger. Whether a key is one is found when it is read: it is none of the model's business.
+func (c *checker) auditWitnesses() {
+	seen := map[string]bool{}
+	for i, w := range c.Fleet.Audit.Witnesses {
+		key := fmt.Sprintf("audit.witnesses[%d]", i)
+		u, err := url.Parse(w.URL)
+		good := err == nil && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && !u.ForceQuery
+		secret := good && (u.Scheme == "https" || u.Scheme == "http" && loopback(net.JoinHostPort(u.Hostname(), or(u.Port(), "80"))))
+		if w.URL != "" && !secret { // none is reported already
+			c.fail("bad-url", key+".url", quote(redactURL(w.URL))+" is not where a witness can be", "write https://host:port and what stands before add-checkpoint")
+		}
+		if w.Key != "" && (strings.Count(w.Key, "+") < 2 || strings.ContainsAny(w.Key, " \t\r\n")) {
+			c.fail("bad-key", key+".key", quote(w.Key)+" is no public key of a witness", "write the line of its witness.pub: name+id+base64")
+		}
+		if seen[w.Key] && w.Key != "" {
+			c.fail("duplicate-witness", key+".key", "the same witness is named twice", "remove one of both")
+		}
+		seen[w.Key] = true
+	}
+}
+
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 // madeOf tells whether a text has only some characters, and at least one.

@@ -85,6 +85,9 @@ func Export(ctx context.Context, from Place, part Part, earlier []byte, out stri
 	if err := x.tiles(ctx, files, append(sizes, x.elsewhere)); err != nil {
 		return nil, err
 	}
+	if err := x.witnessed(ctx, files, &keys); err != nil {
+		return nil, err
+	}
 	return m, x.small(text, files)
 }
 
@@ -179,13 +182,38 @@ func zipped(path string, write func(*bufio.Writer) error) (err error) {
 
 // tiles copies the tiles that are needed.
 func (x *exporter) tiles(ctx context.Context, from fs.FS, alone []uint64) error {
-	return ledger.Files(from).Copy(ctx, x.Size, x.First, x.Last, alone, func(name string, data []byte) error {
-		path := filepath.Join(x.out, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		return os.WriteFile(path, data, 0o600)
-	})
+	return ledger.Files(from).Copy(ctx, x.Size, x.First, x.Last, alone, x.tile)
+}
+
+// tile writes a tile.
+func (x *exporter) tile(name string, data []byte) error {
+	path := filepath.Join(x.out, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o600)
+}
+
+// witnessed copies what witnesses have signed, and the tiles that its tree ends with.
+func (x *exporter) witnessed(ctx context.Context, from fs.FS, keys *ledger.Keys) error {
+	text, err := readFrom(from, witnessedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading what witnesses have signed: %w", err)
+	}
+	c, err := keys.Checkpoint(text)
+	if err != nil {
+		return fmt.Errorf("what witnesses have signed: %w", err)
+	}
+	if c.Size > x.Size {
+		return nil // it came meanwhile
+	}
+	if err := ledger.Files(from).Copy(ctx, c.Size, c.Size, c.Size, nil, x.tile); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(x.out, witnessedFile), text, 0o600)
 }
 
 // small writes everything else.

@@ -47,6 +47,8 @@ type Keeper struct {
 	// Alarm is told what is wrong between ledger and store, once for each.
 	Alarm func(ctx context.Context, text string)
 	Log   *slog.Logger
+	// Beside runs while this keeper appends, of those that share a ledger; nil: nothing does.
+	Beside func(ctx context.Context, of Source)
 
 	failed atomic.Pointer[string]
 	behind atomic.Int64 // records that the ledger does not have yet, when last looked
@@ -122,11 +124,29 @@ func (k *Keeper) keep(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, l.Close(ctx))
 	}()
+	defer k.beside(ctx, source)()
 	from, err := begin(ctx, l, source)
 	for err == nil {
 		from, err = k.follow(ctx, l, source, from)
 	}
 	return err
+}
+
+// beside runs what runs beside appending, until the func that is returned is called.
+func (k *Keeper) beside(ctx context.Context, of Source) func() {
+	if k.Beside == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.Beside(ctx, of)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // Folder opens a ledger in a folder, which is made if it is not there, with the text of its public key beside the checkpoint.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/palisade-security/palisade/ledger"
@@ -38,18 +37,7 @@ func (r remembered) Keep(checkpoint []byte) error {
 // the tree. What it needs to remember is in a folder of its own: its key, which is made under a name if there is none, and the last
 // checkpoint; one that it refused, too. It returns the checkpoint with its signature added.
 func Witness(ctx context.Context, at Place, own, name, key string) ([]byte, error) {
-	if err := os.MkdirAll(own, 0o700); err != nil {
-		return nil, fmt.Errorf("opening the folder of the witness: %w", err)
-	}
-	verifier, err := readKey(key)
-	if err != nil {
-		return nil, err
-	}
-	secret, err := witnessKey(own, name)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := ledger.NewWitnessSigner(secret)
+	w, err := OpenWitness(own, name, key)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +46,7 @@ func Witness(ctx context.Context, at Place, own, name, key string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	signed, err := ledger.NewWitness(verifier, signer, remembered(own)).Cosign(ctx, tree, text)
+	signed, err := w.Cosign(ctx, tree, text)
 	if errors.Is(err, ledger.ErrForked) || errors.Is(err, ledger.ErrRolledBack) {
 		return nil, errors.Join(err, replace(filepath.Join(own, witnessRefused), text)) // with what was signed last, it is the proof
 	}

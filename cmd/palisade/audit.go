@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/palisade-security/palisade/app"
 	"github.com/palisade-security/palisade/app/audit"
+	"github.com/palisade-security/palisade/model"
 )
 
 type auditCmd struct {
@@ -56,10 +58,19 @@ type auditWitnessCmd struct {
 	Bundle      string        `help:"Trust bundle by which control is known that serves the ledger (default: a server that the authorities of this host know)." placeholder:"FILE"`
 	TrustDomain string        `help:"Its trust domain (default: that of the bundle)." placeholder:"NAME"`
 	Every       time.Duration `help:"Sign again after each pause, such as 1m (default: once)."`
+	Serve       string        `help:"Read no ledger, and sign the checkpoints that one sends here (C2SP tlog-witness); the model of that fleet names this witness in audit.witnesses." placeholder:"HOST:PORT"`
+	Cert        string        `help:"With --serve: certificate (PEM)." placeholder:"FILE"`
+	CertKey     string        `help:"With --serve: its key." placeholder:"FILE"`
 }
 
 func (c *auditWitnessCmd) Run(e *environment) error {
 	o := e.with()
+	if c.Serve != "" {
+		if c.Ledger != "" || c.Store != "" || c.Bundle != "" || c.Every != 0 {
+			return errors.New("--serve waits for what a ledger sends; a ledger, --store, --bundle and --every are for a witness that reads one")
+		}
+		return app.AuditAnswer(e.ctx, o, app.Answering{Address: c.Serve, TLS: model.Certificate{Cert: c.Cert, Key: c.CertKey}}, c.Own, c.Name, c.Key)
+	}
 	o.Reach = app.Reach{Bundle: c.Bundle, Domain: c.TrustDomain}
 	return app.AuditWitness(e.ctx, o, c.Ledger, c.Store, c.Own, c.Name, c.Key, c.Every)
 }

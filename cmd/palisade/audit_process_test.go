@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -224,4 +225,32 @@ func TestAuditWitnessUp(t *testing.T) {
 	if r := witness("--bundle", bundle); r.code != exitError || !strings.Contains(r.err, "refused") {
 		t.Errorf("of one that is not published: %d %s", r.code, r.err)
 	}
+}
+
+// TestAuditWitnessAsked has a fleet under up ask a witness to sign, which runs in a process of its own.
+func TestAuditWitnessAsked(t *testing.T) {
+	t.Parallel()
+	u := newUp(t, "", "")
+	u.startReady()
+	u.Eventually("the ledger has begun", func() bool {
+		text, err := os.ReadFile(u.Path(".palisade/ledger/checkpoint"))
+		return err == nil && len(text) > 0
+	})
+	u.signal(syscall.SIGTERM)
+	u.ends()
+	at, own, key := fleettest.FreePorts(t, 1)[0], t.TempDir(), u.Path(".palisade/ledger/key.pub")
+	if r := verb(t, nil, "audit", "witness", "--serve=0.0.0.0:0", "--own="+own, "--key="+key, "--name=auditor.example"); r.code != exitError || !strings.Contains(r.err, "--cert") {
+		t.Errorf("to others without TLS: %d %s", r.code, r.err)
+	}
+	public, err := os.ReadFile(filepath.Join(own, "witness.pub"))
+	must(t, err)
+	witness := exec.CommandContext(t.Context(), "palisade", "audit", "witness", "--serve="+at, "--own="+own, "--key="+key)
+	must(t, witness.Start())
+	t.Cleanup(func() { _ = witness.Wait() }) // the context of the test has ended it
+	u.Edit("palisade.yaml", "providers:\n", fmt.Sprintf("audit: {witnesses: [{url: %q, key: %q}]}\nproviders:\n", "http://"+at, strings.TrimSpace(string(public))))
+	u.startReady()
+	u.Eventually("it has signed", func() bool {
+		r := verb(t, nil, "audit", "verify", "--state="+u.Path(".palisade"), "--key="+key, "--witness="+filepath.Join(own, "witness.pub"))
+		return r.code == exitOK && strings.Contains(r.out, "witnessed by auditor.example")
+	})
 }

@@ -219,6 +219,9 @@ func (d *differ) records() {
 	if !reflect.DeepEqual(was.Audit.Bucket, is.Audit.Bucket) {
 		d.add(Changes, "audit.bucket", "where events lie when their hour is over changes")
 	}
+	if !reflect.DeepEqual(was.Audit.Witnesses, is.Audit.Witnesses) {
+		d.add(Changes, "audit.witnesses", "who is asked to sign what the ledger has come to changes")
+	}
 	d.setOf(Narrows, Widens, "audit.redact", "records no longer hold", "records hold", was.Redact, is.Redact)
 	if slices.Equal(was.Redact, is.Redact) && !slices.Equal(was.Audit.Redact, is.Audit.Redact) {
 		d.add(Changes, "audit.redact", "names move between audit and data classes")

@@ -48,6 +48,15 @@ func (s *Store) Keep(ctx context.Context, k Kind, name string, fresh []byte) ([]
 	return fs.ReadFile(s.Files(ctx, k), name)
 }
 
+// Put replaces a file that is none of those which the holder of the shelf changes.
+func (s *Store) Put(ctx context.Context, k Kind, name string, data []byte) error {
+	_, err := s.db.ExecContext(ctx, k.in("INSERT INTO FILES (name, data) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET data = excluded.data"), name, data)
+	if err != nil {
+		return fmt.Errorf("replacing %q: %w", name, err)
+	}
+	return nil
+}
+
 // Shelf is the right to change files of a kind. It is held by one connection, over which the changes are made, so that it ends
 // with all that could use it.
 type Shelf struct {
