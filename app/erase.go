@@ -167,6 +167,9 @@ func erasureDone(r *admin.EraseResult) string {
 	if r.Exports > 0 {
 		fmt.Fprintf(&b, "  %d servers to which events are exported have the pseudonym\n", r.Exports)
 	}
+	if r.Disk != "" {
+		fmt.Fprintf(&b, "  %s: of a PostgreSQL run VACUUM FULL persons, of SQLite start what has it open anew\n", r.Disk)
+	}
 	if r.Bus != "" {
 		fmt.Fprintf(&b, "  %s\n", r.Bus)
 	}

@@ -204,11 +204,13 @@ func (e erasing) Erase(ctx context.Context, q admin.EraseRequest, plan bool) (ou
 			Status: http.StatusConflict, Title: "held", Detail: fmt.Sprintf("hold %q keeps events of that person, who could not be told any more; release it first: palisade hold release %s", out.Held, out.Held),
 		}
 	}
-	if err := e.m.persons.Erase(ctx, pseudonym); err != nil {
-		return out, nobody(err)
+	err = e.m.persons.Erase(ctx, pseudonym)
+	if errors.Is(err, person.ErrOnDisk) {
+		slog.ErrorContext(ctx, "the key of a person is destroyed, and may be on the disk", "person", pseudonym, "error", err)
+		out.Disk, err = err.Error(), nil
 	}
-	out.Erased = true
-	return out, nil
+	out.Erased = err == nil
+	return out, nobody(err)
 }
 
 // nobody makes a *Problem of a name that nothing stands for.

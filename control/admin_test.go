@@ -63,11 +63,21 @@ func TestRoles(t *testing.T) {
 		if got := []int{status(look), status(plan), status(revoke), status(invite)}; got[0] != c.look || got[1] != c.plan || got[2] != c.revoke || got[3] != c.invite {
 			t.Errorf("%s: %v, want %v", c.token, got, c)
 		}
+		want := c.invite
+		if want == 200 {
+			want = 409 // it may, and there are no pseudonyms
+		}
+		for _, plan := range []bool{true, false} {
+			if _, err := a.Erase(ctx, admin.EraseRequest{User: "alice"}, plan); status(err) != want {
+				t.Errorf("%s erases: %v, want %d", c.token, err, want)
+			}
+		}
 	}
 	for what, err := range map[string]error{
 		"a token for nobody":     second(as("eve:root").Token(ctx, admin.TokenRequest{Name: "service/none"})),
 		"a token for control":    second(as("eve:root").Token(ctx, admin.TokenRequest{Name: "control"})),
 		"a token for ever":       second(as("eve:root").Token(ctx, admin.TokenRequest{Name: "service/web", TTL: model.Duration(1 << 60)})),
+		"an erasure of nobody":   second(as("eve:root").Erase(ctx, admin.EraseRequest{User: " "}, false)),
 		"a plan of nothing":      second(as("eve:root").Plan(ctx, []byte(`{}`))),
 		"a model of nobody":      second(as("eve:root").Model(ctx, "none")),
 		"both model and version": second(as("bob:oncall").Apply(ctx, admin.ApplyRequest{Model: encode(t, first), Version: "x", Before: first.Version})),

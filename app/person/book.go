@@ -301,24 +301,27 @@ func (b *Book) Pseudonym(ctx context.Context, name string) (pseudonym, whom stri
 	return p.Pseudonym(), p.name, nil
 }
 
-// Erase destroys the key of the person of a pseudonym, in the tables and on the disk below them. The error is ErrNobody if there is none. If the disk
-// could not be made to forget it, that is an error too; the key is gone from the tables then, and Erase may be called again.
+// ErrOnDisk tells that a key is destroyed, and that the disk below the tables could not be made to forget it.
+var ErrOnDisk = errors.New("the disk may have the key still")
+
+// Erase destroys the key of the person of a pseudonym, in the tables and on the disk below them. The error is ErrNobody if there is none, and wraps
+// ErrOnDisk if the key is gone from the tables alone.
 func (b *Book) Erase(ctx context.Context, pseudonym string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	err := b.tables.Write(ctx, func(t *table.Tx) error { return t.RemovePerson(ctx, pseudonym) })
 	b.forget()
 	b.removed = -1 // so that what is remembered is read again
-	gone := errors.Is(err, table.ErrNotFound)
-	if err == nil || gone {
-		if wrong := b.tables.Scrub(ctx); wrong != nil {
-			return wrong
-		}
-	}
-	if gone {
+	switch {
+	case errors.Is(err, table.ErrNotFound):
 		return ErrNobody
+	case err != nil:
+		return err
 	}
-	return err
+	if err := b.tables.Scrub(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrOnDisk, err)
+	}
+	return nil
 }
 
 // generation is how many persons a cache remembers before it begins to forget, of twice as many at most.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -176,5 +177,40 @@ func TestEraseOfControls(t *testing.T) {
 	}
 	if rows := postgres.SQL(t, os.Getenv("CONTROL_STORE"), "SELECT who, object, convert_from(detail, 'UTF8') FROM acts"); strings.Contains(rows, name) {
 		t.Errorf("acts:\n%s", rows)
+	}
+}
+
+// TestPseudonymsAtRest: where nothing runs, what a process that was killed has left is kept without names and read with them, also what it had not kept yet.
+func TestPseudonymsAtRest(t *testing.T) {
+	t.Parallel()
+	u := newUp(t, "", "")
+	u.Edit("palisade.yaml", "trust_domain:", "audit: {pseudonyms: true}\ntrust_domain:", "services:\n", "roles: {customer: {}}\nservices:\n", "allow: [{anyone: true, methods: [GET]}]}]\n  back:", "allow: [{roles: [customer], methods: [GET]}]}]\n  back:")
+	u.startReady()
+	u.Edge, u.Host = u.addrs[0], "app.localhost"
+	const name = "lidia-liddell"
+	bearer := strings.TrimSpace(verb(t, nil, "token", "--as="+name, "--role=customer", u.Dir).out)
+	for range 20 {
+		if a := u.Do(u.Client(false), http.MethodGet, "/front", "", "Authorization: Bearer "+bearer); a.StatusCode != http.StatusOK {
+			t.Fatalf("%d %s", a.StatusCode, a.Text)
+		}
+	}
+	state := u.Path(".palisade")
+	u.Eventually("the events are recorded", func() bool {
+		return strings.Count(verb(t, nil, "events", "-n0", "--format=json", "--user="+name, "--state="+state, "--model="+u.Dir).out, "\n") == 20
+	})
+	u.signal(syscall.SIGKILL)
+	u.ends()
+	for range 2 {
+		r := verb(t, nil, "events", "-n0", "--format=json", "--user="+name, "--state="+state, "--model="+u.Dir)
+		if r.code != exitOK || strings.Count(r.out, "\n") != 20 || strings.Count(r.out, `"uid":"`+name+`"`) != 20 {
+			t.Fatalf("%d, %s\n%s", r.code, r.err, r.out)
+		}
+		if found := holding(t, filepath.Join(state, "archive"), name); found != "" {
+			t.Errorf("the name is in %s", found)
+		}
+		must(t, os.Remove(filepath.Join(state, "archive", "followed"))) // so that all of the record comes again
+	}
+	if r := verb(t, nil, "erase", name, "--yes", u.Dir); r.code != exitError || !strings.Contains(r.err, "nobody answers") {
+		t.Errorf("where nothing runs: %+v", r)
 	}
 }

@@ -26,6 +26,7 @@ type EraseResult struct {
 	Named     int64  `json:"named,omitempty"` // that say the name, since they were recorded without pseudonyms; they stay until they are old
 	Exports   int    `json:"exports"`         // servers to which events are handed on: they have pseudonyms
 	Bus       string `json:"bus,omitempty"`   // why files of the bus may have the name for a while
+	Disk      string `json:"disk,omitempty"`  // why the disk below the tables may have the key still
 	Held      string `json:"held,omitempty"`  // hold that keeps it from being done
 }
 
