@@ -145,3 +145,42 @@ func TestErase(t *testing.T) {
 		return strings.Count(f.events(name), "\n") >= 3 && !strings.Contains(f.events(name), pseudonym) && strings.Count(f.events(pseudonym), "\n") >= 3 && f.has(name) == ""
 	})
 }
+
+// TestHoldOfBefore: a hold that names a user and is older than pseudonyms keeps what comes under them, too, and keeps the person from being erased.
+func TestHoldOfBefore(t *testing.T) {
+	f := &erasable{startFleet(t)}
+	const name = "lidia-liddell"
+	f.Eventually("a hold is placed", func() bool {
+		_, err := f.says(func(o *app.Options) error {
+			return app.Hold(t.Context(), o, query.Hold{Name: "case-1", Query: "user:" + name})
+		})
+		return err == nil
+	})
+	f.asks(name)
+	f.Eventually("events are found", func() bool { return strings.Count(f.events(name), "\n") >= 3 })
+	f.stop()
+	<-f.done
+	f.Edit("palisade.yaml", "mesh: {} #", "audit: {pseudonyms: true}\nmesh: {} #")
+	f.Messages.Reset()
+	f.done = make(chan struct{})
+	f.start()
+	before := strings.Count(f.events(name), "\n")
+	f.asks(name)
+	f.Eventually("what is named and what is not is found by the name", func() bool { return strings.Count(f.events(name), "\n") >= before+3 })
+	f.Eventually("the hold is placed once more", func() bool {
+		out, err := f.says(func(o *app.Options) error { return app.Holds(t.Context(), o) })
+		return err == nil && strings.Contains(out, "case-1.pseudonyms") && strings.Count(out, "user:"+name) == 2
+	})
+	for _, hold := range []string{"case-1", "case-1.pseudonyms"} {
+		if out, err := f.says(func(o *app.Options) error { return app.Erase(t.Context(), o, name, true) }); !errors.Is(err, app.ErrNotErased) {
+			t.Errorf("while it is held: %v\n%s", err, out)
+		}
+		if _, err := f.says(func(o *app.Options) error { return app.ReleaseHold(t.Context(), o, hold) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := f.says(func(o *app.Options) error { return app.Erase(t.Context(), o, name, true) })
+	if err != nil || !strings.Contains(out, "events say the name") || strings.Count(f.events(name), "\n") < 3 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -35,6 +35,8 @@ type memory struct {
 	maps     *atlas.Keeper
 	book     atlas.Book   // of what maps keeps
 	persons  *person.Book // nil: events name users
+	hides    bool         // what comes is kept under pseudonyms
+	record   func(context.Context, *event.Event)
 }
 
 // chart has the map of what a memory keeps kept over time in the state directory, and of what model returns.
@@ -119,7 +121,7 @@ func openStore(ctx context.Context, o events.Options) (archive.Store, error) {
 
 // remember makes the memory of what a journal holds and its process is given. It works while run does.
 func (r *recorder) remember(state, records string, open func(context.Context) (archive.Store, error)) *memory {
-	m := &memory{Archive: archive.New(r.telling(open), r.lost, slog.Default())}
+	m := &memory{Archive: archive.New(r.telling(open), r.lost, slog.Default()), record: r.Act}
 	m.follower = followed(state, records, m.Archive, r.lost)
 	m.follower.Kept = r.letGo
 	return m
@@ -141,6 +143,14 @@ func (m *memory) run(ctx context.Context, g *errgroup.Group, metrics *observe.Me
 	g.Go(func() error { return m.maps.Run(ctx) })
 	if m.keeper != nil {
 		g.Go(func() error { return m.keeper.Run(ctx) })
+	}
+	if m.hides {
+		g.Go(func() error {
+			if err := m.rehold(ctx); err != nil && ctx.Err() == nil {
+				slog.ErrorContext(ctx, "holds that name users do not keep what comes under pseudonyms", "error", err)
+			}
+			return nil
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/palisade-security/palisade/app/person"
 	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/table"
@@ -52,7 +53,7 @@ func (e *edge) openPersons(ctx context.Context, ring *keyring.Ring, wanted bool)
 
 // knows has a memory show names in place of pseudonyms; with hide it keeps pseudonyms in place of names.
 func (m *memory) knows(book *person.Book, hide bool) {
-	m.persons = book
+	m.persons, m.hides = book, hide
 	if hide {
 		m.Hide(book.Hide)
 	}
@@ -118,6 +119,54 @@ func (m *memory) Holds(ctx context.Context) ([]query.Hold, error) {
 		}
 	}
 	return all, nil
+}
+
+// rehold places holds of users from before there were pseudonyms once more, for what comes under pseudonyms. What stands stays as it is: a hold is never
+// released, not for a moment, but by an administrator.
+func (m *memory) rehold(ctx context.Context) error {
+	if _, err := m.Await(ctx); err != nil {
+		return nil //nolint:nilerr // the process ends
+	}
+	all, err := m.Archive.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		meant, err := h.Meant()
+		if err != nil {
+			return err
+		}
+		whole, err := m.persons.Means(ctx, meant.Where)
+		if err != nil {
+			return err
+		}
+		if whole {
+			continue
+		}
+		was := h.Name
+		h.Name = heldAgain(was)
+		err = m.Hold(ctx, h)
+		if errors.Is(err, query.ErrHeld) { // at an earlier start
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m.record(ctx, &event.Event{Act: &event.Act{
+			Kind: event.KindHeld, Outcome: event.Done, Object: h.Name, Text: fmt.Sprintf("hold %q is from before there were pseudonyms, and is placed once more for what comes under them", was), Proxy: "control",
+		}})
+	}
+	return nil
+}
+
+const (
+	againSuffix = ".pseudonyms"
+	mostHold    = 64 // bytes of the name of a hold
+)
+
+// heldAgain is the name of a hold that is placed once more.
+func heldAgain(name string) string {
+	return name[:min(len(name), mostHold-len(againSuffix))] + againSuffix
 }
 
 // letGo has the journal delete what is handed on, as long as names are to be nowhere but where the events of the fleet are kept.

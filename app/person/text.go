@@ -14,16 +14,16 @@ const leastQuoted = 3
 type find func(name, raw string) string
 
 // in replaces what of the parts between separators find knows.
-func in(s string, separator func(byte) bool, part func(string) string) string {
+func in(s string, separator *[256]bool, part func(string) string) string {
 	var out strings.Builder
 	done := 0 // of s, that is in out
 	for at := 0; at < len(s); {
-		if separator(s[at]) {
+		if separator[s[at]] {
 			at++
 			continue
 		}
 		end := at
-		for end < len(s) && !separator(s[end]) {
+		for end < len(s) && !separator[s[end]] {
 			end++
 		}
 		if now := part(s[at:end]); now != s[at:end] {
@@ -40,9 +40,21 @@ func in(s string, separator func(byte) bool, part func(string) string) string {
 	return out.String()
 }
 
-func between(set string) func(byte) bool {
-	return func(c byte) bool { return strings.IndexByte(set, c) >= 0 }
+func between(signs string) *[256]bool {
+	var out [256]bool
+	for i := range len(signs) {
+		out[signs[i]] = true
+	}
+	return &out
 }
+
+// Constant tables.
+var (
+	atBlanks   = between(blanks)
+	atJoints   = between(joints)
+	atSlashes  = between("/")
+	atQuestion = between("&=;")
+)
 
 const (
 	blanks = " \t\r\n\v\f\"'`<>()[]{}" // between words
@@ -58,7 +70,7 @@ func inText(s string, known find) string {
 	if now := known(s, s); now != "" {
 		return now
 	}
-	return in(s, between(blanks), func(word string) string {
+	return in(s, atBlanks, func(word string) string {
 		core := strings.TrimRight(word, ending)
 		if len(core) < leastQuoted {
 			return word
@@ -75,7 +87,7 @@ func inWord(word string, known find) string {
 	if !strings.ContainsAny(word, joints) {
 		return word
 	}
-	return in(word, between(joints), func(part string) string {
+	return in(word, atJoints, func(part string) string {
 		core := strings.TrimRight(part, ending)
 		if len(core) >= leastQuoted {
 			if now := known(core, core); now != "" {
@@ -88,12 +100,12 @@ func inWord(word string, known find) string {
 
 // inPath replaces names that are segments of a path, or parts of one between joints.
 func inPath(s string, known find) string {
-	return in(s, between("/"), func(segment string) string { return encoded(segment, url.PathUnescape, known) })
+	return in(s, atSlashes, func(segment string) string { return encoded(segment, url.PathUnescape, known) })
 }
 
 // inQuery replaces names that are values of a query, or parts of one between joints.
 func inQuery(s string, known find) string {
-	return in(s, between("&=;"), func(value string) string { return encoded(value, url.QueryUnescape, known) })
+	return in(s, atQuestion, func(value string) string { return encoded(value, url.QueryUnescape, known) })
 }
 
 // inURL replaces names in a URL.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/store/query"
 )
 
@@ -201,6 +202,30 @@ func (h *hider) asked(f query.Field, value string) string {
 	default: // the others name nobody
 		return value
 	}
+}
+
+// Means tells whether a query means, beside the users whom it names, what is kept under their pseudonyms.
+func (b *Book) Means(ctx context.Context, x query.Expr) (bool, error) {
+	named := map[string]struct{}{}
+	users(x, named)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.refresh(ctx); err != nil {
+		return false, err
+	}
+	for name := range named {
+		if from, end, _, found := keyring.Pseudonyms(name); found && from == 0 && end == len(name) {
+			continue
+		}
+		p, err := b.named(ctx, name)
+		if err != nil || p == nil {
+			return false, err
+		}
+		if _, there := named[p.Pseudonym()]; !there {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // Names tells whether a query names a user.
