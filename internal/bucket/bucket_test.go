@@ -88,10 +88,7 @@ func TestReplace(t *testing.T) {
 // TestWrong says what is wrong, without secrets, and takes no missing bucket for a missing object.
 func TestWrong(t *testing.T) {
 	s := buckettest.Start(t)
-	for what, o := range map[string]bucket.Options{
-		"no bucket":  {URL: s.URL, Bucket: "other", User: buckettest.User, Password: buckettest.Password},
-		"a password": {URL: s.URL, Bucket: buckettest.Name, User: buckettest.User, Password: "wrong-secret"},
-	} {
+	for what, o := range s.Wrong() {
 		b, err := bucket.New(o)
 		must(t, err)
 		_, _, err = b.Get(t.Context(), "x", 10)

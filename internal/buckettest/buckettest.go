@@ -92,6 +92,14 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
+// Wrong is what an operator may have set wrongly, by what it is.
+func (s *Server) Wrong() map[string]bucket.Options {
+	return map[string]bucket.Options{
+		"no bucket":  {URL: s.URL, Bucket: "other", User: User, Password: Password},
+		"a password": {URL: s.URL, Bucket: Name, User: User, Password: "wrong-secret"},
+	}
+}
+
 // free is an address that nobody has.
 func free(t testing.TB) string {
 	t.Helper()

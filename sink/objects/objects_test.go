@@ -223,10 +223,7 @@ func TestPartly(t *testing.T) {
 // TestMended is what an operator can mend: nothing of it becomes a dead letter.
 func TestMended(t *testing.T) {
 	s := buckettest.Start(t)
-	for what, o := range map[string]bucket.Options{
-		"no bucket":  {URL: s.URL, Bucket: "other", User: buckettest.User, Password: buckettest.Password},
-		"a password": {URL: s.URL, Bucket: buckettest.Name, User: buckettest.User, Password: "wrong-secret"},
-	} {
+	for what, o := range s.Wrong() {
 		b, err := bucket.New(o)
 		must(t, err)
 		to := objects.New(objects.Options{Bucket: b})
