@@ -29,6 +29,7 @@ const (
 	codeStoreFailed    = 10077 // also: the stream is full
 	codeNoMajority     = 10008 // of servers: "JetStream system temporarily unavailable"
 	codeInProcess      = 10158 // the message is stored, or not, in a moment
+	codeInvalidForm    = 10052 // of a stream
 	codeBatchDuplicate = 10201
 	codeBatchDisabled  = 10174
 	codeBatchPartial   = 10176
@@ -37,7 +38,7 @@ const (
 
 // passing tells whether another try may succeed: no leader now, or a server short of something.
 func (e *apiError) passing() bool {
-	return e.Status >= 500 || e.Code == codeStoreFailed || e.Code == codeBatchPartial || e.Code == codeInProcess
+	return e.Status >= 500 && e.Code != codeInvalidForm || e.Code == codeStoreFailed || e.Code == codeBatchPartial || e.Code == codeInProcess
 }
 
 // meaning turns what callers branch on into sentinels.

@@ -146,3 +146,27 @@ func BenchmarkConnect(b *testing.B) {
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "connections/s")
 }
+
+// BenchmarkBacklog is a message of 600 bytes, one record of a proxy, out of many that wait, in batches as control takes them.
+func BenchmarkBacklog(b *testing.B) {
+	r := newRig(b)
+	must(b, r.control.MakeStream(b.Context(), bus.StreamOptions{Name: "WORK", Subjects: []string{"work"}}))
+	messages := make([]bus.Message, b.N)
+	for i := range messages {
+		messages[i] = bus.Message{Subject: "work", Data: make([]byte, 600)}
+	}
+	must(b, r.control.PublishAll(b.Context(), messages))
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	taken := 0
+	b.ResetTimer()
+	err := r.control.Consume(ctx, bus.ConsumeOptions{Stream: "WORK", Name: "all", Once: true, Batch: 1024}, func(_ context.Context, m []bus.Message) error {
+		if taken += len(m); taken == b.N {
+			cancel()
+		}
+		return nil
+	})
+	if taken < b.N {
+		b.Errorf("%d of %d: %v", taken, b.N, err)
+	}
+}

@@ -14,7 +14,9 @@ type ConsumeOptions struct {
 	Stream  string
 	Name    string        // the stream remembers by it what was acknowledged
 	Subject string        // pattern of what is wanted; empty: everything
-	Batch   int           // messages handled at once at most, and so held in memory; default 256
+	Batch   int           // messages handled at once at most; default 256
+	Once    bool          // what is acknowledged leaves the stream soon; for a stream with one consumer
+	Bytes   int           // that they have together at most, and so are held in memory; at least a message; default 8 MiB
 	Wait    time.Duration // for the first message of a batch before asking again, default 5 s
 	Timeout time.Duration // of a handler, after which the messages go to another; default 1 min
 }
@@ -23,6 +25,9 @@ func (o *ConsumeOptions) defaults() {
 	if o.Batch == 0 {
 		o.Batch = 256
 	}
+	if o.Bytes == 0 {
+		o.Bytes = 8 << 20
+	}
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second
 	}
@@ -30,6 +35,11 @@ func (o *ConsumeOptions) defaults() {
 		o.Timeout = time.Minute
 	}
 }
+
+const (
+	gatherTime = 20 * time.Millisecond  // how long a batch waits for more messages to come
+	clearEvery = 100 * time.Millisecond // how often acknowledged messages leave a stream, at most
+)
 
 // Consume hands the messages of a stream to handle, batch by batch, until the context ends; it returns why. When handle
 // returns nil the batch is acknowledged; otherwise, or if this process dies, it comes again, to this or another
@@ -70,8 +80,9 @@ func (c *Client) consume(ctx context.Context, o *ConsumeOptions, handle func(con
 	if err != nil {
 		return false, err
 	}
+	clear := clearing{of: consumer, off: !o.Once, due: true}
 	for {
-		did, err := c.batch(ctx, o, consumer, handle)
+		did, err := c.batch(ctx, o, consumer, &clear, handle)
 		handled = handled || did
 		if err != nil {
 			return handled, err
@@ -79,20 +90,52 @@ func (c *Client) consume(ctx context.Context, o *ConsumeOptions, handle func(con
 	}
 }
 
+// clearing takes acknowledged messages out of a stream: those up to the first that is not. A work queue, in which a server does that
+// itself, writes and syncs a record for each message that goes: with many small ones they come faster than they go.
+type clearing struct {
+	of   jetstream.Consumer
+	off  bool
+	due  bool // some have been acknowledged since it was last done
+	last time.Time
+	upTo uint64
+}
+
+func (l *clearing) run(ctx context.Context, c *Client, stream string) error {
+	if l.off || !l.due || time.Since(l.last) < clearEvery {
+		return nil
+	}
+	return within(ctx, attemptTime, func(ctx context.Context) error {
+		info, err := l.of.Info(ctx)
+		if err != nil {
+			return libraryError(err)
+		}
+		l.last = time.Now()
+		l.due = info.NumAckPending > 0 // acknowledgements that are under way: what they are for goes the next time
+		if info.AckFloor.Stream == l.upTo {
+			return nil
+		}
+		s, err := c.js.Stream(ctx, stream)
+		if err == nil {
+			err = s.Purge(ctx, jetstream.WithPurgeSequence(info.AckFloor.Stream+1))
+		}
+		if err != nil {
+			return fmt.Errorf("clearing the stream %q: %w", stream, libraryError(err))
+		}
+		l.upTo = info.AckFloor.Stream
+		return nil
+	})
+}
+
 func (c *Client) batch(
-	ctx context.Context, o *ConsumeOptions, consumer jetstream.Consumer, handle func(context.Context, []Message) error,
+	ctx context.Context, o *ConsumeOptions, consumer jetstream.Consumer, clear *clearing, handle func(context.Context, []Message) error,
 ) (handled bool, err error) {
 	waited, cancel := context.WithTimeout(ctx, o.Wait)
 	defer cancel()
 	// Ask for what is there; only if nothing is, wait for the first that comes.
-	got, err := consumer.FetchNoWait(o.Batch)
-	var raw []jetstream.Msg
-	if err == nil {
-		raw, err = drain(got)
-	}
+	raw, err := fetch(consumer, o.Batch, jetstream.FetchMaxBytes(o.Bytes), jetstream.FetchMaxWait(gatherTime))
 	if err == nil && len(raw) == 0 {
-		if got, err = consumer.Fetch(1, jetstream.FetchContext(waited)); err == nil {
-			raw, err = drain(got)
+		if err = clear.run(ctx, c, o.Stream); err == nil {
+			raw, err = fetch(consumer, 1, jetstream.FetchContext(waited))
 		}
 	}
 	if len(raw) == 0 {
@@ -120,16 +163,21 @@ func (c *Client) batch(
 			return true, err
 		}
 	}
-	return true, nil
+	clear.due = true
+	return true, clear.run(ctx, c, o.Stream)
 }
 
-// drain collects what was fetched.
-func drain(got jetstream.MessageBatch) ([]jetstream.Msg, error) {
+// fetch collects messages until there are so many, or the server has no more of them in time.
+func fetch(consumer jetstream.Consumer, most int, opts ...jetstream.FetchOpt) ([]jetstream.Msg, error) {
+	got, err := consumer.Fetch(most, opts...)
+	if err != nil {
+		return nil, err
+	}
 	var raw []jetstream.Msg
 	for m := range got.Messages() {
 		raw = append(raw, m)
 	}
-	err := got.Error()
+	err = got.Error()
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoMessages) {
 		err = nil
 	}

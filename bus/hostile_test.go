@@ -162,7 +162,7 @@ func TestServeLarge(t *testing.T) {
 // no more than its share.
 func TestStreamShare(t *testing.T) {
 	r := newRig(t)
-	o := bus.StreamOptions{Name: "EVENTS", Subjects: []string{"events.*"}, Once: true}
+	o := bus.StreamOptions{Name: "EVENTS", Subjects: []string{"events.*"}}
 	must(t, r.control.MakeStream(soon(t), o))
 	o.Message, o.Share = 1000, 3
 	must(t, r.control.MakeStream(soon(t), o))

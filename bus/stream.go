@@ -19,7 +19,6 @@ type StreamOptions struct {
 	Replicas int           // servers that hold it; 0: 1
 	MaxBytes int64         // on disk; 0: no bound of its own
 	MaxAge   time.Duration // after which messages go; 0: never
-	Once     bool          // a message goes when a consumer has acknowledged it
 	Message  int32         // bytes of one message with its headers; 0: what the server takes
 	Share    int64         // messages of one subject that it holds, so that one sender leaves room for others; 0: no bound. What is above a new one is dropped
 }
@@ -58,10 +57,14 @@ func (c *Client) MakeStream(ctx context.Context, o StreamOptions) error {
 	if o.Share > 0 {
 		config.MaxMsgsPerSubject, config.DiscardNewPerSubject = o.Share, true
 	}
-	if o.Once {
+	err := c.makeStream(ctx, config)
+	if api, ok := errors.AsType[*apiError](err); ok && api.Code == codeInvalidForm { // it may be of an earlier build; a work queue stays one
 		config.Retention = jetstream.WorkQueuePolicy
+		if c.makeStream(ctx, config) == nil {
+			return nil
+		}
 	}
-	if err := c.makeStream(ctx, config); err != nil {
+	if err != nil {
 		return fmt.Errorf("making the stream %q: %w", o.Name, err)
 	}
 	return nil

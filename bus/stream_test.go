@@ -87,7 +87,7 @@ func TestStreamFull(t *testing.T) { streamFull(t, newRig(t).control, 1) }
 // room, under the same ids.
 func streamFull(t *testing.T, client *bus.Client, replicas int) {
 	t.Helper()
-	must(t, client.MakeStream(soon(t), bus.StreamOptions{Name: "SMALL", Subjects: []string{"small"}, MaxBytes: 256 << 10, Once: true, Replicas: replicas}))
+	must(t, client.MakeStream(soon(t), bus.StreamOptions{Name: "SMALL", Subjects: []string{"small"}, MaxBytes: 256 << 10, Replicas: replicas}))
 	publish := func(ctx context.Context, id string) error {
 		_, err := client.Publish(ctx, bus.Message{Subject: "small", ID: id, Data: make([]byte, 4096)})
 		return err
@@ -127,7 +127,7 @@ func streamFull(t *testing.T, client *bus.Client, replicas int) {
 	}
 	c := newCollector()
 	background(t, func(ctx context.Context) error {
-		return client.Consume(ctx, bus.ConsumeOptions{Stream: "SMALL", Name: "all"}, c.handle)
+		return client.Consume(ctx, bus.ConsumeOptions{Stream: "SMALL", Name: "all", Once: true}, c.handle)
 	})
 	for _, id := range refused {
 		must(t, publish(soon(t), id))
@@ -142,19 +142,28 @@ func streamFull(t *testing.T, client *bus.Client, replicas int) {
 	}
 }
 
-// TestBackPressure shows that a slow handler is not handed more than one batch.
+// TestBackPressure shows that a slow handler is not handed more than one batch, which ends by its messages or by their bytes.
 func TestBackPressure(t *testing.T) {
+	for name, o := range map[string]bus.ConsumeOptions{"messages": {Batch: 10}, "bytes": {Bytes: 12 << 10}} {
+		t.Run(name, func(t *testing.T) { backPressure(t, o, 10) })
+	}
+}
+
+// backPressure has a hundred messages of a kibibyte handled one batch after the other.
+func backPressure(t *testing.T, o bus.ConsumeOptions, most int) {
+	t.Helper()
 	r := newRig(t)
 	ctx := soon(t)
-	must(t, r.control.MakeStream(ctx, bus.StreamOptions{Name: "WORK", Subjects: []string{"work"}, Once: true}))
+	must(t, r.control.MakeStream(ctx, bus.StreamOptions{Name: "WORK", Subjects: []string{"work"}}))
 	var batch []bus.Message
 	for range 100 {
-		batch = append(batch, bus.Message{Subject: "work"})
+		batch = append(batch, bus.Message{Subject: "work", Data: make([]byte, 1<<10)})
 	}
 	must(t, r.control.PublishAll(ctx, batch))
 	sizes, goOn := make(chan int), make(chan struct{})
+	o.Stream, o.Name = "WORK", "slow"
 	background(t, func(ctx context.Context) error {
-		return r.control.Consume(ctx, bus.ConsumeOptions{Stream: "WORK", Name: "slow", Batch: 10}, func(ctx context.Context, m []bus.Message) error {
+		return r.control.Consume(ctx, o, func(ctx context.Context, m []bus.Message) error {
 			select {
 			case sizes <- len(m):
 			case <-ctx.Done():
@@ -164,16 +173,71 @@ func TestBackPressure(t *testing.T) {
 			return nil
 		})
 	})
+	largest := 0
 	for sum := 0; sum < 100; {
 		n := <-sizes
-		if sum += n; n > 10 {
+		if largest = max(largest, n); n > most {
 			t.Errorf("a batch of %d", n)
 		}
+		sum += n
 		select {
 		case n := <-sizes:
 			t.Fatalf("%d more before the first were handled", n)
 		default:
 		}
 		goOn <- struct{}{}
+	}
+	if largest < most/2 {
+		t.Errorf("no batch has more than %d messages", largest)
+	}
+}
+
+// TestOnce has two share a consumer: what both have acknowledged leaves the stream, and nothing that only the other has.
+func TestOnce(t *testing.T) {
+	for name, prepare := range map[string]func(*bus.Client) error{
+		"new":        func(*bus.Client) error { return nil },
+		"work queue": func(c *bus.Client) error { return c.MakeQueue(t.Context(), "WORK", "work") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			must(t, prepare(r.control))
+			must(t, r.control.MakeStream(soon(t), bus.StreamOptions{Name: "WORK", Subjects: []string{"work"}}))
+			var all []bus.Message
+			for i := range 100 {
+				all = append(all, bus.Message{Subject: "work", ID: fmt.Sprint(i)})
+			}
+			must(t, r.control.PublishAll(soon(t), all[:10]))
+			held := func() uint64 {
+				n, err := r.control.Held(soon(t), "WORK")
+				must(t, err)
+				return n
+			}
+			o, c := bus.ConsumeOptions{Stream: "WORK", Name: "all", Once: true}, newCollector()
+			took, fail := make(chan int), make(chan struct{})
+			background(t, func(ctx context.Context) error { // takes what is there, and cannot handle it
+				return r.control.Consume(ctx, o, func(ctx context.Context, m []bus.Message) error {
+					select {
+					case took <- len(m):
+						<-fail
+						return errors.New("not now")
+					case <-fail:
+						return c.handle(ctx, m)
+					}
+				})
+			})
+			if n := <-took; n != 10 {
+				t.Fatalf("%d are taken", n)
+			}
+			other := r.role(t, bus.Control)
+			background(t, func(ctx context.Context) error { return other.Consume(ctx, o, c.handle) })
+			must(t, r.control.PublishAll(soon(t), all[10:]))
+			eventually(t, "the others are handled", func() bool { return c.count() == 90 })
+			if n := held(); n < 10 {
+				t.Errorf("%d are held, and 10 are not handled", n)
+			}
+			close(fail)
+			eventually(t, "all are handled", func() bool { return c.count() == 100 })
+			eventually(t, "all have left the stream", func() bool { return held() == 0 })
+		})
 	}
 }
