@@ -14,9 +14,9 @@ type ConsumeOptions struct {
 	Stream  string
 	Name    string        // the stream remembers by it what was acknowledged
 	Subject string        // pattern of what is wanted; empty: everything
-	Batch   int           // messages handled at once at most; default 256
+	Batch   int           // messages handled at once at most; default 256. It begins with one, and at most doubles
 	Once    bool          // what is acknowledged leaves the stream soon; for a stream with one consumer
-	Bytes   int           // that they have together at most, and so are held in memory; at least a message; default 8 MiB
+	Bytes   int           // that they have together at most, if none is larger than those of the batch before; default 8 MiB
 	Wait    time.Duration // for the first message of a batch before asking again, default 5 s
 	Timeout time.Duration // of a handler, after which the messages go to another; default 1 min
 }
@@ -36,10 +36,8 @@ func (o *ConsumeOptions) defaults() {
 	}
 }
 
-const (
-	gatherTime = 20 * time.Millisecond  // how long a batch waits for more messages to come
-	clearEvery = 100 * time.Millisecond // how often acknowledged messages leave a stream, at most
-)
+// clearEvery is how often acknowledged messages leave a stream, at most.
+const clearEvery = 100 * time.Millisecond
 
 // Consume hands the messages of a stream to handle, batch by batch, until the context ends; it returns why. When handle
 // returns nil the batch is acknowledged; otherwise, or if this process dies, it comes again, to this or another
@@ -80,14 +78,32 @@ func (c *Client) consume(ctx context.Context, o *ConsumeOptions, handle func(con
 	if err != nil {
 		return false, err
 	}
-	clear := clearing{of: consumer, off: !o.Once, due: true}
+	b := batches{ConsumeOptions: o, of: consumer, next: 1, clear: clearing{of: consumer, off: !o.Once, due: true}}
 	for {
-		did, err := c.batch(ctx, o, consumer, &clear, handle)
+		did, err := c.batch(ctx, &b, handle)
 		handled = handled || did
 		if err != nil {
 			return handled, err
 		}
 	}
+}
+
+// batches is what one batch leaves to the next.
+type batches struct {
+	*ConsumeOptions
+	of    jetstream.Consumer
+	next  int // messages
+	clear clearing
+}
+
+// grow sets how many messages the next batch has. The server can bound a batch by its bytes only if it waits for a time, and ends it in that
+// time also when it is late.
+func (b *batches) grow(messages []Message) {
+	largest := 1
+	for i := range messages {
+		largest = max(largest, len(messages[i].Data))
+	}
+	b.next = max(min(2*b.next, b.Batch, b.Bytes/largest), 1)
 }
 
 // clearing takes acknowledged messages out of a stream: those up to the first that is not. A work queue, in which a server does that
@@ -126,16 +142,14 @@ func (l *clearing) run(ctx context.Context, c *Client, stream string) error {
 	})
 }
 
-func (c *Client) batch(
-	ctx context.Context, o *ConsumeOptions, consumer jetstream.Consumer, clear *clearing, handle func(context.Context, []Message) error,
-) (handled bool, err error) {
-	waited, cancel := context.WithTimeout(ctx, o.Wait)
+func (c *Client) batch(ctx context.Context, b *batches, handle func(context.Context, []Message) error) (handled bool, err error) {
+	waited, cancel := context.WithTimeout(ctx, b.Wait)
 	defer cancel()
 	// Ask for what is there; only if nothing is, wait for the first that comes.
-	raw, err := fetch(consumer, o.Batch, jetstream.FetchMaxBytes(o.Bytes), jetstream.FetchMaxWait(gatherTime))
+	raw, err := drain(b.of.FetchNoWait(b.next))
 	if err == nil && len(raw) == 0 {
-		if err = clear.run(ctx, c, o.Stream); err == nil {
-			raw, err = fetch(consumer, 1, jetstream.FetchContext(waited))
+		if err = b.clear.run(ctx, c, b.Stream); err == nil {
+			raw, err = drain(b.of.Fetch(1, jetstream.FetchContext(waited)))
 		}
 	}
 	if len(raw) == 0 {
@@ -152,7 +166,7 @@ func (c *Client) batch(
 			Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Try: int(meta.NumDelivered),
 		}
 	}
-	if err := within(ctx, o.Timeout, func(ctx context.Context) error { return handle(ctx, messages) }); err != nil {
+	if err := within(ctx, b.Timeout, func(ctx context.Context) error { return handle(ctx, messages) }); err != nil {
 		for _, m := range raw {
 			_ = m.NakWithDelay(backoff(messages[0].Try, 10*backoffMax)) // without it they come after Timeout
 		}
@@ -163,13 +177,13 @@ func (c *Client) batch(
 			return true, err
 		}
 	}
-	clear.due = true
-	return true, clear.run(ctx, c, o.Stream)
+	b.grow(messages)
+	b.clear.due = true
+	return true, b.clear.run(ctx, c, b.Stream)
 }
 
-// fetch collects messages until there are so many, or the server has no more of them in time.
-func fetch(consumer jetstream.Consumer, most int, opts ...jetstream.FetchOpt) ([]jetstream.Msg, error) {
-	got, err := consumer.Fetch(most, opts...)
+// drain collects what was fetched.
+func drain(got jetstream.MessageBatch, err error) ([]jetstream.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
