@@ -112,6 +112,8 @@ func TestHoldAway(t *testing.T) {
 	must(t, s.Seal(t.Context()))
 	must(t, s.Hold(t.Context(), payments))
 	select {
+	case <-asked:
+		t.Fatal("the bucket was given up and asked again before events could be sealed")
 	case err := <-done:
 		t.Fatalf("nothing is shown, for it was read already: %v", err)
 	default:
