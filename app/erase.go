@@ -56,7 +56,7 @@ func (s *stand) persons(ctx context.Context, o *control.Options, kept *memory, r
 	if err != nil {
 		return sameRing(err)
 	}
-	kept.knows(book, wanted)
+	kept.knows(book, wanted, rec)
 	o.Persons = erasing{kept, rec, func() int {
 		if m := model(); m != nil {
 			return len(m.Export)

@@ -126,6 +126,9 @@ func TestErase(t *testing.T) {
 	if out, err := erase(name); err == nil || !strings.Contains(err.Error(), "no pseudonym stands for that name") {
 		t.Errorf("a second time: %v\n%s", err, out)
 	}
+	if after, err := f.says(func(o *app.Options) error { _, err := app.Replay(t.Context(), o, &app.ReplayQuery{}); return err }); err != nil || !strings.Contains(after, "user: the person is erased") {
+		t.Errorf("replay: %v\n%s", err, after)
+	}
 	f.Eventually("the act is recorded", func() bool {
 		acts, err := f.says(func(o *app.Options) error {
 			return app.Events(t.Context(), o, &app.EventQuery{Kind: "erased", Format: "json"})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/keyring"
+	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/table"
 )
@@ -47,16 +49,64 @@ func (e *edge) openPersons(ctx context.Context, ring *keyring.Ring, wanted bool)
 		return err
 	}
 	e.persons = tables
-	e.memory.knows(book, wanted)
+	e.memory.knows(book, wanted, e.recorder)
 	return nil
 }
 
 // knows has a memory show names in place of pseudonyms; with hide it keeps pseudonyms in place of names.
-func (m *memory) knows(book *person.Book, hide bool) {
+func (m *memory) knows(book *person.Book, hide bool, r *recorder) {
+	book.Words(r.word)
 	m.persons, m.hides = book, hide
 	if hide {
 		m.Hide(book.Hide)
 	}
+}
+
+// word tells whether a name is a word of the model in force.
+func (r *recorder) word(name string) bool {
+	in := r.inForce.Load()
+	if in == nil {
+		return false
+	}
+	_, is := in.words()[name]
+	return is
+}
+
+// wordsOf are the words of a model that stand in events wherever it is looked at: names of services, hosts, roles and providers, and the literal parts of
+// declared paths.
+func wordsOf(snap *model.Snapshot) map[string]struct{} {
+	out := map[string]struct{}{}
+	add := func(words ...string) {
+		for _, w := range words {
+			out[w] = struct{}{}
+		}
+	}
+	routes := func(all []model.ResolvedRoute) {
+		for i := range all {
+			add(all[i].Host)
+			add(strings.Split(all[i].Path, "/")...)
+		}
+	}
+	add(snap.Fleet, snap.TrustDomain, model.EdgeName, "control")
+	routes(snap.Routes)
+	for i := range snap.Services {
+		s := &snap.Services[i]
+		add(s.Name)
+		routes(s.Serve)
+		if u, err := url.Parse(s.Address); err == nil {
+			add(u.Host, u.Hostname())
+		}
+		for j := range s.Egress {
+			add(s.Egress[j].Host)
+		}
+	}
+	for i := range snap.Roles {
+		add(snap.Roles[i].Name)
+	}
+	for i := range snap.Providers {
+		add(snap.Providers[i].Name)
+	}
+	return out
 }
 
 // shown is what is kept as it is read.

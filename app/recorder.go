@@ -32,12 +32,13 @@ type recorder struct {
 type scope struct {
 	fleet, version string
 	redactor       *event.Redactor
-	pseudonyms     bool // where events are kept they have pseudonyms
+	pseudonyms     bool                       // where events are kept they have pseudonyms
+	words          func() map[string]struct{} // of the model, which name nobody
 }
 
 // serve makes snap the snapshot under which acts are recorded.
 func (r *recorder) serve(snap *model.Snapshot) {
-	r.inForce.Store(&scope{snap.Fleet, snap.Version, event.NewRedactor(snap.Redact), snap.Audit.Pseudonyms})
+	r.inForce.Store(&scope{snap.Fleet, snap.Version, event.NewRedactor(snap.Redact), snap.Audit.Pseudonyms, sync.OnceValue(func() map[string]struct{} { return wordsOf(snap) })})
 }
 
 // close ends what outlives requests.

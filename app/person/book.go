@@ -28,6 +28,7 @@ var ErrNobody = errors.New("no pseudonym stands for that name")
 type Book struct {
 	tables *table.Store
 	ring   *keyring.Ring
+	word   func(name string) bool // nil: nothing is a word
 
 	mu      sync.Mutex
 	digest  hash.Hash // keyed: finds persons by their names
@@ -58,8 +59,7 @@ func Open(ctx context.Context, tables *table.Store, ring *keyring.Ring) (*Book, 
 	if err != nil {
 		return nil, fmt.Errorf("opening the book of persons: %w", err)
 	}
-	b := &Book{tables: tables, ring: ring, digest: hmac.New(sha256.New, key)}
-	b.forget()
+	b := &Book{tables: tables, ring: ring, digest: hmac.New(sha256.New, key), known: map[mark]struct{}{}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.refresh(ctx); err != nil {
@@ -67,6 +67,10 @@ func Open(ctx context.Context, tables *table.Store, ring *keyring.Ring) (*Book, 
 	}
 	return b, nil
 }
+
+// Words has names that are words of the fleet, such as those of services and parts of declared paths, stay where they stand in texts and paths: a user who is
+// called like a service must not make its events unfindable. It is called before anything else is asked of the book; word may be called by several at once.
+func (b *Book) Words(word func(name string) bool) { b.word = word }
 
 // Has tells whether a book was begun in some tables.
 func Has(ctx context.Context, tables *table.Store) (bool, error) {
@@ -108,10 +112,8 @@ func digestKey(ctx context.Context, tables *table.Store, ring *keyring.Ring) ([]
 	return ring.Open(digestBlob, sealed)
 }
 
-// forget empties what is remembered. The caller holds the lock, or is the only one.
-func (b *Book) forget() {
-	b.known, b.upTo, b.names, b.called = map[mark]struct{}{}, 0, cache{}, cache{}
-}
+// forget lets go of the keys that are remembered. Who may be known stays: whoever is not there any more costs a look. The caller holds the lock.
+func (b *Book) forget() { b.names, b.called = cache{}, cache{} }
 
 // refresh learns of persons that others have added or removed. The caller holds the lock.
 func (b *Book) refresh(ctx context.Context) error {
@@ -311,7 +313,6 @@ func (b *Book) Erase(ctx context.Context, pseudonym string) error {
 	defer b.mu.Unlock()
 	err := b.tables.Write(ctx, func(t *table.Tx) error { return t.RemovePerson(ctx, pseudonym) })
 	b.forget()
-	b.removed = -1 // so that what is remembered is read again
 	switch {
 	case errors.Is(err, table.ErrNotFound):
 		return ErrNobody

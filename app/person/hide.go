@@ -118,6 +118,9 @@ func (h *hider) person(name string) *someone {
 
 // known is what stands for a name: the pseudonym, or what is sealed if the name does not stand as it is.
 func (h *hider) known(name, raw string) string {
+	if h.b.word != nil && h.b.word(name) {
+		return ""
+	}
 	if _, says := h.says[name]; says {
 		return h.sealed(h.own, raw)
 	}
@@ -200,7 +203,9 @@ func (h *hider) oddOf(name string) {
 func (h *hider) oddly(s string) string {
 	for _, name := range h.odd {
 		if len(s) >= len(name) && strings.Contains(s, name) {
-			s = bounded(s, name, h.known(name, name))
+			if with := h.known(name, name); with != "" {
+				s = bounded(s, name, with)
+			}
 		}
 	}
 	return s

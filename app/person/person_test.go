@@ -170,6 +170,27 @@ func TestOthers(t *testing.T) {
 	}
 }
 
+// TestWords: who is called like a service is a pseudonym, and the service is what it was.
+func TestWords(t *testing.T) {
+	b := opener(t, "")()
+	b.Words(func(name string) bool { return name == "orders" })
+	e := of("orders", "orders@shop.example")
+	kept := hide(t, b, e)[0]
+	if kept.User.Subject == "orders" || kept.Path != e.Path || kept.Trail[0].Reasons[0].Text != e.Trail[0].Reasons[0].Text {
+		t.Errorf("%+v, %+v", kept, kept.User)
+	}
+	if got := show(t, b, kept)[0]; !reflect.DeepEqual(got, e) {
+		t.Errorf("%+v, %+v", got, got.User)
+	}
+	where, err := query.Parse("user:orders path:/users/orders/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := b.Asked(t.Context(), query.Query{Where: where}); err != nil || !q.Match(kept) {
+		t.Errorf("%s does not find it: %v", query.String(q.Where), err)
+	}
+}
+
 // TestRound: whatever a fleet records is read as it was recorded, and no user's name is kept.
 func TestRound(t *testing.T) {
 	b := opener(t, "")()
