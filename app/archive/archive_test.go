@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -215,5 +216,40 @@ func same(t *testing.T, what string, ask func(Finder) (any, error), a, b Finder)
 	other, err2 := ask(b)
 	if err != nil || err2 != nil || fmt.Sprintf("%+v", one) != fmt.Sprintf("%+v", other) {
 		t.Errorf("%s: %+v (%v), %+v (%v)", what, one, err, other, err2)
+	}
+}
+
+// TestKept: who is told that records need not stay learns it for all of them, also those that came last and those of an earlier run, and never before the file says so.
+func TestKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "events")
+	record(t, journal.Options{Dir: dir}, 0, 5)
+	k := &taker{}
+	for _, want := range [][]uint64{{5}, {5}} {
+		f := k.follower(t, dir)
+		told := make(chan uint64, 16)
+		f.Kept = func(_ context.Context, upTo uint64) {
+			data, err := os.ReadFile(f.Position)
+			if err != nil || !strings.Contains(string(data), fmt.Sprintf(`"last":%d,`, upTo)) {
+				t.Errorf("up to %d, and the file says %s, %v", upTo, data, err)
+			}
+			told <- upTo
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		for _, n := range want { // while nothing else comes
+			select {
+			case upTo := <-told:
+				if upTo != n {
+					t.Errorf("up to %d, expected %d", upTo, n)
+				}
+			case <-ctx.Done():
+				t.Fatal("nobody is told")
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }

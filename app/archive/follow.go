@@ -32,7 +32,6 @@ type Follower struct {
 	last *journal.Record // handed on, and not yet in the file
 	kept time.Time       // when the file was written
 
-	handed atomic.Uint64          // number of the last record that is handed on
 	oldest atomic.Int64           // end of the oldest event that waits, in nanoseconds since 1970; 0: none waits
 	failed atomic.Pointer[string] // why the last try failed; nil: it did not
 }
@@ -55,9 +54,6 @@ func (f *Follower) Behind() time.Duration {
 	}
 	return max(time.Since(time.Unix(0, at)), 0)
 }
-
-// Handed is the number of the last record that is handed on; 0: none that is known.
-func (f *Follower) Handed() uint64 { return f.handed.Load() }
 
 // Err returns why events are not handed on, nil if they are.
 func (f *Follower) Err() error {
@@ -99,7 +95,6 @@ func (f *Follower) hand(ctx context.Context, read func(context.Context, string, 
 	ctx, cancel := context.WithCancel(ctx)
 	at := f.begin()
 	if at > 1 {
-		f.handed.Store(at - 1)
 		f.tell(ctx, at-1)
 	}
 	in, done := make(chan found, queued), make(chan struct{})
@@ -195,7 +190,6 @@ func (f *Follower) deliver(ctx context.Context, batch []journal.Record) bool {
 	f.oldest.Store(0)
 	last := batch[len(batch)-1] // alone: the others need not stay in memory
 	f.last = &last
-	f.handed.Store(last.Seq)
 	f.note(ctx, false)
 	return true
 }

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/palisade-security/palisade/store/journal"
 )
@@ -41,18 +43,37 @@ func (f *Follower) begin() uint64 {
 	return 0 // the journal has begun anew
 }
 
-// keep notes that all up to a record are handed on. A power loss may undo it.
+// keep notes that all up to a record are handed on. It is on the disk when keep returns if somebody is told (Kept), who may have the journal delete them: a
+// power loss that undid it would make them seem lost.
 func (f *Follower) keep(last *journal.Record) error {
 	data, err := json.Marshal(position{last.Seq, sum(last.Data)})
 	if err != nil {
 		return fmt.Errorf("writing the position: %w", err)
 	}
 	fresh := f.Position + ".new"
-	if err := os.WriteFile(fresh, data, 0o600); err != nil {
-		return fmt.Errorf("writing the position: %w", err)
+	if err = os.WriteFile(fresh, data, 0o600); err == nil {
+		err = f.sync(fresh)
 	}
-	if err := os.Rename(fresh, f.Position); err != nil {
+	if err == nil {
+		err = os.Rename(fresh, f.Position)
+	}
+	if err == nil {
+		err = f.sync(filepath.Dir(f.Position))
+	}
+	if err != nil {
 		return fmt.Errorf("writing the position: %w", err)
 	}
 	return nil
+}
+
+// sync makes a file or a folder durable, if somebody is told.
+func (f *Follower) sync(path string) error {
+	if f.Kept == nil {
+		return nil
+	}
+	file, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
 }

@@ -21,8 +21,8 @@ func (b *Book) Hide(ctx context.Context, events []*event.Event) ([]*event.Event,
 		if e.User != nil && e.User.Subject != "" {
 			names[e.User.Subject] = struct{}{}
 		}
-		if who := administrator(e); who != "" {
-			names[subjectOf(who)] = struct{}{}
+		if name := administrator(e); name != "" {
+			names[name] = struct{}{}
 		}
 	}
 	if err := b.welcome(ctx, names); err != nil {
@@ -53,14 +53,15 @@ func (b *Book) HideText(ctx context.Context, text string) (string, error) {
 
 // HideWho is what stands for an administrator, for whom a key is made if there is none.
 func (b *Book) HideWho(ctx context.Context, who string) (string, error) {
-	if who == "" {
-		return "", nil
+	name := personOf(who)
+	if name == "" {
+		return who, nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	err := b.refresh(ctx)
 	if err == nil {
-		err = b.welcome(ctx, map[string]struct{}{subjectOf(who): {}})
+		err = b.welcome(ctx, map[string]struct{}{name: {}})
 	}
 	if err != nil {
 		return "", err
@@ -69,20 +70,25 @@ func (b *Book) HideWho(ctx context.Context, who string) (string, error) {
 	return h.administrator(who), h.failed
 }
 
-// administrator is who did an act, if that is a person.
+// administrator is the name of who did an act, if that is a person.
 func administrator(e *event.Event) string {
-	if e.Act == nil || e.Act.Role == "" || strings.HasPrefix(e.Act.Who, "spiffe://") {
+	if e.Act == nil || e.Act.Role == "" {
 		return ""
 	}
-	return e.Act.Who
+	return personOf(e.Act.Who)
 }
 
-// subjectOf is the name of an administrator without the provider that stands before it: a user and an administrator of one name are one person.
-func subjectOf(who string) string {
-	if _, subject, ok := strings.Cut(who, ":"); ok && subject != "" {
-		return subject
+// personOf is the name of an administrator without the provider that stands before it: a user and an administrator of one name are one person. Empty: it is no
+// person, but a service, or an account that anybody may have behind it.
+func personOf(who string) string {
+	provider, subject, ok := strings.Cut(who, ":")
+	if !ok || subject == "" {
+		provider, subject = "", who
 	}
-	return who
+	if provider == "spiffe" || provider == "uid" || subject == "root" {
+		return ""
+	}
+	return subject
 }
 
 // hider replaces names in some events.
@@ -227,7 +233,10 @@ func (h *hider) who(e *event.Event, who string) string {
 }
 
 func (h *hider) administrator(who string) string {
-	subject := subjectOf(who)
+	subject := personOf(who)
+	if subject == "" {
+		return who
+	}
 	if p := h.person(subject); p != nil {
 		return strings.TrimSuffix(who, subject) + p.Pseudonym()
 	}

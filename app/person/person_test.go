@@ -147,6 +147,8 @@ func TestOthers(t *testing.T) {
 	kept := hide(t, b, request,
 		&event.Event{Act: &event.Act{Kind: event.KindHeld, Who: "corp:alice", Role: "admin", Object: "case-1", Text: `user:alice path:/users/alice/*; reason: "alice asked"`}},
 		&event.Event{Act: &event.Act{Kind: event.KindIntake, Who: "alice", Object: "orders"}},
+		&event.Event{Act: &event.Act{Kind: event.KindApplied, Who: "local:root", Role: "admin", Object: "m"}},
+		&event.Event{Act: &event.Act{Kind: event.KindApplied, Who: "uid:1000", Role: "admin", Object: "m"}},
 		&event.Event{Log: &event.Log{Text: "order of alice, paid (alice): user=alice", Attributes: map[string]string{"user.id": "alice", "other": "malice"}}},
 	)
 	var all strings.Builder
@@ -156,8 +158,11 @@ func TestOthers(t *testing.T) {
 	if stands(all.String(), "alice") || !strings.Contains(all.String(), "malice") {
 		t.Error(all.String())
 	}
-	if kept[0].Path != "/admin/users/"+p || !strings.Contains(kept[0].Query, "x="+p) || kept[1].Act.Who != "corp:"+p || kept[3].Log.Text != "order of "+p+", paid ("+p+"): user="+p {
-		t.Errorf("%+v, %+v, %+v", kept[0], kept[1].Act, kept[3].Log)
+	if kept[0].Path != "/admin/users/"+p || !strings.Contains(kept[0].Query, "x="+p) || kept[1].Act.Who != "corp:"+p || kept[5].Log.Text != "order of "+p+", paid ("+p+"): user="+p {
+		t.Errorf("%+v, %+v, %+v", kept[0], kept[1].Act, kept[5].Log)
+	}
+	if kept[3].Act.Who != "local:root" || kept[4].Act.Who != "uid:1000" {
+		t.Errorf("accounts of nobody are %s and %s", kept[3].Act.Who, kept[4].Act.Who)
 	}
 	if got := show(t, b, kept[0])[0]; got.Path != request.Path || got.Query != request.Query {
 		t.Errorf("%s?%s", got.Path, got.Query)

@@ -64,6 +64,7 @@ func TestEraseOfFleet(t *testing.T) {
 	h := newHosts(t, "", "telemetry:", "audit: {pseudonyms: true}\ntelemetry:")
 	h.gets("/call", http.StatusOK, "hello /x")
 	const name, other = "lidia-liddell", "bob-builder"
+	h.edge.Eventually("the sidecars know the key of the edge", func() bool { return h.ask(t, other, "customer").StatusCode == http.StatusOK })
 	for _, user := range []string{name, other, name} {
 		if a := h.ask(t, user, "customer"); a.StatusCode != http.StatusOK {
 			t.Fatalf("%d %s", a.StatusCode, a.Text)
