@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -172,6 +173,38 @@ func TestOthers(t *testing.T) {
 	}
 	if got := show(t, b, kept[0])[0]; got.Path != kept[0].Path || got.User.Subject != "bob" {
 		t.Errorf("%s, %+v", got.Path, got.User)
+	}
+}
+
+// TestOthersOdd: so it is of names that are no words, such as mail addresses, in what others are recorded with.
+func TestOthersOdd(t *testing.T) {
+	for _, name := range []string{"alice@shop.example", "auth0|5f7c8ec7", "Alice Liddell", "alice+1@shop.example", "CN=Alice,O=Shop"} {
+		t.Run(name, func(t *testing.T) {
+			b := opener(t, "")()
+			hide(t, b, of(name, "x@shop.example"))
+			request := of("bob", "bob@shop.example")
+			once := strings.ReplaceAll(strings.ReplaceAll(url.PathEscape(name), "@", "%40"), "+", "%2B")
+			request.Path, request.Query = "/users/"+once+"/"+strings.ReplaceAll(once, "%", "%25"), "x="+once+"&y="+strings.ReplaceAll(once, "%", "%2525")
+			as := []*event.Event{
+				request,
+				{Act: &event.Act{Kind: event.KindHeld, Who: "corp:bob", Role: "admin", Object: "case-1", Text: query.String(query.Is{Field: query.User, Value: name}) + `; reason: "claim"`}},
+			}
+			if !strings.Contains(name, " ") && !strings.Contains(name, "=") {
+				request.Query += "&z=user:" + url.QueryEscape(name) + "&who=key:" + name
+				as = append(as, &event.Event{Log: &event.Log{Text: "order of id:1,user=" + name + ", paid", Attributes: map[string]string{"for": "user:" + name}}})
+			}
+			var all strings.Builder
+			kept := hide(t, b, as...)
+			for _, e := range kept {
+				all.Write(event.AppendJSON(nil, e))
+			}
+			if stands(all.String(), name) || stands(all.String(), once) || strings.Contains(all.String(), "lice") {
+				t.Error(all.String())
+			}
+			if got := show(t, b, kept...); !reflect.DeepEqual(got, as) {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package person
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/palisade-security/palisade/keyring"
@@ -50,10 +51,11 @@ func between(signs string) *[256]bool {
 
 // Constant tables.
 var (
-	atBlanks   = between(blanks)
-	atJoints   = between(joints)
-	atSlashes  = between("/")
-	atQuestion = between("&=;")
+	atBlanks  = between(blanks)
+	atJoints  = between(joints)
+	atSlashes = between("/")
+	atPairs   = between("&;")
+	atEquals  = between("=")
 )
 
 const (
@@ -62,7 +64,7 @@ const (
 	ending = ".,;:!?"                  // of a word, not part of it
 )
 
-// inText replaces names in what people read: a text that is one, words, and parts of words between signs that join them.
+// inText replaces names in what people read: a text that is one, what stands in quotes, words, and parts of words between signs that join them.
 func inText(s string, known find) string {
 	if len(s) < leastQuoted {
 		return s
@@ -70,7 +72,7 @@ func inText(s string, known find) string {
 	if now := known(s, s); now != "" {
 		return now
 	}
-	return in(s, atBlanks, func(word string) string {
+	return in(inQuotes(s, known), atBlanks, func(word string) string {
 		core := strings.TrimRight(word, ending)
 		if len(core) < leastQuoted {
 			return word
@@ -82,20 +84,79 @@ func inText(s string, known find) string {
 	})
 }
 
-// inWord replaces names between joints.
+// inQuotes replaces names that stand in quotes and may have blanks, as in queries.
+func inQuotes(s string, known find) string {
+	if strings.Count(s, `"`) < 2 {
+		return s
+	}
+	pieces := strings.Split(s, `"`)
+	for i := 1; i < len(pieces)-1; i++ { // between each two: which of them opens cannot be told
+		if len(pieces[i]) >= leastQuoted && strings.ContainsAny(pieces[i], blanks) {
+			if now := known(pieces[i], pieces[i]); now != "" {
+				pieces[i] = now
+			}
+		}
+	}
+	return strings.Join(pieces, `"`)
+}
+
+// The bounds of names that have joints, such as mail addresses, behind others.
+const (
+	mostParts  = 4  // of a name
+	mostJoined = 64 // of a word, that are looked for
+)
+
+// inWord replaces names between joints, the longest first.
 func inWord(word string, known find) string {
 	if !strings.ContainsAny(word, joints) {
 		return word
 	}
-	return in(word, atJoints, func(part string) string {
-		core := strings.TrimRight(part, ending)
-		if len(core) >= leastQuoted {
+	var out strings.Builder
+	done, looks := 0, mostJoined
+	for at := 0; at < len(word); {
+		if atJoints[word[at]] {
+			at++
+			continue
+		}
+		ends := endsOfParts(word, at)
+		next := ends[0]
+		for i, end := range slices.Backward(ends) {
+			if i > 0 {
+				if looks == 0 {
+					continue
+				}
+				looks--
+			}
+			core := strings.TrimRight(word[at:end], ending)
+			if len(core) < leastQuoted {
+				continue
+			}
 			if now := known(core, core); now != "" {
-				return now + part[len(core):]
+				out.WriteString(word[done:at])
+				out.WriteString(now)
+				done, next = at+len(core), end
+				break
 			}
 		}
-		return part
-	})
+		at = next
+	}
+	out.WriteString(word[done:])
+	return out.String()
+}
+
+// endsOfParts is where the part of a word ends that begins at a place, and the next ones.
+func endsOfParts(word string, at int) []int {
+	ends := make([]int, 0, mostParts)
+	for len(ends) < mostParts && at < len(word) {
+		for at < len(word) && !atJoints[word[at]] {
+			at++
+		}
+		ends = append(ends, at)
+		for at < len(word) && atJoints[word[at]] {
+			at++
+		}
+	}
+	return ends
 }
 
 // inPath replaces names that are segments of a path, or parts of one between joints.
@@ -105,7 +166,14 @@ func inPath(s string, known find) string {
 
 // inQuery replaces names that are values of a query, or parts of one between joints.
 func inQuery(s string, known find) string {
-	return in(s, atQuestion, func(value string) string { return encoded(value, url.QueryUnescape, known) })
+	return in(s, atPairs, func(pair string) string {
+		if key, value, _ := strings.Cut(pair, "="); strings.Contains(value, "=") { // which a name may have, too
+			if now, _ := asOne(value, url.QueryUnescape, known); now != "" {
+				return key + "=" + now
+			}
+		}
+		return in(pair, atEquals, func(value string) string { return encoded(value, url.QueryUnescape, known) })
+	})
 }
 
 // inURL replaces names in a URL.
@@ -123,38 +191,61 @@ func inURL(s string, known find) string {
 	return path
 }
 
+// mostDecoded is how often what is percent-encoded is decoded: what is refused may be so more than once.
+const mostDecoded = 3
+
 // encoded replaces a name that may be percent-encoded.
 func encoded(raw string, decode func(string) (string, error), known find) string {
-	if len(raw) < leastQuoted {
-		return raw
-	}
-	name := raw
-	if strings.ContainsAny(raw, "%+") {
-		if plain, err := decode(raw); err == nil {
-			name = plain
-		}
-	}
-	if now := known(name, raw); now != "" {
+	now, plain := asOne(raw, decode, known)
+	if now != "" {
 		return now
 	}
-	if name == raw {
+	if len(plain) == 0 {
 		return inWord(raw, known)
-	}
-	if now := known(raw, raw); now != "" {
-		return now
 	}
 	// What is joined shows only when it is decoded, so all of it is under the key of whom it names.
 	whose := ""
-	inText(name, func(part, _ string) string {
-		if whose == "" {
-			whose = known(part, raw)
-		}
-		return ""
-	})
+	for _, name := range plain {
+		inText(name, func(part, _ string) string {
+			if whose == "" {
+				whose = known(part, raw)
+			}
+			return ""
+		})
+	}
 	if whose != "" {
 		return whose
 	}
-	return raw
+	return inWord(raw, known)
+}
+
+// asOne is what stands for a text that is a name, percent-encoded or not; empty: it is none. It returns what the text says when it is decoded, too.
+func asOne(raw string, decode func(string) (string, error), known find) (now string, plain []string) {
+	if len(raw) < leastQuoted {
+		return "", nil
+	}
+	if now := known(raw, raw); now != "" {
+		return now, nil
+	}
+	plain = decoded(raw, decode)
+	for _, name := range plain {
+		if now := known(name, raw); now != "" {
+			return now, plain
+		}
+	}
+	return "", plain
+}
+
+// decoded is what a text says when it is decoded once, twice, and so on. Nothing: it is not encoded.
+func decoded(raw string, decode func(string) (string, error)) (out []string) {
+	for last := raw; len(out) < mostDecoded && strings.ContainsAny(last, "%+"); {
+		now, err := decode(last)
+		if err != nil || now == last {
+			break
+		}
+		out, last = append(out, now), now
+	}
+	return out
 }
 
 // bounded replaces a name that has blanks or joints in it, where it stands by itself.
