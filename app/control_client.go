@@ -149,8 +149,8 @@ func bundleDomain(data []byte) (string, error) {
 
 // asked makes of an error of a client what people can act on.
 func (o *Options) asked(err error) error {
-	if err == nil {
-		return nil
+	if _, answered := errors.AsType[notFoundError](err); err == nil || answered {
+		return err
 	}
 	where := o.Reach.Control
 	if where == "" {

@@ -18,6 +18,13 @@ const (
 	mostHops    = 1000        // of one trace that are looked at
 )
 
+// notFoundError says that what was asked for is not there: whoever was asked has answered.
+type notFoundError string
+
+func (e notFoundError) Error() string { return string(e) }
+
+func notFoundf(format string, args ...any) error { return notFoundError(fmt.Sprintf(format, args...)) }
+
 // byID returns the newest event with a request id, with the only id that begins so, or the first of a trace.
 func (f *finder) byID(ctx context.Context, id string) (*event.Event, error) {
 	id = strings.ToLower(strings.TrimSpace(id))
@@ -25,7 +32,7 @@ func (f *finder) byID(ctx context.Context, id string) (*event.Event, error) {
 		return f.byTrace(ctx, id)
 	}
 	if id == "" {
-		return nil, fmt.Errorf("give the id of a request; it stands in X-Request-Id of the answer and at the end of each line of palisade up")
+		return nil, notFoundf("give the id of a request; it stands in X-Request-Id of the answer and at the end of each line of palisade up")
 	}
 	where := query.Query{Where: query.Prefix{Field: query.ID, Value: id}}
 	if len(id) == len("01a2043a-37ac-7e28-9b9c-87d288db326d") {
@@ -45,7 +52,7 @@ func (f *finder) byID(ctx context.Context, id string) (*event.Event, error) {
 			break
 		}
 	}
-	return nil, fmt.Errorf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up%s", id, f.where, f.others())
+	return nil, notFoundf("no record of request %q in %s; the id stands in X-Request-Id of the answer and at the end of each line of palisade up%s", id, f.where, f.others())
 }
 
 // others names other records beside that of a journal.
@@ -89,7 +96,7 @@ func only(events []*event.Event, id string) (*event.Event, error) {
 		}
 	}
 	if len(ids) > 1 {
-		return nil, fmt.Errorf("%d records have ids that begin with %q; give more of the id, such as %s", len(ids), id, found.ID)
+		return nil, notFoundf("%d records have ids that begin with %q; give more of the id, such as %s", len(ids), id, found.ID)
 	}
 	return found, nil
 }
@@ -102,7 +109,7 @@ func (f *finder) byTrace(ctx context.Context, trace string) (*event.Event, error
 	}
 	hops := hopsOf(page.Events)
 	if len(hops) == 0 {
-		return nil, fmt.Errorf("no record of the trace %q in %s", trace, f.where)
+		return nil, notFoundf("no record of the trace %q in %s", trace, f.where)
 	}
 	return hops[0].Event, nil
 }
