@@ -28,7 +28,7 @@ type delivery struct {
 func (r *recorder) deliver(state string, to func() *client.Client) *delivery {
 	d := &delivery{to: to, name: rand.Text(), lost: r.lost}
 	d.Follower = &archive.Follower{
-		Journal: r.dir, Position: filepath.Join(state, "delivered"), Bytes: wire.MaxEvents / 2, Deliver: d.hand, Lost: r.lost, Kept: r.letGo, Log: slog.Default(),
+		Journal: r.dir, Position: filepath.Join(state, "delivered"), Bytes: wire.MaxEvents / 2, Linger: deliverLinger, Deliver: d.hand, Lost: r.lost, Kept: r.letGo, Log: slog.Default(),
 	}
 	r.metrics.Behind(d.Behind)
 	return d
@@ -59,8 +59,12 @@ func (d *delivery) hand(ctx context.Context, records []journal.Record) error {
 }
 
 const (
-	settleTime  = 3 * time.Second        // at the end, for what was just recorded
-	settleLeast = 150 * time.Millisecond // until that is read
+	// deliverLinger is how long a record waits for others. The bus syncs its disk for each message, whatever it holds: five hundred proxies with
+	// little to tell make 2,500 a second of them.
+	deliverLinger = 200 * time.Millisecond
+
+	settleTime  = 3 * time.Second                      // at the end, for what was just recorded
+	settleLeast = deliverLinger + 100*time.Millisecond // until that is read
 	settlePoll  = 20 * time.Millisecond
 )
 

@@ -4,6 +4,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -18,9 +19,10 @@ import (
 // Follower hands what a journal holds to where it is kept, in order and at least once: where it is, is in a file. One runs
 // on a file at a time.
 type Follower struct {
-	Journal  string // folder
-	Position string // file that says how far the records are handed on
-	Bytes    int    // of the records of a batch, about; default 1 MiB
+	Journal  string        // folder
+	Position string        // file that says how far the records are handed on
+	Bytes    int           // of the records of a batch, about; default 1 MiB
+	Linger   time.Duration // how long a record waits for others; default 50 ms
 	// Deliver returns when records are safe elsewhere. It is called again with the same ones until it succeeds or the context ends.
 	Deliver func(context.Context, []journal.Record) error
 	// Lost is told of records that were gone before they were handed on.
@@ -39,9 +41,9 @@ type Follower struct {
 const (
 	batchRecords = 1024
 	batchBytes   = 1 << 20
-	keepEvery    = time.Second           // that the file is written while records come: after a crash as much is handed on again
-	linger       = 50 * time.Millisecond // how long a record waits for others
-	queued       = 16                    // records that are read ahead
+	keepEvery    = time.Second // that the file is written while records come: after a crash as much is handed on again
+	linger       = 50 * time.Millisecond
+	queued       = 16 // records that are read ahead
 	firstPause   = 100 * time.Millisecond
 	lastPause    = 5 * time.Second
 )
@@ -154,7 +156,7 @@ func (f *Follower) gather(in <-chan found) (batch []journal.Record, ok bool, wro
 			}
 			batch, size = append(batch, one.record), size+len(one.record.Data)
 			if len(batch) == 1 {
-				late = time.After(linger)
+				late = time.After(cmp.Or(f.Linger, linger))
 			}
 		case <-late:
 			return batch, true, nil
