@@ -94,7 +94,14 @@ func (w *watch) follow(ctx context.Context, patience time.Duration) error {
 	go func() { defer close(probed); w.probe(ctx) }()
 	defer func() { end(nil); <-ended; <-probed }()
 	inbox := client.nc.NewInbox()
-	sub, err := client.nc.SubscribeSync(inbox)
+	come := make(chan *nats.Msg)
+	// Not SubscribeSync: it makes room for 65,536 messages at once, half a megabyte for each watch of each proxy. What waits here is a list.
+	sub, err := client.nc.Subscribe(inbox, func(m *nats.Msg) {
+		select {
+		case come <- m:
+		case <-ctx.Done():
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -115,12 +122,15 @@ func (w *watch) follow(ctx context.Context, patience time.Duration) error {
 	alive := time.AfterFunc(quiet, func() { end(errWatchSilent) })
 	defer alive.Stop()
 	next := func() (*nats.Msg, error) {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
+		select {
+		case m := <-come:
+			alive.Reset(quiet)
+			return m, nil
+		case <-client.closed:
+			return nil, ErrClosed
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
-		alive.Reset(quiet)
-		return m, err
 	}
 	return w.take(next, pending)
 }
