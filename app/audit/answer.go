@@ -35,7 +35,7 @@ func OpenWitness(own, name, key string) (*ledger.Witness, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ledger.NewWitness(verifier, signer, remembered(own)), nil
+	return ledger.NewWitness(verifier, signer, &ownMemory{remembered: remembered(own)}), nil
 }
 
 // Answering signs what a witness is sent, if it goes on from all that it signed before. Whoever reaches it can ask; what it signs has the signature

@@ -1,11 +1,14 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/palisade-security/palisade/ledger"
 )
@@ -31,6 +34,37 @@ func (r remembered) Last() ([]byte, error) {
 
 func (r remembered) Keep(checkpoint []byte) error {
 	return replace(filepath.Join(string(r), witnessLast), checkpoint)
+}
+
+// ownMemory is the memory of a witness whose folder another process may use, too: nothing is remembered in place of what has come there since
+// it was looked at, so that the two cannot sign two histories. A Witness uses it from one goroutine at a time.
+type ownMemory struct {
+	remembered
+	seen []byte
+}
+
+func (m *ownMemory) Last() (text []byte, err error) {
+	m.seen, err = m.remembered.Last()
+	return m.seen, err
+}
+
+func (m *ownMemory) Keep(checkpoint []byte) (err error) {
+	dir, err := os.Open(string(m.remembered))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }() // and with it the lock
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("locking the folder of the witness: %w", err)
+	}
+	now, err := m.remembered.Last()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(now, m.seen) {
+		return fmt.Errorf("another process signs with the folder %s, too; ask again, and run one", string(m.remembered))
+	}
+	return m.remembered.Keep(checkpoint)
 }
 
 // Witness signs the checkpoint of a ledger at a place, or in an export, if all that it signed before is still in
