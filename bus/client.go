@@ -105,9 +105,13 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 // options turns ours into the library's.
 func (c *Client) options(o *Options) (*nats.Options, error) {
 	n := nats.GetDefaultOptions()
+	pings := 2 // that may be without an answer
+	if len(o.URLs) < 2 {
+		pings = 8 // who has no other server to go to makes one that has much to do do more by coming again
+	}
 	set := []nats.Option{
 		nats.Name(o.Name), nats.CustomInboxPrefix(c.inbox),
-		nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(pings),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), // a server that refuses today may permit tomorrow
 		nats.ReconnectBufSize(-1), // what cannot be sent now is an error now, and tried again by whoever knows its age
 		nats.CustomReconnectDelay(func(n int) time.Duration { return backoff(n, connectMost) }),
