@@ -16,6 +16,7 @@ import (
 
 	"github.com/palisade-security/palisade/app"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // natsVerb makes the test's own program a service that speaks NATS and knows nothing of Palisade.
@@ -80,7 +81,7 @@ func TestBrokerUp(t *testing.T) {
 	}
 	f := &fleet{Fleet: fleettest.New(t), reload: make(chan struct{}, 1), done: make(chan struct{})}
 	f.Host, f.options = "shop.localhost", &app.Options{Paths: []string{f.Dir}, Out: &f.lines, Err: &f.Messages}
-	ports := fleettest.FreePorts(t, 4)
+	ports := porttest.Free(t, 4)
 	f.Edge = ports[0]
 	self, err := os.Executable()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 const busServerModel = `version: 1
@@ -30,7 +30,7 @@ func TestBusServerWatch(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts nats-server")
 	}
-	dir, at := t.TempDir(), fleettest.FreePorts(t, 1)[0]
+	dir, at := t.TempDir(), porttest.Free(t, 1)[0]
 	write(t, filepath.Join(dir, "palisade.yaml"), fmt.Sprintf(busServerModel, at))
 	o := &Options{Paths: []string{dir}, Err: t.Output(), Out: t.Output()}
 	b := BusServerOptions{Name: "nats-1", Folder: filepath.Join(dir, "bus")}

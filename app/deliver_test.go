@@ -18,6 +18,7 @@ import (
 	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/journal"
@@ -50,7 +51,7 @@ func runs(t *testing.T, run func(context.Context) error) {
 func newNarrow(t *testing.T) *narrow {
 	t.Helper()
 	n := &narrow{Fleet: fleettest.New(t), room: make(chan struct{}), kept: map[string]int{}}
-	ports := fleettest.FreePorts(t, 2)
+	ports := porttest.Free(t, 2)
 	o, err := openStand(t, n.Dir, fmt.Sprintf("mesh: {control: {address: %q, bus: {listen: %q}}}\n", ports[0], ports[1]))
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/palisade-security/palisade/app"
 	"github.com/palisade-security/palisade/app/isolate"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/token"
 )
 
@@ -66,7 +67,7 @@ func newExample(t *testing.T, name, host string) *fleet {
 func newFleet(t *testing.T, edits ...string) *fleet {
 	t.Helper()
 	f := newExample(t, "shop", "shop.localhost")
-	ports := fleettest.FreePorts(t, 7)
+	ports := porttest.Free(t, 7)
 	f.Edge, f.redirect, f.admin = ports[0], ports[1], ports[2]
 	pairs := []string{
 		"127.0.0.1:8443", f.Edge, "127.0.0.1:8080", f.redirect,

@@ -27,7 +27,7 @@ import (
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/peer"
-	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/journal"
@@ -44,7 +44,7 @@ type hotel struct {
 func startHotel(t *testing.T, edits ...string) *hotel {
 	t.Helper()
 	h := &hotel{newExample(t, "hotel", "hotel.localhost"), map[string]string{}}
-	free := fleettest.FreePorts(t, 8)
+	free := porttest.Free(t, 8)
 	h.Edge, h.admin = free[0], free[1]
 	pairs := []string{"127.0.0.1:8543", h.Edge, "127.0.0.1:9309", h.admin, "rate: 300/1m, burst: 100", "rate: 1000000/1m, burst: 1000000"}
 	for i, name := range []string{"front", "search", "geo", "rates", "profiles", "reservations"} {

@@ -32,6 +32,7 @@ import (
 
 	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/store/journal"
 )
 
@@ -47,7 +48,7 @@ type logFleet struct {
 func startLogFleet(t *testing.T) *logFleet {
 	t.Helper()
 	f := &logFleet{fleet: newFleet(t)}
-	ports := fleettest.FreePorts(t, 2)
+	ports := porttest.Free(t, 2)
 	f.web, f.syslog = ports[0], ports[1]
 	f.writeSenders()
 	sum := sha256.Sum256([]byte(intakeKey))

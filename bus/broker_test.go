@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // TestBroker is a broker of the fleet: a nats-server on its own, behind a sidecar that ends TLS, so that services prove
@@ -28,7 +29,7 @@ func TestBroker(t *testing.T) {
 	must(t, err)
 	access, err := keys.ServerConfig()
 	must(t, err)
-	port := freePort(t)
+	port := porttest.FreePort(t)
 	path := filepath.Join(c.dir, "broker.conf")
 	must(t, os.WriteFile(path, fmt.Appendf(nil, "listen: \"127.0.0.1:%d\"\njetstream { store_dir: %q }\n%s", port, filepath.Join(c.dir, "store"), access), 0o600))
 	n := &node{name: "broker"}

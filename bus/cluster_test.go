@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // cluster is three nats-server processes, built from the module that the product links. For root each has a network
@@ -51,7 +52,7 @@ func startCluster(t *testing.T) *cluster {
 	c.keys, err = bus.NewKeys()
 	must(t, err)
 	for i := range 3 {
-		n := &node{name: fmt.Sprintf("n%d", i+1), ip: "127.0.0.1", port: freePort(t), route: freePort(t)}
+		n := &node{name: fmt.Sprintf("n%d", i+1), ip: "127.0.0.1", port: porttest.FreePort(t), route: porttest.FreePort(t)}
 		if c.spaces {
 			n.ip, n.port, n.route = fmt.Sprintf("10.97.%d.%d", os.Getpid()%250+1, i+2), 4222, 6222
 		}
@@ -70,13 +71,6 @@ func startCluster(t *testing.T) *cluster {
 		t.Cleanup(func() { c.kill(n) })
 	}
 	return c
-}
-
-func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (c *cluster) run(name string, args ...string) {

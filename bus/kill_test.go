@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/bus"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // childDir makes the test binary an embedded server that publishes to itself until it is killed.
@@ -160,7 +161,7 @@ func TestServerRestart(t *testing.T) {
 	ca, dir := newAuthority(t), t.TempDir()
 	keys, err := bus.NewKeys()
 	must(t, err)
-	listen := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	listen := fmt.Sprintf("127.0.0.1:%d", porttest.FreePort(t))
 	start := func() *bus.Server {
 		s, err := bus.StartServer(t.Context(), bus.ServerOptions{Dir: dir, Listen: listen, TLS: ca.server(t), Keys: keys, Log: testLog(t)})
 		must(t, err)

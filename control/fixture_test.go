@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/control/wire"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/table"
@@ -129,21 +129,12 @@ func openRing(t testing.TB, dir string) *keyring.Ring {
 	return ring
 }
 
-// freePort finds a port that nobody has; control must come back to it after a restart.
-func freePort(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 func newSite(t testing.TB, first *model.Snapshot, change func(*control.Options)) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "control") //nolint:usetesting // a socket lies in it, whose path must be short
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &site{t: t, dir: dir, first: first, change: change, listen: freePort(t), busAt: freePort(t)}
+	s := &site{t: t, dir: dir, first: first, change: change, listen: porttest.Free(t, 1)[0], busAt: porttest.Free(t, 1)[0]}
 	s.store, err = table.Open(t.Context(), "sqlite:"+filepath.Join(dir, "control.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, s.store.Close()) })

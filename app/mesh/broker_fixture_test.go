@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/palisade-security/palisade/bus"
-	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 const brokerModel = `version: 1
@@ -97,7 +97,7 @@ func startBroker(t *testing.T, dir string) *natsServer {
 	if testing.Short() {
 		t.Skip("builds and starts nats-server")
 	}
-	s := &natsServer{t: t, address: fleettest.FreePorts(t, 1)[0], binary: filepath.Join(dir, "nats-server"), config: filepath.Join(dir, "nats.conf")}
+	s := &natsServer{t: t, address: porttest.Free(t, 1)[0], binary: filepath.Join(dir, "nats-server"), config: filepath.Join(dir, "nats.conf")}
 	keys, err := bus.NewKeys()
 	if err != nil {
 		t.Fatal(err)

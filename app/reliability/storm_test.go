@@ -170,7 +170,7 @@ func stormOf(t *testing.T, programs *fleettest.Programs) storm {
 	c, n := f.control("control", filepath.Join(f.dir, "palisade.yaml")), f.host("swarm")
 	life := time.Hour
 	if *long {
-		life = 10 * time.Minute // longer than joining takes, else those who came first have expired when the last one comes
+		life = 15 * time.Minute // longer than joining takes, else those who came first have expired when the last one comes
 	} else {
 		c.kernel, n.kernel = new(netlab.Kernel), new(netlab.Kernel)
 	}

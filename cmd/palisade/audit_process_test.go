@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/palisade-security/palisade/app/audit"
-	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // TestAuditOfControl: what control records is in its ledger, which verifies while it runs, after kill -9, and when it goes on.
@@ -137,7 +137,7 @@ func TestAudit(t *testing.T) {
 // TestAuditWitnessServed has a second party witness the ledger of a control over HTTPS, which shows it only if the model says so.
 func TestAuditWitnessServed(t *testing.T) {
 	t.Parallel()
-	ports := fleettest.FreePorts(t, 1)
+	ports := porttest.Free(t, 1)
 	d := newControl(t, fmt.Sprintf("bus: {listen: %q}\n    publish_ledger: true", ports[0]))
 	d.startControl()
 	own, key, bundle := t.TempDir(), d.Path(".palisade/ledger/key.pub"), filepath.Join(t.TempDir(), "bundle.json")
@@ -178,7 +178,7 @@ func TestAuditWitnessServed(t *testing.T) {
 func TestAuditWitnessUp(t *testing.T) {
 	t.Parallel()
 	u := newUp(t, "", "")
-	at := fleettest.FreePorts(t, 1)[0]
+	at := porttest.Free(t, 1)[0]
 	u.Edit("palisade.yaml", "providers:\n", fmt.Sprintf("mesh: {isolation: \"off\", control: {listen: %q, publish_ledger: true}}\nproviders:\n", at))
 	u.startReady()
 	u.Says("https://" + at + "/v1/ledger")
@@ -238,7 +238,7 @@ func TestAuditWitnessAsked(t *testing.T) {
 	})
 	u.signal(syscall.SIGTERM)
 	u.ends()
-	at, own, key := fleettest.FreePorts(t, 1)[0], t.TempDir(), u.Path(".palisade/ledger/key.pub")
+	at, own, key := porttest.Free(t, 1)[0], t.TempDir(), u.Path(".palisade/ledger/key.pub")
 	if r := verb(t, nil, "audit", "witness", "--serve=0.0.0.0:0", "--own="+own, "--key="+key, "--name=auditor.example"); r.code != exitError || !strings.Contains(r.err, "--cert") {
 		t.Errorf("to others without TLS: %d %s", r.code, r.err)
 	}

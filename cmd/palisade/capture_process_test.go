@@ -15,6 +15,7 @@ import (
 	"github.com/palisade-security/palisade/app/capture"
 	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/internal/hosttest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // captureModel is a fleet whose services have addresses of this host, which no namespace keeps apart.
@@ -41,7 +42,7 @@ func TestCaptureFleet(t *testing.T) {
 	payments := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "paid ", r.URL.Path) }))
 	defer payments.Close()
 	d := &daemon{Fleet: fleettest.New(t)}
-	ports := fleettest.FreePorts(t, 2)
+	ports := porttest.Free(t, 2)
 	d.at = ports[0]
 	d.Write("palisade.yaml", fmt.Sprintf(captureModel, payments.URL, ports[0], ports[1]))
 	d.startControl()

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/internal/hosttest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/keyring"
 )
 
@@ -26,7 +26,7 @@ func TestConsoleProvider(t *testing.T) {
 	hosttest.Need(t, "node", "chromium")
 	scripts, err := filepath.Abs("../../console/browser")
 	must(t, err)
-	at := fleettest.FreePorts(t, 3)
+	at := porttest.Free(t, 3)
 	_, port, _ := strings.Cut(at[1], ":")
 	base, issuer := "https://console.localhost:"+port, "https://localhost:"+strings.TrimPrefix(at[2], "127.0.0.1:")
 

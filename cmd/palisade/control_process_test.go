@@ -19,6 +19,7 @@ import (
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/keyring"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/token"
@@ -56,7 +57,7 @@ type daemon struct {
 func newControl(t *testing.T, keys string) *daemon {
 	t.Helper()
 	d := &daemon{Fleet: fleettest.New(t)}
-	ports := fleettest.FreePorts(t, 2)
+	ports := porttest.Free(t, 2)
 	d.at = ports[0]
 	if keys == "" {
 		keys = fmt.Sprintf("bus: {listen: %q}", ports[1])

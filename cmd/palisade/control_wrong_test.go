@@ -1,12 +1,12 @@
 package main
 
 import (
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/palisade-security/palisade/control/admin"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/token"
 )
@@ -20,7 +20,7 @@ func TestControlWrong(t *testing.T) {
 	d.Write("bundle.json", bundle)
 	d.Write("foreign.json", strings.Replace(bundle, `"x5c":["MII`, `"x5c":["MIA`, 1))
 	d.Write("empty", "\n")
-	nobody := fleetFreePort(t)
+	nobody := porttest.Free(t, 1)[0]
 	away := []string{"--control=" + nobody, "--bundle=" + d.Path("bundle.json")}
 	for _, c := range []struct {
 		args []string
@@ -84,16 +84,6 @@ func stale(t *testing.T, d *daemon) {
 	}
 }
 
-func fleetFreePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // TestAdministrators holds that over HTTPS control knows its administrators by tokens for it alone, and that each verb
 // needs its role.
 func TestAdministrators(t *testing.T) {
@@ -138,7 +128,7 @@ func TestAdministrators(t *testing.T) {
 	}
 	// The token that a file holds, behind an address where nobody is.
 	d.Write("token", issue(ours, "support")+"\n")
-	r := verb(t, nil, "status", "--control="+fleetFreePort(t)+","+d.at, "--bundle="+d.Path("bundle.json"), "--token-file="+d.Path("token"))
+	r := verb(t, nil, "status", "--control="+porttest.Free(t, 1)[0]+","+d.at, "--bundle="+d.Path("bundle.json"), "--token-file="+d.Path("token"))
 	if r.code != exitOK || !strings.Contains(r.out, "fleet shop") {
 		t.Errorf("by file: %+v", r)
 	}

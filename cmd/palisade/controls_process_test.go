@@ -12,6 +12,7 @@ import (
 
 	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/internal/pgtest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/topology"
 )
 
@@ -49,7 +50,7 @@ func TestTwoControls(t *testing.T) {
 	t.Cleanup(postgres.Stop)
 	location := postgres.Database(t)
 	t.Setenv("CONTROL_STORE", location)
-	busAt := fleettest.FreePorts(t, 1)[0]
+	busAt := porttest.Free(t, 1)[0]
 	one := newControl(t, fmt.Sprintf("store: {from_env: CONTROL_STORE}\n    bus: {urls: [%q]}\n    publish_ledger: true", "tls://"+busAt))
 	one.must("bus-server", "nats-1", "--out="+one.Path("bus"), one.Dir)
 	startBus(t, one, busAt, "bus")
@@ -115,7 +116,7 @@ func sameMap(t *testing.T, one, two *daemon, events int) {
 // second starts another control beside one: it has a model and a state of its own, and the ring of the first with the key that opens it.
 func second(t *testing.T, one *daemon) *daemon {
 	t.Helper()
-	two := &daemon{Fleet: fleettest.New(t), at: fleettest.FreePorts(t, 1)[0], staff: one.staff}
+	two := &daemon{Fleet: fleettest.New(t), at: porttest.Free(t, 1)[0], staff: one.staff}
 	for _, name := range []string{"palisade.yaml", "staff.json"} {
 		two.Write(name, one.Read(name))
 	}

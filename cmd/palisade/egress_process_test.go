@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // outsideModel is a service that may reach some hosts outside. All but the last two resolve to where they may lead.
@@ -86,7 +87,7 @@ func TestEgress(t *testing.T) {
 		secure.StartTLS()
 		defer secure.Close()
 	}
-	ports := fleettest.FreePorts(t, 2)
+	ports := porttest.Free(t, 2)
 	d.at = ports[0]
 	d.Write("palisade.yaml", fmt.Sprintf(outsideModel, ports[0], ports[1]))
 	d.startControl()

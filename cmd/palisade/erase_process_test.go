@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/event"
-	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/internal/pgtest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // holding names a file below a folder that has some text; empty: none has it.
@@ -119,7 +119,7 @@ func TestEraseOfControls(t *testing.T) {
 	var postgres pgtest.Server
 	t.Cleanup(postgres.Stop)
 	t.Setenv("CONTROL_STORE", postgres.Database(t))
-	busAt := fleettest.FreePorts(t, 1)[0]
+	busAt := porttest.Free(t, 1)[0]
 	one := newControl(t, fmt.Sprintf("store: {from_env: CONTROL_STORE}\n    bus: {urls: [%q]}", "tls://"+busAt))
 	one.Edit("palisade.yaml", "edge: {admin", "audit: {pseudonyms: true}\nedge: {admin")
 	one.must("bus-server", "nats-1", "--out="+one.Path("bus"), one.Dir)

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 	"github.com/palisade-security/palisade/token"
 )
 
@@ -69,7 +70,7 @@ type hosts struct {
 func newHosts(t *testing.T, issuer string, edits ...string) *hosts {
 	t.Helper()
 	h := &hosts{control: &daemon{Fleet: fleettest.New(t)}, issuer: issuer}
-	at := fleettest.FreePorts(t, 11)
+	at := porttest.Free(t, 11)
 	collector := httptest.NewServer(&h.traces)
 	t.Cleanup(collector.Close)
 	exe, err := os.Executable()

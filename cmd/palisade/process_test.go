@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // model is a fleet of two processes, of which front calls back.
@@ -51,7 +52,7 @@ type up struct {
 // newUp writes the model; behaviours are those of front and back.
 func newUp(t *testing.T, front, back string) *up {
 	t.Helper()
-	u := &up{Fleet: fleettest.New(t), addrs: fleettest.FreePorts(t, 4)}
+	u := &up{Fleet: fleettest.New(t), addrs: porttest.Free(t, 4)}
 	service, err := exec.LookPath("test-service")
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/palisade-security/palisade/internal/fleettest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // sharedModel is a fleet whose services share the network of a host.
@@ -31,7 +32,7 @@ func TestSharedHost(t *testing.T) {
 		return
 	}
 	d := &daemon{Fleet: fleettest.New(t)}
-	ports := fleettest.FreePorts(t, 4)
+	ports := porttest.Free(t, 4)
 	d.at = ports[0]
 	services := map[string]*httptest.Server{}
 	for _, name := range []string{"orders", "stock"} {

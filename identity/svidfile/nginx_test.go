@@ -24,8 +24,8 @@ import (
 
 	"github.com/palisade-security/palisade/identity/authority"
 	"github.com/palisade-security/palisade/identity/peer"
-	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/internal/hosttest"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // nginxConfig demands an SVID of our trust domain. What nginx has no word for is the URI in it: it hands the certificate on.
@@ -66,7 +66,7 @@ type nginx struct {
 func startNginx(t *testing.T) *nginx {
 	t.Helper()
 	hosttest.Need(t, "nginx")
-	n := &nginx{issuer: newIssuer(t, catalog), t: t, files: t.TempDir(), address: fleettest.FreePorts(t, 1)[0], written: make(chan Written, 8)}
+	n := &nginx{issuer: newIssuer(t, catalog), t: t, files: t.TempDir(), address: porttest.Free(t, 1)[0], written: make(chan Written, 8)}
 	dir, err := os.MkdirTemp("", "palisade-nginx-") //nolint:usetesting // nginx goes on for a moment after its master
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

@@ -5,7 +5,6 @@ package fleettest
 import (
 	"bytes"
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,22 +100,6 @@ func (f *Fleet) Eventually(what string, ok func() bool) {
 func (f *Fleet) Says(text string) {
 	f.T.Helper()
 	f.Eventually(text, func() bool { return strings.Contains(f.Messages.String(), text) })
-}
-
-// FreePorts returns n addresses that nobody listens on, host:port each.
-func FreePorts(t *testing.T, n int) []string {
-	t.Helper()
-	var out []string
-	for range n {
-		var lc net.ListenConfig
-		ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		out = append(out, ln.Addr().String())
-	}
-	return out
 }
 
 // Output is what something that runs writes; it can be read meanwhile.
