@@ -78,7 +78,7 @@ func (c *Client) consume(ctx context.Context, o *ConsumeOptions, handle func(con
 	if err != nil {
 		return false, err
 	}
-	b := batches{ConsumeOptions: o, of: consumer, next: 1, clear: clearing{of: consumer, off: !o.Once, due: true}}
+	b := batches{ConsumeOptions: o, of: consumer, next: 1, due: true}
 	for {
 		did, err := c.batch(ctx, &b, handle)
 		handled = handled || did
@@ -91,9 +91,13 @@ func (c *Client) consume(ctx context.Context, o *ConsumeOptions, handle func(con
 // batches is what one batch leaves to the next.
 type batches struct {
 	*ConsumeOptions
-	of    jetstream.Consumer
-	next  int // messages
-	clear clearing
+	of   jetstream.Consumer
+	next int // messages
+
+	// What clear keeps.
+	due     bool // some have been acknowledged since it was last done
+	cleared time.Time
+	upTo    uint64
 }
 
 // grow sets how many messages the next batch has. The server can bound a batch by its bytes only if it waits for a time, and ends it in that
@@ -106,38 +110,26 @@ func (b *batches) grow(messages []Message) {
 	b.next = max(min(2*b.next, b.Batch, b.Bytes/largest), 1)
 }
 
-// clearing takes acknowledged messages out of a stream: those up to the first that is not. A work queue, in which a server does that
+// clear takes acknowledged messages out of the stream: those up to the first that is not. A work queue, in which a server does that
 // itself, writes and syncs a record for each message that goes: with many small ones they come faster than they go.
-type clearing struct {
-	of   jetstream.Consumer
-	off  bool
-	due  bool // some have been acknowledged since it was last done
-	last time.Time
-	upTo uint64
-}
-
-func (l *clearing) run(ctx context.Context, c *Client, stream string) error {
-	if l.off || !l.due || time.Since(l.last) < clearEvery {
+func (b *batches) clear(ctx context.Context, c *Client) error {
+	if !b.Once || !b.due || time.Since(b.cleared) < clearEvery {
 		return nil
 	}
 	return within(ctx, attemptTime, func(ctx context.Context) error {
-		info, err := l.of.Info(ctx)
+		info, err := b.of.Info(ctx)
 		if err != nil {
 			return libraryError(err)
 		}
-		l.last = time.Now()
-		l.due = info.NumAckPending > 0 // acknowledgements that are under way: what they are for goes the next time
-		if info.AckFloor.Stream == l.upTo {
+		b.cleared = time.Now()
+		b.due = info.NumAckPending > 0 // acknowledgements that are under way: what they are for goes the next time
+		if info.AckFloor.Stream == b.upTo {
 			return nil
 		}
-		s, err := c.js.Stream(ctx, stream)
-		if err == nil {
-			err = s.Purge(ctx, jetstream.WithPurgeSequence(info.AckFloor.Stream+1))
+		if err := c.purge(ctx, b.Stream, info.AckFloor.Stream+1); err != nil {
+			return fmt.Errorf("clearing the stream %q: %w", b.Stream, err)
 		}
-		if err != nil {
-			return fmt.Errorf("clearing the stream %q: %w", stream, libraryError(err))
-		}
-		l.upTo = info.AckFloor.Stream
+		b.upTo = info.AckFloor.Stream
 		return nil
 	})
 }
@@ -148,7 +140,7 @@ func (c *Client) batch(ctx context.Context, b *batches, handle func(context.Cont
 	// Ask for what is there; only if nothing is, wait for the first that comes.
 	raw, err := drain(b.of.FetchNoWait(b.next))
 	if err == nil && len(raw) == 0 {
-		if err = b.clear.run(ctx, c, b.Stream); err == nil {
+		if err = b.clear(ctx, c); err == nil {
 			raw, err = drain(b.of.Fetch(1, jetstream.FetchContext(waited)))
 		}
 	}
@@ -178,8 +170,8 @@ func (c *Client) batch(ctx context.Context, b *batches, handle func(context.Cont
 		}
 	}
 	b.grow(messages)
-	b.clear.due = true
-	return true, b.clear.run(ctx, c, b.Stream)
+	b.due = true
+	return true, b.clear(ctx, c)
 }
 
 // drain collects what was fetched.

@@ -137,10 +137,7 @@ func (f *Follower) hand(ctx context.Context, read func(context.Context, string, 
 // gather takes what comes together. It ends at an error, which it returns, and with nothing if the file is to be written meanwhile; ok is
 // false after the last record.
 func (f *Follower) gather(in <-chan found) (batch []journal.Record, ok bool, wrong error) {
-	most, size := f.Bytes, 0
-	if most == 0 {
-		most = batchBytes
-	}
+	most, size := cmp.Or(f.Bytes, batchBytes), 0
 	var late <-chan time.Time
 	if f.last != nil {
 		late = time.After(keepEvery)
