@@ -3,16 +3,14 @@ package app_test
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/palisade-security/palisade/app"
 	"github.com/palisade-security/palisade/app/audit"
+	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/token"
 )
@@ -51,28 +49,9 @@ func (f *erasable) events(user string) string {
 }
 
 // has tells whether a file of the state directory has some text.
-func (f *erasable) has(text string) (found string) {
+func (f *erasable) has(text string) string {
 	f.T.Helper()
-	err := filepath.WalkDir(f.Path(".palisade"), func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !d.Type().IsRegular() {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if bytes.Contains(data, []byte(text)) {
-			found = path
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	return found
+	return fleettest.Holding(f.T, f.Path(".palisade"), text)
 }
 
 // TestErase: a person who is erased is in no file any more, the events are, under a pseudonym, and the ledger verifies. A hold keeps it from being done.

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,31 +13,10 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/internal/pgtest"
 	"github.com/palisade-security/palisade/internal/porttest"
 )
-
-// holding names a file below a folder that has some text; empty: none has it.
-func holding(t *testing.T, dir, text string) (found string) {
-	t.Helper()
-	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !d.Type().IsRegular() {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if bytes.Contains(data, []byte(text)) {
-			found = path
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	}))
-	return found
-}
 
 // erased runs "palisade erase" and returns the pseudonym that leads to nobody then.
 func (d *daemon) erased(name string) string {
@@ -82,7 +58,7 @@ func TestEraseOfFleet(t *testing.T) {
 			where = ""
 			for _, dir := range []string{".palisade", "records"} {
 				if _, err := os.Stat(d.Path(dir)); err == nil {
-					if found := holding(t, d.Path(dir), name); found != "" {
+					if found := fleettest.Holding(t, d.Path(dir), name); found != "" {
 						where = found
 					}
 				}
@@ -206,7 +182,7 @@ func TestPseudonymsAtRest(t *testing.T) {
 		if r.code != exitOK || strings.Count(r.out, "\n") != 20 || strings.Count(r.out, `"uid":"`+name+`"`) != 20 {
 			t.Fatalf("%d, %s\n%s", r.code, r.err, r.out)
 		}
-		if found := holding(t, filepath.Join(state, "archive"), name); found != "" {
+		if found := fleettest.Holding(t, filepath.Join(state, "archive"), name); found != "" {
 			t.Errorf("the name is in %s", found)
 		}
 		must(t, os.Remove(filepath.Join(state, "archive", "followed"))) // so that all of the record comes again

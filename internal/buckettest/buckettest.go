@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/palisade-security/palisade/internal/bucket"
+	"github.com/palisade-security/palisade/internal/porttest"
 )
 
 // The keys of its only user.
@@ -69,7 +70,7 @@ func Start(t testing.TB) *Server {
 		t.Fatalf("the S3-compatible server does not run (make deps builds it): %v", err)
 	}
 	root := t.TempDir()
-	s := &Server{Dir: filepath.Join(root, "objects", Name), address: free(t), open: map[net.Conn]struct{}{}}
+	s := &Server{Dir: filepath.Join(root, "objects", Name), address: porttest.Free(t, 1)[0], open: map[net.Conn]struct{}{}}
 	for _, dir := range []string{s.Dir, filepath.Join(root, "meta")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -98,17 +99,6 @@ func (s *Server) Wrong() map[string]bucket.Options {
 		"no bucket":  {URL: s.URL, Bucket: "other", User: User, Password: Password},
 		"a password": {URL: s.URL, Bucket: Name, User: User, Password: "wrong-secret"},
 	}
-}
-
-// free is an address that nobody has.
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (s *Server) await(t testing.TB, log string) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strconv"
 	"syscall"
 	"testing"
@@ -40,13 +41,5 @@ func Free(t testing.TB, n int) []string {
 // FreePort returns the port of an address that nobody listens on.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	_, text, err := net.SplitHostPort(Free(t, 1)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return int(netip.MustParseAddrPort(Free(t, 1)[0]).Port())
 }
