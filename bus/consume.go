@@ -36,8 +36,11 @@ func (o *ConsumeOptions) defaults() {
 	}
 }
 
-// clearEvery is how often acknowledged messages leave a stream, at most.
-const clearEvery = 100 * time.Millisecond
+// clearEvery is how often acknowledged messages leave a stream, at most; and settle is how often where some come again meanwhile.
+const (
+	clearEvery = 100 * time.Millisecond
+	settle     = 5 * time.Second
+)
 
 // Consume hands the messages of a stream to handle, batch by batch, until the context ends; it returns why. When handle
 // returns nil the batch is acknowledged; otherwise, or if this process dies, it comes again, to this or another
@@ -78,7 +81,8 @@ func (c *Client) consume(ctx context.Context, o *ConsumeOptions, handle func(con
 	if err != nil {
 		return false, err
 	}
-	b := batches{ConsumeOptions: o, of: consumer, next: 1, due: true}
+	begun := time.Now()
+	b := batches{ConsumeOptions: o, of: consumer, next: 1, due: true, again: begun, cleared: begun}
 	for {
 		did, err := c.batch(ctx, &b, handle)
 		handled = handled || did
@@ -94,10 +98,12 @@ type batches struct {
 	of   jetstream.Consumer
 	next int // messages
 
+	again time.Time // when a message last came again, or may have been about to
+
 	// What clear keeps.
-	due     bool // some have been acknowledged since it was last done
-	cleared time.Time
-	upTo    uint64
+	due            bool // some have been acknowledged since it was last done
+	asked, cleared time.Time
+	upTo           uint64
 }
 
 // grow sets how many messages the next batch has. The server can bound a batch by its bytes only if it waits for a time, and ends it in that
@@ -111,9 +117,11 @@ func (b *batches) grow(messages []Message) {
 }
 
 // clear takes acknowledged messages out of the stream: those up to the first that is not. A work queue, in which a server does that
-// itself, writes and syncs a record for each message that goes: with many small ones they come faster than they go.
+// itself, writes and syncs a record for each message that goes: with many small ones they come faster than they go. A server whose stream
+// is cleared forgets which messages are about to come again; they come after Timeout. So that is not done often where there may be any.
 func (b *batches) clear(ctx context.Context, c *Client) error {
-	if !b.Once || !b.due || time.Since(b.cleared) < clearEvery {
+	now := time.Now()
+	if !b.Once || !b.due || now.Sub(b.asked) < clearEvery {
 		return nil
 	}
 	return within(ctx, attemptTime, func(ctx context.Context) error {
@@ -121,15 +129,19 @@ func (b *batches) clear(ctx context.Context, c *Client) error {
 		if err != nil {
 			return libraryError(err)
 		}
-		b.cleared = time.Now()
-		b.due = info.NumAckPending > 0 // acknowledgements that are under way: what they are for goes the next time
+		b.asked = time.Now()
+		open := info.NumAckPending > 0 // with another, or their acknowledgements are under way: they go the next time
+		b.due = open
 		if info.AckFloor.Stream == b.upTo {
+			return nil
+		}
+		if open && now.Sub(b.again) < settle && now.Sub(b.cleared) < settle {
 			return nil
 		}
 		if err := c.purge(ctx, b.Stream, info.AckFloor.Stream+1); err != nil {
 			return fmt.Errorf("clearing the stream %q: %w", b.Stream, err)
 		}
-		b.upTo = info.AckFloor.Stream
+		b.cleared, b.upTo = time.Now(), info.AckFloor.Stream
 		return nil
 	})
 }
@@ -156,6 +168,9 @@ func (c *Client) batch(ctx context.Context, b *batches, handle func(context.Cont
 		messages[i] = Message{
 			Subject: m.Subject(), ID: m.Headers().Get(headerID), Data: m.Data(),
 			Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Try: int(meta.NumDelivered),
+		}
+		if messages[i].Try > 1 {
+			b.again = time.Now()
 		}
 	}
 	if err := within(ctx, b.Timeout, func(ctx context.Context) error { return handle(ctx, messages) }); err != nil {

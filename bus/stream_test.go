@@ -240,3 +240,29 @@ func TestOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestAgain: what cannot be handled comes again soon, also while others are acknowledged and leave the stream.
+func TestAgain(t *testing.T) {
+	const n = 8
+	r := newRig(t)
+	must(t, r.control.MakeStream(soon(t), bus.StreamOptions{Name: "WORK", Subjects: []string{"work"}}))
+	for i := range n {
+		must(t, r.control.PublishAll(soon(t), []bus.Message{{Subject: "work", ID: fmt.Sprint(i)}}))
+	}
+	c := newCollector()
+	background(t, func(ctx context.Context) error {
+		return r.control.Consume(ctx, bus.ConsumeOptions{Stream: "WORK", Name: "all", Once: true, Timeout: time.Hour}, func(ctx context.Context, m []bus.Message) error {
+			if m[0].Try == 1 {
+				return errors.New("not now")
+			}
+			time.Sleep(200 * time.Millisecond) // longer than clearEvery, and than the others wait
+			return c.handle(ctx, m)
+		})
+	})
+	eventually(t, "all are handled", func() bool { return c.count() == n })
+	eventually(t, "all have left the stream", func() bool {
+		held, err := r.control.Held(soon(t), "WORK")
+		must(t, err)
+		return held == 0
+	})
+}
