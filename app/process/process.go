@@ -187,7 +187,7 @@ func (g *Group) launch(s Spec) (*proc, error) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = f[0], f[1], f[2]
 	}
 	cmd.WaitDelay = stopTimeout // what left the group may hold the output open for ever
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		if line != nil {
 			_ = line.Close()
 		}

@@ -399,6 +399,12 @@ func between(t *testing.T, text, before, after string) string {
 
 // end: everything ends in order.
 func (h *hosts) end(t *testing.T) {
+	for name, d := range map[string]*daemon{"edge": h.edge, "web": h.web, "orders": h.orders} { // proxies have begun again
+		slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", d.cmd.Process.Pid))
+		if err == nil && strings.TrimSpace(string(slack)) != "1000000" { // not everybody may ask
+			t.Errorf("timers of %s have a slack of %s ns", name, slack)
+		}
+	}
 	for name, d := range map[string]*daemon{"edge": h.edge, "web": h.web, "cache": h.cache, "orders": h.orders, "control": h.control} {
 		if code := d.end(); code != 0 {
 			t.Errorf("%s ended with %d\n%s", name, code, &d.Messages)

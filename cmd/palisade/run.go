@@ -22,6 +22,7 @@ type runCmd struct {
 }
 
 func (c *runCmd) Run(e *environment) error {
+	e.slacken()
 	command := c.Command
 	if len(command) > 0 && command[0] == "--" {
 		command = slices.Delete(command, 0, 1)

@@ -52,6 +52,7 @@ type sidecarCmd struct {
 }
 
 func (c *sidecarCmd) Run(e *environment) error {
+	e.slacken()
 	o := c.options()
 	o.Hosts, o.Capture, o.Outbound = c.Hosts, c.Capture, map[string]netip.AddrPort{}
 	for _, text := range c.Outbound {

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/palisade-security/palisade/app"
+	"github.com/palisade-security/palisade/app/process"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/token"
 )
@@ -108,6 +109,13 @@ type environment struct {
 	options app.Options
 }
 
+// slacken is for verbs that run proxies, before they do anything (process.Slacken). A test that runs a verb within itself is no program that could begin again.
+func (e *environment) slacken() {
+	if e.options.Out == os.Stdout {
+		process.Slacken()
+	}
+}
+
 func (e *environment) with(paths ...string) *app.Options {
 	o := e.options
 	for _, p := range paths {
@@ -149,6 +157,7 @@ type upCmd struct {
 }
 
 func (c *upCmd) Run(e *environment) error {
+	e.slacken()
 	o := e.with(c.Model...)
 	if c.Console != "off" {
 		o.Console = c.Console
@@ -162,6 +171,7 @@ type edgeCmd struct {
 }
 
 func (c *edgeCmd) Run(e *environment) error {
+	e.slacken()
 	if len(c.Control) > 0 {
 		if len(c.Model) > 0 {
 			return errors.New("an edge that control feeds has no model of its own; leave out either the model or --control")
