@@ -152,7 +152,10 @@ func TestUpAnswersAdministrators(t *testing.T) {
 		t.Errorf("status:\n%s", out)
 	}
 	ask(0, "service/back is revoked", "revoke", "service/back")
-	ask(0, "service/back", "events", "--kind=revoked")
+	u.Eventually("the revocation is found", func() bool {
+		out, _ := u.palisade("events", "--kind=revoked")
+		return strings.Contains(out, "service/back")
+	})
 	u.Eventually("back has no identity", func() bool {
 		out, _ := u.palisade("status")
 		return strings.Contains(out, "revoked")

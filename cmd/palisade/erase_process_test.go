@@ -185,7 +185,7 @@ func TestPseudonymsAtRest(t *testing.T) {
 		if found := fleettest.Holding(t, filepath.Join(state, "archive"), name); found != "" {
 			t.Errorf("the name is in %s", found)
 		}
-		must(t, os.Remove(filepath.Join(state, "archive", "followed"))) // so that all of the record comes again
+		must(t, os.RemoveAll(filepath.Join(state, "archive", "followed"))) // if it is there yet: all of the record comes again
 	}
 	if r := verb(t, nil, "erase", name, "--yes", u.Dir); r.code != exitError || !strings.Contains(r.err, "nobody answers") {
 		t.Errorf("where nothing runs: %+v", r)
