@@ -358,6 +358,7 @@ func FuzzHide(f *testing.F) {
 	f.Add("alice", "/users/alice", "a=alice&b=%61lice", "alice is not alice's, (alice) user:alice.", "alice@shop.example")
 	f.Add("a/b c", "/a%2Fb%20c", "x=a%2fb+c", "of a/b c.", "x")
 	f.Add("...", "/...", "...=...", "... . ...", "person-")
+	f.Add(" ..", "/...", "...=...", "... . ... ....", "x") // one pseudonym, a full stop, the next
 	b := opener(f, "")()
 	f.Fuzz(func(t *testing.T, name, path, asked, text, mail string) {
 		e := of(name, mail)

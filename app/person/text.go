@@ -279,25 +279,26 @@ func shown(s string, person func(pseudonym string) *someone) string {
 	var out strings.Builder
 	for found {
 		out.WriteString(s[:from])
-		out.WriteString(meant(s[from:to], end-from, person))
-		s = s[to:]
+		now, read := meant(s[from:to], end-from, person)
+		out.WriteString(now)
+		s = s[from+read:]
 		from, end, to, found = keyring.Pseudonyms(s)
 	}
 	out.WriteString(s)
 	return out.String()
 }
 
-// meant is what a pseudonym, which is so long, and what is behind it stand for.
-func meant(token string, length int, person func(string) *someone) string {
+// meant is what a pseudonym, which is so long, and what is behind it stand for, and how much of the token it is: what is not sealed by the person may be the
+// begin of another pseudonym.
+func meant(token string, length int, person func(string) *someone) (text string, read int) {
 	p := person(token[:length])
 	if p == nil {
-		return token
+		return token[:length], length
 	}
-	if len(token) == length {
-		return p.name
+	if len(token) > length {
+		if value, err := p.Open(token); err == nil {
+			return value, len(token)
+		}
 	}
-	if value, err := p.Open(token); err == nil {
-		return value
-	}
-	return p.name + token[length:]
+	return p.name, length
 }
