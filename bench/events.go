@@ -84,7 +84,7 @@ func runEvents(ctx context.Context, o *options) error {
 		}
 		size := &EventsSize{Events: n}
 		for _, s := range eventStores {
-			if !o.takes(s.name) {
+			if !o.takes(s.name) || s.name == "sqlite" && n > o.largest {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "events: %d into %s\n", n, s.name)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures the store of events beside SQLite with FTS5: what taking events costs, and the queries of the console as the store
 # grows, and over segments in a bucket; writes the figures into docs/performance.md, with their chart. It needs Go, versitygw (make deps; without it the
-# bucket is left out), 20 GB of disk, and most of an hour, most of
-# it SQLite's. Arguments go to the benchmark (-sizes 1000000 is one million alone). With QUICK=1 everything is small, figures are printed, and docs/ is left
+# bucket is left out), 20 GB of disk, and most of an hour. SQLite takes part up to a million events. Arguments go to the benchmark (-sizes 1000000 is one
+# million alone, -sqlite-to 10000000 lets SQLite have ten). With QUICK=1 everything is small, figures are printed, and docs/ is left
 # alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
