@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"html"
 	"math"
 	"strings"
 )
@@ -82,25 +81,6 @@ func growth(all []*ScaleResult) string {
 }
 
 // panel is one diagram: lines over a common axis, both axes from zero.
-type panel struct {
-	title, under string
-	lines        []line
-}
-
-type line struct {
-	name, class string
-	x, y        []float64
-}
-
-const (
-	panelWidth  = 300
-	panelHeight = 250
-	plotLeft    = 52
-	plotTop     = 44
-	plotWidth   = 225
-	plotHeight  = 150
-)
-
 // controlChart draws memory, CPU and latency as they grow.
 func controlChart(r *ControlResults) string {
 	heap, resident := line{name: "heap", class: "a"}, line{name: "resident", class: "b"}
@@ -122,56 +102,9 @@ func controlChart(r *ControlResults) string {
 		}
 	}
 	panels := []panel{
-		{"Memory of control, MB", "services", []line{heap, resident}},
-		{"CPU to publish every slice, s", "services", []line{lead, apply}},
-		{"All changed, until confirmed, ms", "connected proxies", []line{p50, p99}},
+		{title: "Memory of control, MB", under: "services", lines: []line{heap, resident}},
+		{title: "CPU to publish every slice, s", under: "services", lines: []line{lead, apply}},
+		{title: "All changed, until confirmed, ms", under: "connected proxies", lines: []line{p50, p99}},
 	}
 	return panelChart(panels, "How control grows")
-}
-
-// panelChart draws diagrams side by side, three in a row.
-func panelChart(panels []panel, label string) string {
-	const across = 3
-	var b strings.Builder
-	for i, p := range panels {
-		fmt.Fprintf(&b, "<g transform=\"translate(%d %d)\">\n%s</g>\n", i%across*panelWidth, i/across*panelHeight, p.draw())
-	}
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" role="img" aria-label="%[4]s">
-<style>text{font:12px system-ui,sans-serif;fill:#333}.t{font-weight:600;font-size:13px}.e{text-anchor:end}.m{text-anchor:middle}path{fill:none;stroke-width:2}.a{stroke:#1f6f5c;fill:#1f6f5c}.b{stroke:#b3b8bd;fill:#b3b8bd}path.a,path.b{fill:none}.axis{stroke:#333;stroke-width:1}</style>
-<rect width="100%%" height="100%%" fill="#fff"/>
-%[3]s</svg>
-`, panelWidth*min(len(panels), across), panelHeight*((len(panels)+across-1)/across), b.String(), html.EscapeString(label))
-}
-
-func (l *line) add(x, y float64) { l.x, l.y = append(l.x, x), append(l.y, y) }
-
-func (p *panel) draw() string {
-	mostX, mostY := 0.0, 0.0
-	for _, l := range p.lines {
-		for i := range l.x {
-			mostX, mostY = max(mostX, l.x[i]), max(mostY, l.y[i])
-		}
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "<text x=\"12\" y=\"20\" class=\"t\">%s</text>\n", html.EscapeString(p.title))
-	bottom := plotTop + plotHeight
-	fmt.Fprintf(&b, "<path class=\"axis\" d=\"M%d %dV%dH%d\"/>\n", plotLeft, plotTop, bottom, plotLeft+plotWidth)
-	fmt.Fprintf(&b, "<text x=\"%d\" y=\"%d\" class=\"m\">%s</text>\n", plotLeft+plotWidth/2, bottom+34, html.EscapeString(p.under))
-	if mostX == 0 || mostY == 0 {
-		return b.String()
-	}
-	fmt.Fprintf(&b, "<text x=\"%d\" y=\"%d\" class=\"e\">0</text><text x=\"%d\" y=\"%d\" class=\"e\">%s</text><text x=\"%d\" y=\"%d\" class=\"e\">%.0f</text>\n",
-		plotLeft-6, bottom, plotLeft-6, plotTop+4, number(mostY), plotLeft+plotWidth, bottom+16, mostX)
-	for i, l := range p.lines {
-		var d strings.Builder
-		for k := range l.x {
-			x, y := plotLeft+l.x[k]/mostX*plotWidth, float64(bottom)-l.y[k]/mostY*plotHeight
-			fmt.Fprintf(&d, "%c%.1f %.1f", "ML"[min(k, 1)], x, y)
-			fmt.Fprintf(&b, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", l.class, x, y)
-		}
-		fmt.Fprintf(&b, "<path class=\"%s\" d=\"%s\"/>\n", l.class, d.String())
-		fmt.Fprintf(&b, "<circle class=\"%s\" cx=\"%d\" cy=\"%d\" r=\"3\"/><text x=\"%d\" y=\"%d\">%s</text>\n",
-			l.class, plotLeft+16, plotTop+4+16*i, plotLeft+24, plotTop+8+16*i, html.EscapeString(l.name))
-	}
-	return b.String()
 }

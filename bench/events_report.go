@@ -45,7 +45,7 @@ func storeTitle(store string) string {
 func eventsChart(r *EventsResults) string {
 	var panels []panel
 	for i, q := range eventNames(r) {
-		p := panel{title: q + ", ms", under: "events"}
+		p := panel{title: q + ", ms", under: "events", powers: true}
 		for j, s := range eventStores {
 			l := line{name: storeTitle(s.name), class: string(rune('a' + j))}
 			for _, size := range r.Sizes {
