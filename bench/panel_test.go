@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"testing"
 )
@@ -24,7 +25,7 @@ func TestAxis(t *testing.T) {
 			t.Errorf("%v: ticks at %v, want %v", c.values, a.ticks, c.ticks)
 		}
 		for i, v := range c.values {
-			if got := a.at(v); got != c.at[i] {
+			if got := a.at(v); math.Abs(got-c.at[i]) > 1e-9 {
 				t.Errorf("%v of %v is at %v, want %v", v, c.values, got, c.at[i])
 			}
 		}
