@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -8,7 +9,8 @@ import (
 	"strings"
 )
 
-// Published serves the checkpoint and the tree of a ledger (C2SP tlog-tiles), and nothing else of where it lies. Whoever reaches it learns how
+// Published serves the checkpoint and the tree of a ledger (C2SP tlog-tiles), beside them the newest checkpoint that witnesses have signed, and nothing else
+// of where it lies. Whoever reaches it learns how
 // many records there are, and hashes, and nothing of what a record says. It is mounted without the prefix of its URL. The func tells where
 // the ledger is.
 func Published(of func() (*Place, error), log *slog.Logger) http.Handler {
@@ -17,7 +19,7 @@ func Published(of func() (*Place, error), log *slog.Logger) http.Handler {
 		var text []byte
 		at, err := of()
 		if err == nil {
-			text, err = at.tree(r.Context()).Public(r.Context(), path)
+			text, err = at.public(r.Context(), path)
 		}
 		status := http.StatusOK
 		switch {
@@ -35,7 +37,7 @@ func Published(of func() (*Place, error), log *slog.Logger) http.Handler {
 		case status != http.StatusOK:
 			http.Error(w, http.StatusText(status), status)
 			return
-		case path == checkpointFile:
+		case path == checkpointFile || path == witnessedFile:
 			h.Set("Content-Type", "text/plain; charset=utf-8")
 			h.Set("Cache-Control", "no-cache")
 		default:
@@ -44,4 +46,12 @@ func Published(of func() (*Place, error), log *slog.Logger) http.Handler {
 		}
 		_, _ = w.Write(text) //nolint:gosec // G705: tiles are bytes that no browser may take for a page; an asker that is gone needs no answer
 	})
+}
+
+// public is a file that anybody may read.
+func (p *Place) public(ctx context.Context, path string) ([]byte, error) {
+	if path == witnessedFile {
+		return readFrom(p.files(ctx), path)
+	}
+	return p.tree(ctx).Public(ctx, path)
 }

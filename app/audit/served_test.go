@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +51,13 @@ func TestServed(t *testing.T) {
 	must(t, witness())
 	last, err := os.ReadFile(filepath.Join(own, witnessLast))
 	must(t, err)
+	if got, err := at.Served.read(t.Context(), witnessedFile); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no witness was asked, and there is %q, %v", got, err)
+	}
+	must(t, os.WriteFile(filepath.Join(p.Ledger, witnessedFile), last, 0o600))
+	if got, err := at.Served.read(t.Context(), witnessedFile); err != nil || string(got) != string(last) {
+		t.Errorf("what witnesses have signed: %q, %v", got, err)
+	}
 	v, err := readKey(key)
 	must(t, err)
 	if c, err := (&ledger.Keys{Ledger: v}).Checkpoint(last); err != nil || c.Size != 900 {
