@@ -104,7 +104,7 @@ func (a *answer) Begin(status int, h field.List, length int64) {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	rest := c.body.rest.Load()
-	a.close = a.close || asked.closes || old && !asked.keepAlive || unasked || rest == broken || rest > drainBytes || c.server.draining.Load()
+	a.close = a.close || asked.closes || old && !asked.keepAlive || unasked || rest == broken || rest > drainBytes || c.server.open.Draining()
 	switch {
 	case a.close && !old:
 		b = append(b, "Connection: close\r\n"...)

@@ -82,7 +82,7 @@ func (c *conn) close() {
 	c.cancel()
 	_ = c.nc.Close() // nobody is left to be told
 	c.giveBack()
-	c.server.forget(c)
+	c.server.open.Remove(c)
 }
 
 // cut ends the connection without a word, so that nobody takes for whole what is not. It may be called at any time.
@@ -136,7 +136,7 @@ func (c *conn) next() bool {
 
 // again makes the connection ready for another request, or ends it so that the client can read the answer.
 func (c *conn) again(refused bool) bool {
-	closing := c.answer.close || c.watch.over || c.server.draining.Load()
+	closing := c.answer.close || c.watch.over || c.server.open.Draining()
 	if !closing && !c.body.drain() {
 		closing = true
 	}
@@ -155,7 +155,7 @@ func (c *conn) again(refused bool) bool {
 		c.giveBack()
 	}
 	c.state.Store(idle)
-	if c.server.draining.Load() {
+	if c.server.open.Draining() {
 		c.endIdle() // the drain may have looked before
 	}
 	return true

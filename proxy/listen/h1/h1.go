@@ -8,9 +8,9 @@ import (
 	"context"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/palisade-security/palisade/internal/drain"
 	"github.com/palisade-security/palisade/internal/httpdate"
 	"github.com/palisade-security/palisade/proxy/engine"
 )
@@ -33,16 +33,12 @@ type Server struct {
 	outs  sync.Pool // of *[]byte of outSize: what is to be written
 	reads sync.Pool // of *[]byte of readSize: heads that are too long for a connection's own room
 	date  httpdate.Cache
-
-	draining atomic.Bool
-	mu       sync.Mutex
-	open     map[*conn]struct{} // but those that switched protocols
-	none     chan struct{}      // nil until someone waits; closed once no connection is open
+	open  drain.Set[*conn] // but those that switched protocols
 }
 
 // New returns a server. Drain ends it.
 func New(o Options) *Server {
-	s := &Server{o: o, open: make(map[*conn]struct{})}
+	s := &Server{o: o}
 	s.outs.New = func() any { b := make([]byte, 0, outSize); return &b }
 	s.reads.New = func() any { b := make([]byte, readSize); return &b }
 	return s
@@ -53,52 +49,10 @@ func New(o Options) *Server {
 func (s *Server) Take(ctx context.Context, c net.Conn, facts *engine.Conn) {
 	k := newConn(s, c, facts)
 	k.ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.mu.Lock()
-	s.open[k] = struct{}{}
-	s.mu.Unlock()
+	s.open.Add(k)
 	go k.serve()
-}
-
-// forget leaves k to itself.
-func (s *Server) forget(k *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, k)
-	if len(s.open) == 0 && s.none != nil {
-		close(s.none)
-		s.none = nil
-	}
 }
 
 // Drain ends connections between two requests at once and all others with their next answer, waits for that
 // until ctx ends, and then cuts them. No connection may be taken any more.
-func (s *Server) Drain(ctx context.Context) {
-	s.draining.Store(true)
-	none := make(chan struct{})
-	s.mu.Lock()
-	if len(s.open) == 0 {
-		close(none)
-	} else {
-		s.none = none
-	}
-	s.mu.Unlock()
-	s.each((*conn).endIdle)
-	select {
-	case <-none:
-	case <-ctx.Done():
-		s.each((*conn).cut)
-		<-none
-	}
-}
-
-func (s *Server) each(f func(*conn)) {
-	s.mu.Lock()
-	all := make([]*conn, 0, len(s.open))
-	for k := range s.open {
-		all = append(all, k)
-	}
-	s.mu.Unlock()
-	for _, k := range all {
-		f(k)
-	}
-}
+func (s *Server) Drain(ctx context.Context) { s.open.Drain(ctx, (*conn).endIdle, (*conn).cut) }

@@ -36,9 +36,7 @@ func (h *house) ends(t *testing.T) {
 	t.Helper()
 	_ = h.client.Close()
 	synctest.Wait()
-	h.server.mu.Lock()
-	defer h.server.mu.Unlock()
-	if len(h.server.open) != 0 {
+	if h.server.open.Len() != 0 {
 		t.Error("the connection is still served")
 	}
 }
@@ -187,7 +185,7 @@ func TestClientLeaves(t *testing.T) {
 				if name == "more behind" { // a client that sent more may have closed one half only
 					_ = h.client.Close()
 					synctest.Wait()
-					h.server.each((*conn).cut)
+					h.server.open.Each((*conn).cut)
 				}
 				h.ends(t)
 				if !left {

@@ -86,7 +86,7 @@ func (l *line) Switch(h field.List) (net.Conn, error) {
 		return nil, err
 	}
 	c.answer.switched = true
-	c.server.forget(c)
+	c.server.open.Remove(c)
 	return c.nc, nil
 }
 

@@ -75,7 +75,7 @@ func (c *conn) serve() {
 	close(c.work)
 	c.served.Wait()
 	_ = c.nc.Close() // nobody is left to be told
-	c.server.forget(c)
+	c.server.open.Remove(c)
 }
 
 // codeOf is what the client is told of an error of its connection, if anything.

@@ -6,9 +6,9 @@ package h2
 import (
 	"context"
 	"net"
-	"sync"
 	"time"
 
+	"github.com/palisade-security/palisade/internal/drain"
 	"github.com/palisade-security/palisade/internal/httpdate"
 	"github.com/palisade-security/palisade/proxy/engine"
 	"github.com/palisade-security/palisade/proxy/h2io"
@@ -38,15 +38,11 @@ const (
 type Server struct {
 	o    Options
 	date httpdate.Cache
-
-	mu       sync.Mutex
-	draining bool
-	open     map[*conn]struct{}
-	none     chan struct{} // nil until someone waits; closed once no connection is open
+	open drain.Set[*conn]
 }
 
 // New returns a server. Drain ends it.
-func New(o Options) *Server { return &Server{o: o, open: make(map[*conn]struct{})} }
+func New(o Options) *Server { return &Server{o: o} }
 
 // Take serves nc, which is its own from now on, until either side ends it. The values of ctx are those of its
 // requests; the end of ctx is not looked at.
@@ -58,55 +54,11 @@ func (s *Server) Take(ctx context.Context, nc net.Conn, facts *engine.Conn) {
 	c.out.Init(h2io.OutputOptions{Conn: nc, Lock: &c.mu, Beside: c.served.Go, Room: c.wakeAll, Company: c.company, Failed: c.broke})
 	c.out.Patience = s.o.Header
 	c.window, c.peerWindow, c.toRead = h2io.InitialWindow, h2io.InitialWindow, connWindow
-	s.mu.Lock()
-	s.open[c] = struct{}{}
-	draining := s.draining
-	s.mu.Unlock()
-	if draining {
+	if s.open.Add(c) {
 		c.leave()
 	}
 	go c.serve()
 }
 
-// forget leaves c to itself.
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, c)
-	if len(s.open) == 0 && s.none != nil {
-		close(s.none)
-		s.none = nil
-	}
-}
-
 // Drain tells clients to send no more requests, waits for those in flight until ctx ends, and then cuts them.
-func (s *Server) Drain(ctx context.Context) {
-	none := make(chan struct{})
-	s.mu.Lock()
-	s.draining = true
-	if len(s.open) == 0 {
-		close(none)
-	} else {
-		s.none = none
-	}
-	s.mu.Unlock()
-	s.each((*conn).leave)
-	select {
-	case <-none:
-	case <-ctx.Done():
-		s.each((*conn).cut)
-		<-none
-	}
-}
-
-func (s *Server) each(f func(*conn)) {
-	s.mu.Lock()
-	all := make([]*conn, 0, len(s.open))
-	for c := range s.open {
-		all = append(all, c)
-	}
-	s.mu.Unlock()
-	for _, c := range all {
-		f(c)
-	}
-}
+func (s *Server) Drain(ctx context.Context) { s.open.Drain(ctx, (*conn).leave, (*conn).cut) }

@@ -222,10 +222,8 @@ func TestDrain(t *testing.T) {
 		defer close(done)
 		<-begun
 		go func() {
-			for drains := false; !drains; {
-				s.mu.Lock()
-				drains = s.draining
-				s.mu.Unlock()
+			for !s.open.Draining() {
+				time.Sleep(time.Millisecond)
 			}
 			close(release)
 		}()
@@ -237,10 +235,8 @@ func TestDrain(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	<-done
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.open) != 0 {
-		t.Errorf("%d connections are left", len(s.open))
+	if n := s.open.Len(); n != 0 {
+		t.Errorf("%d connections are left", n)
 	}
 }
 
