@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	f_log "github.com/transparency-dev/formats/log"
@@ -40,18 +42,25 @@ func (k *Keys) Checkpoint(text []byte) (*Checkpoint, error) {
 		return nil, fmt.Errorf("reading a checkpoint: %w", err)
 	}
 	out := &Checkpoint{Origin: c.Origin, Size: c.Size, Root: c.Hash}
-	for _, s := range n.Sigs {
-		if slices.ContainsFunc(k.Witnesses, func(w note.Verifier) bool { return w.Name() == s.Name && w.KeyHash() == s.Hash }) {
-			out.Witnesses = append(out.Witnesses, s.Name)
+	var lacks []string
+	for _, w := range k.Witnesses {
+		if slices.ContainsFunc(n.Sigs, func(s note.Signature) bool { return w.Name() == s.Name && w.KeyHash() == s.Hash }) {
+			out.Witnesses = append(out.Witnesses, w.Name())
+		} else {
+			lacks = append(lacks, fmt.Sprintf("%.200q", w.Name()))
 		}
 	}
 	slices.Sort(out.Witnesses)
 	out.Witnesses = slices.Compact(out.Witnesses)
 	if len(out.Witnesses) < k.Quorum {
-		return nil, fmt.Errorf("reading a checkpoint: %d of %d witnesses have signed it, and %d must", len(out.Witnesses), len(k.Witnesses), k.Quorum)
+		return nil, fmt.Errorf("reading a checkpoint: %d of %d witnesses have signed that of %d records, and %d must; not signed by: %s",
+			len(out.Witnesses), len(k.Witnesses), out.Size, k.Quorum, cmp.Or(strings.Join(lacks, ", "), "one that is named twice"))
 	}
 	return out, nil
 }
+
+// WithoutQuorum are the same keys for a checkpoint that witnesses need not have signed: one that the reader kept, or one of which it is asked who has.
+func (k *Keys) WithoutQuorum() *Keys { return &Keys{Ledger: k.Ledger, Witnesses: k.Witnesses} }
 
 // Newest reads the checkpoint that lies beside the tiles.
 func (t Tree) Newest(ctx context.Context) ([]byte, error) {

@@ -56,7 +56,7 @@ type Evidence struct {
 	Keys       Keys
 	Tree       Tree
 	Checkpoint []byte
-	Earlier    []byte // a checkpoint of before, kept elsewhere; may be nil
+	Earlier    []byte // a checkpoint of before, kept elsewhere, which witnesses need not have signed; may be nil
 
 	// Records are those of the numbers First to Last, in order; 0: from 1, to the last that the checkpoint tells of. They are read
 	// twice at most. A *DamageError is a finding, and reading goes on; any other error ends the verification.
@@ -129,7 +129,7 @@ func (r *Report) earlier(ctx context.Context, e *Evidence, now *Checkpoint) erro
 	if e.Earlier == nil {
 		return nil
 	}
-	before, err := e.Keys.Checkpoint(e.Earlier)
+	before, err := e.Keys.WithoutQuorum().Checkpoint(e.Earlier)
 	if err != nil {
 		return fmt.Errorf("the earlier one: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,6 +76,13 @@ func TestPush(t *testing.T) {
 		t.Errorf("nobody has signed: %+v", r)
 	}
 	pusher := newPusher(t, one, two)
+	two.away.Store(true)
+	must(t, pusher.push(t.Context(), &p.Place))
+	_, err := VerifyStore(t.Context(), p.Place, time.Time{}, trust)
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 witnesses") || !strings.Contains(err.Error(), `"two.example"`) || strings.Contains(err.Error(), `"one.example"`) {
+		t.Errorf("one has not signed: %v", err)
+	}
+	two.away.Store(false)
 	must(t, pusher.push(t.Context(), &p.Place))
 	witnessed := func(n uint64, beyond uint64) {
 		t.Helper()
@@ -99,7 +107,7 @@ func TestPush(t *testing.T) {
 	p.keep(t, events.Options{}, all[700:])
 	pusher = newPusher(t, one, two)
 	out := t.TempDir()
-	_, err := Export(t.Context(), p.Place, Part{}, nil, out)
+	_, err = Export(t.Context(), p.Place, Part{}, nil, out)
 	must(t, err)
 	if r, err := VerifyExport(t.Context(), out, trust); err != nil || !r.Sound() || r.Verified != 700 || r.Beyond != 200 {
 		t.Errorf("an export: %+v, %v", r, err)

@@ -270,9 +270,12 @@ func TestWitness(t *testing.T) {
 	must(t, err)
 	p.keep(t, events.Options{}, given(900)[300:])
 	trust := &Trust{Key: key, Witnesses: []string{filepath.Join(own, witnessPublic)}}
-	if _, err := VerifyStore(t.Context(), p.Place, time.Time{}, trust); err == nil || !strings.Contains(err.Error(), "0 of 1 witnesses") {
+	if _, err := VerifyStore(t.Context(), p.Place, time.Time{}, trust); err == nil || !strings.Contains(err.Error(), "0 of 1 witnesses") || !strings.Contains(err.Error(), `"auditor.example"`) {
 		t.Errorf("not signed yet: %v", err)
 	}
+	kept := filepath.Join(t.TempDir(), checkpointFile) // of an export that no witness has seen
+	must(t, os.WriteFile(kept, textOf(t, filepath.Join(p.Ledger, checkpointFile)), 0o600))
+	p.keep(t, events.Options{}, given(1000)[900:])
 	out := t.TempDir()
 	_, err = Export(t.Context(), p.Place, Part{}, nil, out)
 	must(t, err)
@@ -282,9 +285,13 @@ func TestWitness(t *testing.T) {
 	if r, err := VerifyExport(t.Context(), out, trust); err != nil || !r.Sound() || fmt.Sprint(r.Checkpoint.Witnesses) != "[auditor.example]" {
 		t.Errorf("%+v, %v", r, err)
 	}
+	trust.Earlier = kept
+	if r, err := VerifyExport(t.Context(), out, trust); err != nil || !r.Sound() || r.Earlier != 900 {
+		t.Errorf("with an earlier checkpoint that the witness has not signed: %+v, %v", r, err)
+	}
 	must(t, os.RemoveAll(p.Ledger)) // the same key, another history
 	must(t, os.RemoveAll(p.Store))
-	p.keep(t, events.Options{}, given(2000)[900:])
+	p.keep(t, events.Options{}, given(2000)[1000:])
 	if _, err := Witness(t.Context(), p.Place, own, "", key); err == nil || !strings.Contains(err.Error(), "another history") {
 		t.Errorf("a history that was written anew: %v", err)
 	}

@@ -75,14 +75,26 @@ func (t *Trust) evidence(files fs.FS) (*ledger.Evidence, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the checkpoint: %w", err)
 	}
-	if _, err := keys.Checkpoint(text); err != nil && keys.Quorum > 0 { // what witnesses were sent and have signed may be a minute older
-		if witnessed, missing := readFrom(files, witnessedFile); missing == nil {
-			if _, err := keys.Checkpoint(witnessed); err == nil {
-				text = witnessed
-			}
-		}
-	}
+	text = mostSigned(&keys, files, text)
 	return &ledger.Evidence{Keys: keys, Tree: ledger.Files(files), Checkpoint: text, Earlier: earlier, Deletions: deletions}, nil
+}
+
+// mostSigned is the checkpoint, or what witnesses were sent and have signed, which may be a minute older, if not enough have signed the newest and more
+// have signed that.
+func mostSigned(keys *ledger.Keys, files fs.FS, newest []byte) []byte {
+	who := keys.WithoutQuorum()
+	now, err := who.Checkpoint(newest)
+	if err != nil || len(now.Witnesses) >= keys.Quorum {
+		return newest
+	}
+	text, err := readFrom(files, witnessedFile)
+	if err != nil {
+		return newest
+	}
+	if before, err := who.Checkpoint(text); err == nil && len(before.Witnesses) > len(now.Witnesses) {
+		return text
+	}
+	return newest
 }
 
 // VerifyExport verifies what Export wrote. The error says that it could not be told.
