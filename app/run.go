@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -47,7 +48,7 @@ const readyPoll = 20 * time.Millisecond
 
 // Run starts a service behind a sidecar of its own, hands signals on, and ends with the service: then the error is an
 // *Exit. SIGTERM and SIGINT end both in order: no more calls are taken, those under way are over, the
-// service gets the signal, and what it asks until its end is still carried. Whoever sends a second one does not wait.
+// service gets the signal, and what it asks until its end is still carried. A second one reaches the service at once, a third kills it.
 func Run(ctx context.Context, o *Options, j *Joining, so *SidecarOptions, ro *RunOptions) (err error) {
 	s, err := openSidecar(ctx, o, j, so)
 	if err != nil {
@@ -86,7 +87,7 @@ func (r *running) live(ctx context.Context) error {
 		return err
 	}
 	defer group.Stop()
-	drained, draining := make(chan syscall.Signal, 1), false
+	drained, asked := make(chan syscall.Signal, 1), 0 // times that it was asked to end
 	for {
 		select {
 		case err := <-group.Exited():
@@ -100,18 +101,32 @@ func (r *running) live(ctx context.Context) error {
 			group.Signal(sig)
 		case sig := <-r.ro.Signals:
 			n, _ := sig.(syscall.Signal)
-			if draining || !asksToEnd(n) {
-				group.Signal(n)
-				continue
+			if asksToEnd(n) {
+				asked++
+				n = r.asked(ctx, asked, n, drained)
 			}
-			draining = true
-			r.work.Go(func() error {
-				r.remote.Retire()
-				drained <- n
-				return nil
-			})
+			if n != 0 {
+				group.Signal(n)
+			}
 		}
 	}
+}
+
+// asked returns what the service gets when it is asked to end for the nth time; 0: nothing yet, it comes over drained.
+func (r *running) asked(ctx context.Context, nth int, n syscall.Signal, drained chan<- syscall.Signal) syscall.Signal {
+	switch nth {
+	case 1:
+		r.work.Go(func() error {
+			r.remote.Retire()
+			drained <- n
+			return nil
+		})
+		return 0
+	case 2:
+		slog.WarnContext(ctx, "the service gets the signal at once; a third one kills it", "signal", n)
+		return n
+	}
+	return syscall.SIGKILL // it may ignore all others
 }
 
 // asksToEnd tells whether a signal asks for an end in order.
@@ -141,7 +156,7 @@ func (r *running) spec(ctx context.Context) (*process.Spec, error) {
 	slice := r.remote.Slice()
 	own := slice.ServiceByName(r.so.Service)
 	spec := &process.Spec{
-		Name: own.Name, Command: r.ro.Command, Address: own.HostPort(), Env: append(os.Environ(), "LISTEN_ADDRESS="+own.HostPort()), Files: &r.ro.Files, Free: true,
+		Name: own.Name, Command: r.ro.Command, Address: own.HostPort(), Env: append(lent(os.Environ()), "LISTEN_ADDRESS="+own.HostPort()), Files: &r.ro.Files, Free: true,
 	}
 	if r.api != nil {
 		spec.Env = append(spec.Env, r.api.variable())

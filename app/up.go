@@ -138,7 +138,7 @@ func (e *edge) specs() ([]process.Spec, error) {
 		if err != nil {
 			return nil, fmt.Errorf("services.%s.address: %w", p.Service, err)
 		}
-		env := os.Environ()
+		env := lent(os.Environ())
 		declared, err := values(p.Env)
 		if err != nil {
 			return nil, fmt.Errorf("services.%s.run.env: %w", p.Service, err)
@@ -155,6 +155,12 @@ func (e *edge) specs() ([]process.Spec, error) {
 		out = append(out, process.Spec{Name: p.Service, Command: p.Command, Build: p.Build, Dir: p.Dir, Env: env, Address: u.Host, Ready: p.Ready})
 	}
 	return out, nil
+}
+
+// lent is what a service gets of our own environment: nothing that is for Palisade. Some of it is a secret, such as an administrator's
+// token, or says where one lies, and a variable that comes later may be.
+func lent(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "PALISADE_") })
 }
 
 // variable is a service's name as part of an environment variable.

@@ -74,10 +74,16 @@ func newControl(t *testing.T, keys string) *daemon {
 // start runs a verb; it is killed at the end of the test if it runs still.
 func (d *daemon) start(args ...string) {
 	d.T.Helper()
+	d.startWith(nil, args...)
+}
+
+// startWith is start with more variables.
+func (d *daemon) startWith(env []string, args ...string) {
+	d.T.Helper()
 	cmd := exec.Command("palisade", args...)
 	d.Messages.Reset()
 	done := make(chan struct{})
-	cmd.Stdout, cmd.Stderr, cmd.Env = &d.Messages, &d.Messages, append(os.Environ(), "NO_COLOR=1")
+	cmd.Stdout, cmd.Stderr, cmd.Env = &d.Messages, &d.Messages, append(append(os.Environ(), "NO_COLOR=1"), env...)
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Start(); err != nil {
 		d.T.Fatal(err)

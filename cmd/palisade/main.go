@@ -58,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once instead of waiting for the drain
-	e := &environment{ctx: ctx, parser: parser, format: c.Format, parse: func(args []string) error {
+	e := &environment{ctx: ctx, parser: parser, format: c.Format, plain: c.NoColor, parse: func(args []string) error {
 		if _, err := parser.Parse(args); exited < 0 && err != nil {
 			return fmt.Errorf("%w; see palisade --help", err)
 		}

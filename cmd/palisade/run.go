@@ -44,7 +44,7 @@ func (c *runCmd) Run(e *environment) error {
 	o := c.options()
 	o.Started = true
 	// Signals are the service's: they end us when it has ended.
-	return app.Run(context.WithoutCancel(e.ctx), e.with(), c.join(), o, &app.RunOptions{
+	return app.Run(context.WithoutCancel(e.ctx), e.aside(), c.join(), o, &app.RunOptions{
 		Command: command, Files: [3]*os.File{stdin, os.Stdout, os.Stderr}, Signals: signals, Capture: c.Capture,
 	})
 }
@@ -53,7 +53,7 @@ func (c *runCmd) Run(e *environment) error {
 func (*runCmd) Help() string {
 	return `The service finds in its environment LISTEN_ADDRESS, and NAME_ADDRESS for every service that it may call. It starts
 when its sidecar serves, gets the signals that we get, and its exit code is ours. SIGTERM and SIGINT reach it after the
-calls under way are over.
+calls under way are over, a second one at once; a third kills it. Standard output is the service's alone.
 
 Examples:
   palisade run --service orders --control 10.0.0.5:9950 --trust-domain shop.example --join-token-file token -- ./orders

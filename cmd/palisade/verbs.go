@@ -106,6 +106,7 @@ type environment struct {
 	parser  *kong.Kong
 	parse   func(args []string) error // shows help if args ask for it
 	format  string
+	plain   bool // no colours are wanted
 	options app.Options
 }
 
@@ -124,6 +125,13 @@ func (e *environment) with(paths ...string) *app.Options {
 		}
 	}
 	return &o
+}
+
+// aside are the options of a verb whose standard output belongs to another program: all of ours goes to standard error.
+func (e *environment) aside() *app.Options {
+	o := e.with()
+	o.Out, o.Color = o.Err, colored(e.plain, o.Err)
+	return o
 }
 
 // hangups delivers SIGHUP as a wish to reload.
