@@ -58,8 +58,8 @@ func (o *Options) wanted(p *console.Proposal, development bool, stored func(vers
 
 // drafted says what a model would change, and what it would do to what was used.
 func (o *Options) drafted(ctx context.Context, before, next *model.Snapshot, events admin.Events) (*console.Draft, error) {
-	if next.TrustDomain != before.TrustDomain {
-		return nil, &console.Refusal{Text: "The model is of trust domain " + next.TrustDomain + ", and the fleet of " + before.TrustDomain + "."}
+	if err := sameDomain(before, next); err != nil {
+		return nil, &console.Refusal{Text: err.Error()}
 	}
 	if err := checkModel(ctx, next); err != nil {
 		return nil, &console.Refusal{Text: err.Error()}

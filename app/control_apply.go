@@ -47,8 +47,8 @@ func Apply(ctx context.Context, o *Options, a Application) error {
 	if err != nil {
 		return err
 	}
-	if next.TrustDomain != before.TrustDomain {
-		return fmt.Errorf("the model is of trust domain %q, and the fleet of %q", next.TrustDomain, before.TrustDomain)
+	if err := sameDomain(before, next); err != nil {
+		return err
 	}
 	p := plan.Diff(before, next)
 	if !o.JSON {

@@ -281,7 +281,7 @@ func (e *edge) Reload(ctx context.Context) (string, []model.Finding, error) {
 	act := &event.Act{Kind: event.KindApplied, Object: version, Outcome: event.Done, Proxy: "edge"}
 	if err != nil {
 		e.metrics.Reloaded(false, "")
-		act.Outcome, act.Text = event.Failed, errors.Join(err, model.FindingsError(findings)).Error()
+		act.Outcome, act.Text = event.Failed, model.Refusal(err, findings).Error()
 	}
 	if err != nil || version != before {
 		e.recorder.Act(ctx, &event.Event{Act: act})
@@ -301,6 +301,9 @@ func (e *edge) reload(ctx context.Context) (string, []model.Finding, error) {
 		return "", findings, err
 	}
 	before, sidecars, auth := e.gate, e.sidecars, e.auth
+	if f := otherDomain(declared, before.Snapshot, snap); f != nil {
+		return "", append(findings, *f), ErrFindings
+	}
 	if snap.Version == before.Snapshot.Version {
 		return snap.Version, findings, nil
 	}

@@ -139,7 +139,7 @@ func (f *fedEdge) compile(ctx context.Context, slice *model.Snapshot) (apply fun
 	}
 	if err != nil {
 		f.gate, f.auth = before, auth
-		return nil, errors.Join(err, model.FindingsError(findings))
+		return nil, model.Refusal(err, findings)
 	}
 	f.journal.Keep(int64(slice.Audit.Keep))
 	if before == nil {

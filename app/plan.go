@@ -22,6 +22,7 @@ type planned struct {
 	Widens bool `json:"widens"`
 	plan.Plan
 	Replay *replay.Report `json:"replay,omitempty"`
+	Never  string         `json:"never,omitempty"` // why this model cannot be put in force where the one before is
 }
 
 // PlanQuery says what a plan begins with.
@@ -48,15 +49,27 @@ func Plan(ctx context.Context, o *Options, q PlanQuery) (finds bool, err error) 
 	if err != nil {
 		return false, err
 	}
+	never := ""
+	if err := sameDomain(before, after); err != nil && q.From == "" {
+		never = err.Error()
+	}
 	finds = p.Widens() || used != nil && used.Narrows()
 	if o.JSON {
 		if p.Changes == nil {
 			p.Changes = []plan.Change{}
 		}
-		return finds, writeJSON(o.Out, planned{p.Widens(), p, used})
+		return finds, writeJSON(o.Out, planned{p.Widens(), p, used, never})
 	}
-	if err := o.showPlan(after.Fleet, p); err != nil || used == nil {
+	if err := o.showPlan(after.Fleet, p); err != nil {
 		return finds, err
+	}
+	if never != "" {
+		if _, err := fmt.Fprintf(o.Out, "%s: %s\n", o.style().Paint(observe.Bad, "cannot be applied"), never); err != nil {
+			return finds, err
+		}
+	}
+	if used == nil {
+		return finds, nil
 	}
 	return finds, o.showReplay(used, mostShown)
 }

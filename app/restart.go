@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -39,6 +40,28 @@ func (e *edge) atNextStart(snap *model.Snapshot) []model.Finding {
 		}
 	}
 	return out
+}
+
+// otherDomain is the finding that a model is of another trust domain than what runs: roots, identities and the ledger are of
+// that one, and half a change would have proxies refuse each other.
+func otherDomain(declared *model.Declared, runs, now *model.Snapshot) *model.Finding {
+	const key = "trust_domain"
+	err := sameDomain(runs, now)
+	if err == nil {
+		return nil
+	}
+	return &model.Finding{
+		Severity: model.Error, Code: "other-trust-domain", Position: declared.Place(key), Key: key, Text: err.Error(),
+		Hint: fmt.Sprintf("write %q again; to begin anew under the other, end what runs and start it with a state directory of its own (--state)", runs.TrustDomain),
+	}
+}
+
+// sameDomain holds that a model is for the fleet that runs.
+func sameDomain(runs, now *model.Snapshot) error {
+	if now.TrustDomain == runs.TrustDomain {
+		return nil
+	}
+	return fmt.Errorf("the model is of trust domain %q, and the fleet of %q", now.TrustDomain, runs.TrustDomain)
 }
 
 // commands are processes by service, without their order, which matters at the next start only.

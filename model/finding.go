@@ -171,14 +171,24 @@ func readBounded(file string, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// FindingsError is what findings say, as an error: nil if there are none.
-func FindingsError(findings []Finding) error {
-	if len(findings) == 0 {
-		return nil
+// Refusal is why a model is not taken, on one line for records and for those who have no file to look into: the first mistake
+// among findings and how many more there are; without one, err.
+func Refusal(err error, findings []Finding) error {
+	first, more := "", 0
+	for _, f := range findings {
+		switch {
+		case f.Severity != Error:
+		case first == "":
+			first = f.String()
+		default:
+			more++
+		}
 	}
-	var text strings.Builder
-	if err := FormatFindings(&text, findings); err != nil {
+	switch {
+	case first == "":
 		return err
+	case more > 0:
+		first += fmt.Sprintf(" (and %d more)", more)
 	}
-	return errors.New(strings.TrimSpace(text.String()))
+	return errors.New(strings.Join(strings.Fields(first), " "))
 }

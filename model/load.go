@@ -257,6 +257,9 @@ func expected(t reflect.Type) string {
 // at returns where the value of a key path stands, or the nearest place around it.
 func (d *Declared) at(key string) Position { return d.near(key).Value }
 
+// Place is where the value of a key path stands, or the nearest around it.
+func (d *Declared) Place(key string) Position { return d.at(key) }
+
 // keyAt returns where the key of a key path stands, or the nearest place around it.
 func (d *Declared) keyAt(key string) Position { return d.near(key).Key }
 

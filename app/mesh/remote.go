@@ -262,7 +262,7 @@ func (r *Remote) compile(ctx context.Context, slice *model.Snapshot) (apply func
 	}
 	change, findings, err := sidecar.Prepare(ctx, slice, users)
 	if err != nil {
-		return nil, errors.Join(err, model.FindingsError(findings))
+		return nil, model.Refusal(err, findings)
 	}
 	serve, err := r.sockets.prepare(ctx, r.o.Doors(slice))
 	if err != nil {

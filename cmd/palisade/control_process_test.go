@@ -264,6 +264,16 @@ func TestControl(t *testing.T) {
 	if r := d.verb("apply", d.Dir); r.code != exitFindings || !strings.Contains(r.err, "--yes") {
 		t.Errorf("applied without a word: %+v", r)
 	}
+	d.Edit("palisade.yaml", "trust_domain: ", "trust_domain: other.")
+	for _, format := range []string{"text", "json"} {
+		if r := d.verb("plan", d.Dir, "--format="+format); r.code != exitFindings || !strings.Contains(r.out, "cannot be applied") && !strings.Contains(r.out, `"never": "the model is of trust domain`) {
+			t.Errorf("plan of another trust domain: %+v", r)
+		}
+	}
+	if r := d.verb("apply", d.Dir, "--yes"); r.code != exitError || !strings.Contains(r.err, "the model is of trust domain") {
+		t.Errorf("applied to another trust domain: %+v", r)
+	}
+	d.Edit("palisade.yaml", "trust_domain: other.", "trust_domain: ")
 	out = d.must("apply", d.Dir, "--yes", "--watch=1s", "--note=payments asks")
 	if !strings.Contains(out, "tried "+orders.Instance()) || !strings.Contains(out, "applied: snapshot") {
 		t.Errorf("applied:\n%s", out)

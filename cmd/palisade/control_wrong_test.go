@@ -160,7 +160,7 @@ func TestUpAnswersAdministrators(t *testing.T) {
 		out, _ := u.palisade("status")
 		return strings.Contains(out, "revoked")
 	})
-	ask(0, "is restored", "restore", "service/back")
+	ask(0, "service/back is restored; what it was issued before stays refused\n", "restore", "service/back") // it comes back by itself
 	ask(2, "not revoked", "restore", "service/back")
 	ask(0, "edge/edge is revoked", "revoke", "edge/edge")
 	ask(0, "is restored", "restore", "edge/edge")
@@ -169,4 +169,16 @@ func TestUpAnswersAdministrators(t *testing.T) {
 	ask(2, "where palisade control runs", "history")
 	ask(2, "where palisade control runs", "join", "service/back")
 	ask(0, "nothing changes", "plan")
+
+	u.Edit("palisade.yaml", "trust_domain: ", "trust_domain: other.")
+	ask(1, `"other.`, "reload")
+	ask(1, "palisade.yaml:4:15: error: trust_domain: the model is of trust domain", "reload")
+	ask(1, "cannot be applied: the model is of trust domain", "plan")
+	ask(0, "edge/edge", "status")
+	u.Eventually("the refusal is recorded on one line", func() bool {
+		out, _ := u.palisade("events", "--kind=applied")
+		return strings.Contains(out, "palisade.yaml:4:15: error: trust_domain") && !strings.Contains(out, "?") && !strings.Contains(out, " | ") && !strings.Contains(out, "hint")
+	})
+	u.Edit("palisade.yaml", "trust_domain: other.", "trust_domain: ")
+	ask(0, "", "reload")
 }

@@ -75,7 +75,7 @@ func decodeState(data []byte, domain string) (*state, error) {
 	case s.Format != stateFormat:
 		return nil, fmt.Errorf("reading the authority's state: format %d is not known here", s.Format)
 	case s.TrustDomain != domain:
-		return nil, fmt.Errorf("reading the authority's state: it is that of trust domain %q, not of %q", s.TrustDomain, domain)
+		return nil, fmt.Errorf("reading the authority's state: it is that of trust domain %q, not of %q, which needs a state directory of its own", s.TrustDomain, domain)
 	case len(s.Roots) == 0:
 		return nil, errors.New("reading the authority's state: it has no root")
 	}
