@@ -180,7 +180,11 @@ func Restore(ctx context.Context, o *Options, target string) error {
 		if o.JSON {
 			return "", writeJSON(o.Out, out)
 		}
-		return q.String() + " is restored; what it was issued before stays refused: a proxy that joined with a token needs a new one (palisade join)\n", nil
+		text := q.String() + " is restored; what it was issued before stays refused"
+		if !out.Own {
+			text += ": a proxy that joined with a token needs a new one (palisade join)"
+		}
+		return text + "\n", nil
 	})
 }
 

@@ -57,7 +57,7 @@ func (e *edge) administrators(mux *http.ServeMux) {
 		if errors.Is(err, authority.ErrNotRevoked) {
 			err = &admin.Problem{Status: http.StatusConflict, Title: http.StatusText(http.StatusConflict), Detail: err.Error()}
 		}
-		return admin.RevokeResult{Confirmed: len(e.mesh.Status())}, err
+		return admin.RevokeResult{Confirmed: len(e.mesh.Status()), Own: true}, err
 	}))
 	if e.memory != nil {
 		mount("GET "+admin.EventsPath, func(ctx context.Context, _ string, r *http.Request) (any, error) {

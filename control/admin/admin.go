@@ -184,6 +184,7 @@ type RevokeResult struct {
 	Bus       int            `json:"bus"`                // connections to the bus
 	Volatile  bool           `json:"volatile,omitempty"` // in force, but the store did not take it yet
 	Reason    string         `json:"reason,omitempty"`   // as it was asked
+	Own       bool           `json:"own,omitempty"`      // identities are those of one process: what is restored has a new one by itself
 }
 
 // TokenRequest asks for a join token.
