@@ -20,7 +20,9 @@ func actOfControl(e control.Event) *event.Event {
 	kind := event.KindAdminister
 	switch e.Kind {
 	case "apply":
-		kind = event.KindApplied
+		if event.Result(e.Outcome).Known() == event.Done { // else it is not in force
+			kind = event.KindApplied
+		}
 	case "rolled-back":
 		kind = event.KindRolledBack
 	case "revoke":

@@ -72,9 +72,13 @@ func (c *Control) act(ctx context.Context, who caller, verb, object string, resu
 			outcome = outcomeDenied
 		}
 	}
-	switch detail.(type) {
+	switch d := detail.(type) {
 	case shownOnce, linkOnce:
 		detail = nil
+	case admin.ApplyResult:
+		if d.Outcome == admin.RolledBack {
+			outcome = outcomeFailed
+		}
 	}
 	data, err := json.Marshal(detail)
 	if err != nil || detail == nil || result != nil {

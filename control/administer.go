@@ -226,6 +226,9 @@ func (c *Control) Status() admin.Status {
 	}
 	for _, e := range c.desk.entries() {
 		r := &e.Report
+		if r.Leaving {
+			continue
+		}
 		want := ""
 		if f != nil {
 			want = f.version(e.ID)

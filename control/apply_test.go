@@ -71,6 +71,9 @@ func TestApply(t *testing.T) {
 	if len(s.saw("rolled-back")) != 1 {
 		t.Error("no event says so")
 	}
+	if acts := s.saw("apply"); len(acts) != 2 || acts[0].Outcome != "done" || acts[1].Outcome != "failed" || acts[1].Object != third.Version {
+		t.Errorf("what was taken back is no deed: %+v", acts)
+	}
 	// Against another model than is in force, a plan is worth nothing.
 	_, err := s.admin().Apply(soon(t), admin.ApplyRequest{Model: encode(t, third), Before: first.Version})
 	var p *admin.Problem
@@ -91,6 +94,47 @@ func TestApply(t *testing.T) {
 	if out := applied(t, s, first); out.Outcome != admin.Unchanged {
 		t.Errorf("the same again: %+v", out)
 	}
+}
+
+// TestApplyNewCall: a call that a model declares anew passes only where both ends have the model, so both try it, and the caller knows where the called is.
+func TestApplyNewCall(t *testing.T) {
+	s := newSite(t, compile(t, shop), nil)
+	c := s.start()
+	web, orders, payments := join(t, s, "service/web", nil), join(t, s, "service/orders", nil), join(t, s, "service/payments", nil)
+	payments.get(func(p *proxy) { p.stats.Addresses = []string{"10.0.0.6:9443"} })
+	next := compile(t, edited("callers: [orders]", "callers: [orders, web]"))
+	calls, takes := next.ForService("web").Version, next.ForService("payments").Version
+	traffic(t, web, func() bool {
+		known := false
+		web.get(func(p *proxy) { known = len(p.places["payments"]) == 1 })
+		return web.version() == calls && (!known || payments.version() != takes)
+	})
+	eventually(t, "all are seen", func() bool {
+		return row(c, orders) != nil && row(c, payments) != nil && len(row(c, payments).Addresses) == 1 && row(c, web) != nil && row(c, web).Requests > 300
+	})
+	out := applied(t, s, next)
+	if out.Outcome != admin.Applied || len(out.Trials) != 2 || out.Trials[0].Instance != payments.Instance() || out.Trials[1].Instance != web.Instance() || out.Trials[1].After.Requests < 20 {
+		t.Fatalf("outcome %+v", out)
+	}
+
+	// What is taken back takes the place back with it.
+	eventually(t, "all have it", func() bool { return web.version() == calls && payments.version() == takes })
+	worse := compile(t, edited("callers: [web]", "callers: [web, payments]"))
+	apply(t, s, worse)
+	gone := func(p *proxy, name string) func() bool {
+		return func() bool {
+			ok := false
+			p.get(func(p *proxy) { ok = len(p.places[name]) == 0 })
+			return ok
+		}
+	}
+	eventually(t, "web does not know payments", gone(web, "payments"))
+	bad := next.ForService("web").Version
+	traffic(t, web, func() bool { return web.version() == bad })
+	if out := applied(t, s, next); out.Outcome != admin.RolledBack {
+		t.Fatalf("outcome %+v", out)
+	}
+	eventually(t, "web does not know payments any more", gone(web, "payments"))
 }
 
 // traffic lets a proxy count requests until the test ends; failing tells whether they fail.

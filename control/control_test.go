@@ -68,7 +68,7 @@ func TestJoin(t *testing.T) {
 		t.Errorf("orders sees %+v: %v", p, err)
 	}
 	orders.stop()
-	eventually(t, "orders has said goodbye", func() bool { return row(c, orders).Away })
+	eventually(t, "orders has said goodbye", func() bool { return row(c, orders) == nil })
 	eventually(t, "web knows that it is gone", func() (ok bool) {
 		web.get(func(p *proxy) { ok = len(p.places["orders"]) == 0 })
 		return ok
@@ -220,7 +220,7 @@ func TestCount(t *testing.T) {
 	newProxy(t, s, "service/payments", t.TempDir(), func(o *client.Options) { o.JoinToken = s.token("service/orders") }).run()
 	eventually(t, "the refusal is counted", func() bool { return c.Count().Refused > 0 })
 	orders.stop()
-	eventually(t, "one is away", func() bool { return c.Count().Proxies["away"] >= 1 })
+	eventually(t, "who said goodbye is none of the fleet's any more", func() bool { return row(c, orders) == nil })
 	n := c.Count()
 	if n.Enrolled != 2 || !n.Leads || !n.Bus || n.List == 0 || n.Ends.IsZero() || n.Version == "" || n.Ending+n.Ended != 0 {
 		t.Errorf("%+v", n)

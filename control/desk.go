@@ -23,6 +23,8 @@ const (
 	reportEvery = 5 * time.Second // as control/client does
 	awayAfter   = 4 * reportEvery
 	forgetAfter = 24 * time.Hour
+	leftFor     = 10 * time.Minute // after a goodbye: what it signed is still about
+	tidyEvery   = 5 * time.Second
 	flushEvery  = 500 * time.Millisecond
 	shareEvery  = 5 * time.Second // how often controls read what others have heard
 )
@@ -38,6 +40,22 @@ type entry struct {
 
 // away tells whether it has not been heard of for too long.
 func (e *entry) away(now time.Time) bool { return e.Report.Leaving || now.Sub(e.Seen) > awayAfter }
+
+// over tells whether a process need not be remembered: it said goodbye, or is away, and on its host another has begun in its place since.
+func (e *entry) over(now time.Time, instances map[string]*entry) bool {
+	switch {
+	case e.Report.Leaving:
+		return now.Sub(e.Seen) > leftFor
+	case !e.away(now):
+		return false
+	}
+	for _, o := range instances {
+		if o.Report.Node == e.Report.Node && o.Report.Started.After(e.Seen) {
+			return true
+		}
+	}
+	return false
+}
 
 // moved tells whether others must learn what has changed since an older one.
 func (e *entry) moved(old *entry) bool {
@@ -58,6 +76,7 @@ type desk struct {
 	notes map[string]*budget           // by identity
 	gone  []*entry                     // whose rows are to go
 	trim  time.Time
+	tidy  time.Time
 }
 
 func newDesk(store *table.Store) *desk {
@@ -180,10 +199,30 @@ func (d *desk) makeRoom(id string) {
 			oldest = e
 		}
 	}
-	delete(d.all[id], oldest.Report.Instance)
-	delete(d.dirty, deskKey(id, oldest.Report.Instance))
+	d.forget(oldest)
+}
+
+// forget drops an entry. The lock is held.
+func (d *desk) forget(e *entry) {
+	delete(d.all[e.ID], e.Report.Instance)
+	delete(d.dirty, deskKey(e.ID, e.Report.Instance))
 	if len(d.gone) < maxGone {
-		d.gone = append(d.gone, oldest)
+		d.gone = append(d.gone, e)
+	}
+}
+
+// tidyUp drops processes that are over. The lock is held.
+func (d *desk) tidyUp(now time.Time) {
+	if now.Sub(d.tidy) < tidyEvery {
+		return
+	}
+	d.tidy = now
+	for _, of := range d.all {
+		for _, e := range of {
+			if e.over(now, of) {
+				d.forget(e)
+			}
+		}
 	}
 }
 
@@ -241,9 +280,10 @@ func (d *desk) run(ctx context.Context, several bool) error {
 // flush writes what is new.
 func (d *desk) flush(ctx context.Context) error {
 	d.mu.Lock()
+	now := time.Now()
+	d.tidyUp(now)
 	dirty, gone := d.dirty, d.gone
 	d.dirty, d.gone = map[string]*entry{}, nil
-	now := time.Now()
 	trim := now.Sub(d.trim) > forgetAfter/24
 	if trim {
 		d.trim = now

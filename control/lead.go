@@ -33,8 +33,17 @@ type leader struct {
 	applies  chan struct{}                 // capacity 1: held by the rollout that is under way
 	rollout  atomic.Pointer[admin.Rollout] // that one; nil: none
 	trusting sync.Mutex
+	placing  sync.Mutex
 	told     map[string][]string // places as proxies know them
 	toldOf   *fleet              // by this model
+	trying   *tried              // a model on trial; nil: none
+	toldTry  *tried              // what was tried when places were told
+}
+
+// tried is a model on trial.
+type tried struct {
+	next *fleet
+	ids  map[string]bool // that try it
 }
 
 // contend takes the lease when it can be had, and leads while it holds it, until ctx ends.

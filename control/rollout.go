@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -144,10 +145,15 @@ func (l *leader) try(ctx context.Context, a *candidate) ([]admin.Trial, error) {
 	if len(chosen) == 0 {
 		return nil, nil
 	}
+	chosen, callers := l.withCallees(a, chosen)
 	r := unfinishedRollout{Version: a.next.snap.Version, Author: a.who.name, Since: time.Now()}
 	shown := &admin.Rollout{Version: r.Version, Author: r.Author, Since: r.Since}
-	for _, e := range chosen {
-		r.IDs = append(r.IDs, e.ID)
+	again := map[string]bool{}
+	for _, e := range slices.Concat(chosen, callers) {
+		if !again[e.ID] {
+			r.IDs = append(r.IDs, e.ID)
+		}
+		again[e.ID] = true
 		shown.Trials = append(shown.Trials, e.Report.Instance)
 	}
 	l.rollout.Store(shown)
@@ -155,17 +161,17 @@ func (l *leader) try(ctx context.Context, a *candidate) ([]admin.Trial, error) {
 	if err := l.noteRollout(ctx, &r); err != nil {
 		return nil, err
 	}
-	trials, err := l.watch(ctx, a, chosen)
+	l.setTrying(&tried{a.next, again})
+	defer l.setTrying(nil)
+	trials, err := l.watch(ctx, a, chosen, callers)
 	if err == nil && !slices.ContainsFunc(trials, func(t admin.Trial) bool { return t.Failed }) {
 		return trials, nil // rollOn clears the note in the transaction that puts the model in force
 	}
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 	defer cancel()
-	again := map[string]bool{}
-	for _, id := range r.IDs {
-		again[id] = true
-	}
-	return trials, errors.Join(err, l.pub.slices(back, a.now, again), l.noteRollout(back, nil))
+	err = errors.Join(err, l.pub.slices(back, a.now, again), l.noteRollout(back, nil))
+	l.setTrying(nil)
+	return trials, errors.Join(err, l.sayPlaces(back))
 }
 
 // present tells whether a proxy is surely there: this leader itself has heard of it, and just now. One that has died without
@@ -195,32 +201,101 @@ func (l *leader) choose(a *candidate) []*entry {
 	return out
 }
 
-// watch tells the chosen to try, and judges them when the time is over, or as soon as one fails.
-func (l *leader) watch(ctx context.Context, a *candidate, chosen []*entry) ([]admin.Trial, error) {
+// withCallees adds who is called by those that are chosen, where the model declares that call anew: it passes only where both ends have the model.
+// Each instance of a callee tries it, and before its callers do, who come second.
+func (l *leader) withCallees(a *candidate, chosen []*entry) (first, callers []*entry) {
+	now := time.Now()
+	called := map[string]bool{}
 	for _, e := range chosen {
-		if err := l.pub.trial(ctx, a.next, e.ID, []string{e.Report.Instance}); err != nil {
+		for _, name := range a.next.calls[e.ID] {
+			if id := model.ServiceID(a.next.snap.TrustDomain, name); !slices.Contains(a.now.calls[e.ID], name) && a.now.version(id) != a.next.version(id) {
+				called[id] = true
+			}
+		}
+	}
+	for id := range called {
+		for _, e := range l.c.desk.of(id) {
+			if l.heard(a, e, now) {
+				first = append(first, e)
+			}
+		}
+	}
+	slices.SortFunc(first, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Report.Instance, b.Report.Instance))
+	})
+	for _, e := range chosen {
+		switch {
+		case !called[e.ID]:
+			callers = append(callers, e)
+		case !slices.ContainsFunc(first, func(o *entry) bool { return o.ID == e.ID && o.Report.Instance == e.Report.Instance }):
+			first = append(first, e)
+		}
+	}
+	return first, callers
+}
+
+// watch tells the first to try, and when they have taken the model those that call them; and judges all when the time is over, or as soon as one fails.
+func (l *leader) watch(ctx context.Context, a *candidate, first, callers []*entry) ([]admin.Trial, error) {
+	w := &watched{l: l, a: a, narrows: slices.ContainsFunc(a.plan.Changes, func(c plan.Change) bool { return c.Kind == plan.Narrows })}
+	for i, some := range [][]*entry{first, callers} {
+		if len(some) == 0 {
+			continue
+		}
+		if err := l.sayPlaces(ctx); err != nil {
 			return nil, err
 		}
-	}
-	narrows := slices.ContainsFunc(a.plan.Changes, func(c plan.Change) bool { return c.Kind == plan.Narrows })
-	watches := make([]*trialWatch, len(chosen))
-	for i, e := range chosen {
-		watches[i] = &trialWatch{
-			before: e, version: a.next.version(e.ID), order: l.pub.at(wire.TrialKey(e.ID)).order,
-			narrows: narrows, begun: time.Now(), watch: a.watch,
+		if err := w.begin(ctx, some); err != nil {
+			return nil, err
+		}
+		if trials, err := w.until(ctx, i == 0 && len(callers) > 0); err != nil || slices.ContainsFunc(trials, func(t admin.Trial) bool { return t.Failed }) {
+			return trials, err
 		}
 	}
+	return w.trials, nil
+}
+
+// watched are the proxies that try a model.
+type watched struct {
+	l       *leader
+	a       *candidate
+	narrows bool
+	all     []*trialWatch
+	trials  []admin.Trial // as they were seen last
+}
+
+// begin tells some proxies to try.
+func (w *watched) begin(ctx context.Context, some []*entry) error {
+	instances := map[string][]string{}
+	for _, e := range some {
+		instances[e.ID] = append(instances[e.ID], e.Report.Instance)
+	}
+	for _, id := range slices.Sorted(maps.Keys(instances)) {
+		if err := w.l.pub.trial(ctx, w.a.next, id, instances[id]); err != nil {
+			return err
+		}
+	}
+	for _, e := range some {
+		w.all = append(w.all, &trialWatch{
+			before: e, version: w.a.next.version(e.ID), order: w.l.pub.at(wire.TrialKey(e.ID)).order,
+			narrows: w.narrows, begun: time.Now(), watch: w.a.watch,
+		})
+	}
+	return nil
+}
+
+// until judges those that try, until each has taken the model, or each verdict is final; or one has failed.
+func (w *watched) until(ctx context.Context, taken bool) ([]admin.Trial, error) {
 	for {
-		news := l.c.desk.news.wait()
+		news := w.l.c.desk.news.wait()
 		now, running, failed := time.Now(), false, false
-		trials := make([]admin.Trial, len(watches))
-		for i, w := range watches {
-			verdict := w.look(l.c.desk.get(w.before.ID, w.before.Report.Instance), now)
-			trials[i] = w.trial(verdict)
-			running, failed = running || verdict.open, failed || verdict.failed
+		w.trials = make([]admin.Trial, len(w.all))
+		for i, t := range w.all {
+			verdict := t.look(w.l.c.desk.get(t.before.ID, t.before.Report.Instance), now)
+			w.trials[i] = t.trial(verdict)
+			running, failed = running || verdict.open && (!taken || t.base == nil), failed || verdict.failed
 		}
 		if failed || !running {
-			return trials, nil
+			return w.trials, nil
 		}
 		tick := time.NewTimer(time.Second)
 		select {

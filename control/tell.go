@@ -130,15 +130,21 @@ func (l *leader) tellPlaces(ctx context.Context) error {
 	}
 }
 
+// sayPlaces says where services are. Who tries a model is told of those that it may call by that one, too.
 func (l *leader) sayPlaces(ctx context.Context) error {
+	l.placing.Lock()
+	defer l.placing.Unlock()
 	f := l.c.fleet.Load()
 	if f == nil {
 		return nil
 	}
-	places := l.c.desk.places(f, l.since)
+	places, trying := l.c.desk.places(f, l.since), l.trying
 	concerned := l.concerned(f, places)
 	err := l.pub.tell(ctx, concerned, func(id string) (*draft, error) {
 		mine, key := f.callees(id, places), wire.PlacesKey(id)
+		if trying != nil && trying.ids[id] {
+			maps.Copy(mine, trying.next.callees(id, places))
+		}
 		if len(mine) == 0 && l.pub.at(key).version == "" {
 			return nil, nil
 		}
@@ -147,8 +153,15 @@ func (l *leader) sayPlaces(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.told, l.toldOf = places, f
+	l.told, l.toldOf, l.toldTry = places, f, trying
 	return nil
+}
+
+// setTrying says which model is on trial from now on; nil: none.
+func (l *leader) setTrying(t *tried) {
+	l.placing.Lock()
+	defer l.placing.Unlock()
+	l.trying = t
 }
 
 // concerned returns who calls a service whose places are others than was told; all, if they were told by another model.
@@ -170,6 +183,13 @@ func (l *leader) concerned(f *fleet, places map[string][]string) []string {
 	for name := range l.told {
 		if len(places[name]) == 0 {
 			note(name)
+		}
+	}
+	if l.trying != l.toldTry {
+		for _, t := range []*tried{l.trying, l.toldTry} {
+			if t != nil {
+				maps.Copy(callers, t.ids)
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(callers))
