@@ -47,7 +47,7 @@ func protected(protocol string, e *event.Event) string {
 
 // connectionFlips names what would let a refused connection pass, or a request on one to the outside.
 func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
-	s := observe.Refusing(e)
+	s := e.Refusing()
 	if s == nil || e.Allowed {
 		return nil
 	}
@@ -57,10 +57,7 @@ func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 	}
 	side := e.SeenAt()
 	caller := observe.Caller(e)
-	code := ""
-	if len(s.Reasons) > 0 {
-		code = s.Reasons[0].Code
-	}
+	code := s.Cause().Code
 	switch {
 	case code == "call-not-declared" && side == event.SideEgress:
 		at := ""
@@ -75,7 +72,7 @@ func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 		}
 		return []policy.Flip{{Text: "declare the call: services." + e.Service + ".callers: [" + caller + "]", Position: at}}
 	case code == "subject-not-declared":
-		at, why := "", s.Reasons[0].Data
+		at, why := "", s.Cause().Data
 		if service := snap.ServiceByName(caller); service != nil {
 			at = service.Position.String()
 		}

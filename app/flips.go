@@ -14,7 +14,7 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 	if e.Connection != nil || e.Side == event.SideEgress {
 		return connectionFlips(e, snap)
 	}
-	s := observe.Refusing(e)
+	s := e.Refusing()
 	if s == nil {
 		return nil
 	}
@@ -22,10 +22,7 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 	if r := routeOf(snap, e.Route); r != nil {
 		at = r.Position.String()
 	}
-	first := event.Reason{}
-	if len(s.Reasons) > 0 {
-		first = s.Reasons[0]
-	}
+	first := s.Cause()
 	switch s.Name {
 	case event.StageAuthorise:
 		return set.Explain(queryOf(e))
@@ -42,10 +39,10 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 			{Text: "or leave this route's answers alone: waf: {answers: false}", Position: at},
 		}
 	case event.StageValidate:
-		if s.Reasons != nil && e.Drift {
+		if first.Data["drift"] == "true" {
 			return []policy.Flip{{Text: "declare this endpoint in the service's API document, if the service really has it"}}
 		}
-		return []policy.Flip{{Text: "send what the API document declares: " + first.Text}}
+		return []policy.Flip{{Text: "send what the API document declares: " + placed(first)}}
 	case event.StageLimitAddress, event.StageLimitPrincipal:
 		return []policy.Flip{{Text: "wait as long as Retry-After said, or raise the limit", Position: at}}
 	case event.StageRoute:
@@ -62,6 +59,14 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 		return forwardFlips(e, s, snap)
 	}
 	return nil
+}
+
+// placed is the text of a reason behind the place in a value that it is about.
+func placed(r event.Reason) string {
+	if at := r.Data["pointer"]; at != "" {
+		return "at " + at + ": " + r.Text
+	}
+	return r.Text
 }
 
 func routeOf(snap *model.Snapshot, id string) *model.ResolvedRoute {

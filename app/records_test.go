@@ -20,7 +20,7 @@ func (f *fleet) explained(t *testing.T, id string, allowed bool) *app.Explanatio
 	if x.Event.ID != id || x.Event.Allowed != allowed {
 		t.Errorf("record of %s: id %s, allowed %t", id, x.Event.ID, x.Event.Allowed)
 	}
-	if !allowed && len(x.Flips) == 0 && observe.Refusing(x.Event) == nil {
+	if !allowed && len(x.Flips) == 0 && x.Event.Refusing() == nil {
 		t.Errorf("record of %s does not say what refused", id)
 	}
 	var b strings.Builder

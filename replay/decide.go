@@ -55,10 +55,8 @@ func verdictOf(e *event.Event) Verdict {
 		return v
 	}
 	v.Stage = by.Name
-	if len(by.Reasons) > 0 {
-		r := &by.Reasons[0]
-		v.Code, v.Text, v.Policy, v.Position = r.Code, r.Text, r.Policy, r.Position
-	}
+	r := by.Cause()
+	v.Code, v.Text, v.Policy, v.Position = r.Code, r.Text, r.Policy, r.Position
 	return v
 }
 
@@ -171,5 +169,5 @@ func (r *record) upgrade() bool {
 		return true
 	}
 	s := r.stage(event.StageRoute)
-	return s != nil && len(s.Reasons) > 0 && s.Reasons[0].Code == "upgrade-not-declared"
+	return s.Cause().Code == "upgrade-not-declared"
 }

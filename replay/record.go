@@ -88,7 +88,7 @@ func (u *recordedUsers) find(rec *record, r *proxy.Request, route *model.Resolve
 		return rec.lacks("user: the request was refused before anybody looked at who asked")
 	case rec.User != nil:
 		return u.signedIn(rec, r, route)
-	case s.Outcome != event.OutcomePass && (len(s.Reasons) == 0 || s.Reasons[0].Code != jwt.CodeMissing):
+	case s.Outcome != event.OutcomePass && s.Cause().Code != jwt.CodeMissing:
 		return again(s) // the token was not good then
 	case u.side == engine.Edge && !route.Anonymous:
 		return &proxy.Denial{Kind: proxy.KindUnauthenticated, Reasons: []event.Reason{{Code: jwt.CodeMissing, Text: "no bearer token was sent"}}}

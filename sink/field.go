@@ -56,27 +56,15 @@ func Outcome(e *event.Event) string {
 	case e.Allowed:
 		return "allowed"
 	}
-	if s := Refusing(e); s != nil && s.Outcome == event.OutcomeError {
+	if s := e.Refusing(); s != nil && s.Outcome == event.OutcomeError {
 		return "error"
 	}
 	return "denied"
 }
 
-// Refusing is the stage that refused: the first that did so for real, else the first that would have; nil if none did.
-func Refusing(e *event.Event) *event.Stage {
-	var found *event.Stage
-	for i := range e.Trail {
-		s := &e.Trail[i]
-		if (s.Outcome == event.OutcomeDeny || s.Outcome == event.OutcomeError) && (found == nil || found.DryRun && !s.DryRun) {
-			found = s
-		}
-	}
-	return found
-}
-
 // Rule is the policy or rule that refused, and why; empty if none is named.
 func Rule(e *event.Event) (id, text string) {
-	if s := Refusing(e); s != nil {
+	if s := e.Refusing(); s != nil {
 		for i := range s.Reasons {
 			if r := &s.Reasons[i]; r.Policy != "" {
 				return r.Policy, r.Text

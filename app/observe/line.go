@@ -95,7 +95,7 @@ func Line(e *event.Event, st Style) string {
 	}
 	fmt.Fprintf(&b, "%s %s %-6s %s  %s → %s  %s", st.Paint(Faint, e.Time.Format(time.TimeOnly)), st.Paint(colour, mark+" "+answered(e)),
 		e.Method, Printable(path), Printable(who), Printable(target), st.Paint(Faint, round(e.Took)))
-	if s := Refusing(e); s != nil {
+	if s := e.Refusing(); s != nil {
 		b.WriteString("  " + st.Paint(colour, s.Name+": "+why(s)))
 		if s.DryRun {
 			b.WriteString(st.Paint(Warn, " (dry run)"))
@@ -116,29 +116,11 @@ func answered(e *event.Event) string {
 	return strconv.Itoa(e.Status)
 }
 
-// Refusing returns the stage that refused, or the first that would have in dry run, or nil.
-func Refusing(e *event.Event) *event.Stage {
-	var dry *event.Stage
-	for i := range e.Trail {
-		s := &e.Trail[i]
-		if s.Outcome != event.OutcomeDeny && s.Outcome != event.OutcomeError {
-			continue
-		}
-		if !s.DryRun {
-			return s
-		}
-		if dry == nil {
-			dry = s
-		}
-	}
-	return dry
-}
-
 func why(s *event.Stage) string {
 	if len(s.Reasons) == 0 {
 		return s.Outcome.String()
 	}
-	r := s.Reasons[0]
+	r := s.Cause()
 	out := r.Code
 	if r.Policy != "" {
 		out += " " + Printable(r.Policy)

@@ -21,7 +21,7 @@ func connectionLine(e *event.Event, st Style) string {
 	c := e.Connection
 	fmt.Fprintf(&b, "%s %s %-8s %s → %s  %s", st.Paint(Faint, e.Time.Format(time.TimeOnly)), st.Paint(colour, fmt.Sprintf("%s %-4s", mark, c.Protocol)),
 		c.Side, Printable(Caller(e)), Printable(Destination(e)), st.Paint(Faint, "↑"+size(e.BytesIn)+" ↓"+size(e.BytesOut)+" "+round(e.Took)))
-	if s := Refusing(e); s != nil {
+	if s := e.Refusing(); s != nil {
 		b.WriteString("  " + st.Paint(colour, s.Name+": "+why(s)))
 	}
 	if e.Aborted != "" {

@@ -177,11 +177,11 @@ func (x *exchange) settled(err error, began time.Time) {
 		return
 	}
 	d := denialFor(err, &x.req)
-	st.Outcome = event.OutcomeDeny
+	outcome := event.OutcomeDeny
 	if d.Kind.Slug == proxy.KindUndecided.Slug {
-		st.Outcome = event.OutcomeError
+		outcome = event.OutcomeError
 	}
-	st.Reasons = append(st.Reasons, d.Reasons...)
+	st.Refuse(outcome, d.Reasons)
 }
 
 // canonicalise is the one parse of what the client sent.

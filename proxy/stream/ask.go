@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/palisade-security/palisade/event"
@@ -27,7 +26,8 @@ func (l *Link) Ask(a *Asked, decide func() ([]event.Reason, error)) error {
 	var d *proxy.Denial
 	if err != nil {
 		d = denial(err)
-		st.Outcome, st.Reasons, e.Problem = event.OutcomeDeny, slices.Concat(why, d.Reasons), d.Kind.Slug
+		st.Refuse(event.OutcomeDeny, d.Reasons)
+		e.Problem = d.Kind.Slug
 	}
 	e.Allowed, e.Trail = d == nil, []event.Stage{st}
 	if l.rules.Strict && e.Allowed {

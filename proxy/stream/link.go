@@ -95,11 +95,11 @@ func (l *Link) Stage(name string, f func() error) error {
 		return nil
 	}
 	d := denial(err)
-	st.Outcome = event.OutcomeDeny
+	outcome := event.OutcomeDeny
 	if d.Kind.Slug == proxy.KindUndecided.Slug || failedBehind(d) {
-		st.Outcome = event.OutcomeError
+		outcome = event.OutcomeError
 	}
-	st.Reasons = append(st.Reasons, d.Reasons...)
+	st.Refuse(outcome, d.Reasons)
 	return d
 }
 

@@ -99,7 +99,7 @@ func OutcomeOf(e *event.Event) string {
 	case e.Allowed:
 		return Allowed
 	}
-	if s := refusing(e); s != nil && s.Outcome == event.OutcomeError {
+	if s := e.Refusing(); s != nil && s.Outcome == event.OutcomeError {
 		return Error
 	}
 	return Denied
@@ -113,22 +113,10 @@ func ReasonOf(e *event.Event) string {
 	case e.Allowed && !e.DryRun:
 		return ""
 	}
-	if s := refusing(e); s != nil && len(s.Reasons) > 0 {
-		return s.Reasons[0].Code
+	if code := e.Refusing().Cause().Code; code != "" {
+		return code
 	}
 	return e.Problem
-}
-
-// refusing is the stage that refused: the first that did so for real, else the first that would have.
-func refusing(e *event.Event) *event.Stage {
-	var found *event.Stage
-	for i := range e.Trail {
-		s := &e.Trail[i]
-		if (s.Outcome == event.OutcomeDeny || s.Outcome == event.OutcomeError) && (found == nil || found.DryRun && !s.DryRun) {
-			found = s
-		}
-	}
-	return found
 }
 
 // ofService is what stands before the name of a service in the objects of acts and in SPIFFE IDs.

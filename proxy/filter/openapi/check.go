@@ -6,10 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/palisade-security/palisade/internal/ident"
 )
 
 // violation is one way in which a value differs from its schema. It names places and expectations that stand in
-// the API document, and never holds anything that was submitted: an undeclared name in a pointer is "*".
+// the API document, and never holds a value that was submitted: an undeclared name in a pointer that may be one is "*".
 type violation struct {
 	pointer  string // JSON pointer (RFC 6901)
 	expected string
@@ -80,7 +82,8 @@ type checker struct {
 	budget int
 	out    []violation
 	way    []step
-	quiet  int // more than 0: within an alternative, whose failure is not a violation by itself
+	quiet  int  // more than 0: within an alternative, whose failure is not a violation by itself
+	names  bool // undeclared properties are named, where they look like names
 }
 
 const (
@@ -107,6 +110,15 @@ func (c *checker) failAt(name, keyword, expected string) bool {
 		c.out = append(c.out, violation{c.pointer(name), expected, keyword})
 	}
 	return false
+}
+
+// undeclared records that the property whose key is at k may not stand here. A key that does not look like a name may be a value.
+func (c *checker) undeclared(k uint32, keyword string) bool {
+	name := "*"
+	if key := c.bytes(k); c.names && ident.Name(key) {
+		name = string(key)
+	}
+	return c.failAt(name, keyword, "this property is not declared")
 }
 
 // below checks a value one step further down.
@@ -352,7 +364,7 @@ func (c *checker) rest(n *node, i uint32, seen *evaluated) bool {
 			}
 			seen.mark(k)
 			if n.unevaluated.never {
-				ok = c.fail("unevaluatedProperties", "a property is not declared")
+				ok = c.undeclared(k, "unevaluatedProperties")
 			} else {
 				ok = c.below(n.unevaluated, k+1, step{index: -1}) && ok
 			}

@@ -96,7 +96,7 @@ func (c *checker) member(n *node, k uint32, seen *evaluated) bool {
 	if !declared && n.additional != nil {
 		declared = true
 		if n.additional.never {
-			ok = c.fail("additionalProperties", "a property is not declared")
+			ok = c.undeclared(k, "additionalProperties")
 		} else {
 			ok = c.below(n.additional, k+1, step{index: -1}) && ok
 		}

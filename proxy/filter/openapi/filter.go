@@ -89,6 +89,7 @@ func (a *API) end(s *session) {
 // Filter checks the request.
 func (f *filter) Filter(_ context.Context, r *proxy.Request) error {
 	s := f.api.begin()
+	s.checker.names = f.shapes
 	defer f.api.end(s)
 	var it *item
 	it, s.path = f.api.root.match(r.Segments, s.path[:0])

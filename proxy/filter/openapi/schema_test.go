@@ -200,7 +200,7 @@ func TestModernDocument(t *testing.T) {
 		`{"name":"n","kind":"b"}`:                          "schema-violation body-invalid:body:/kind",
 		`{"name":"n","kind":"a","list":["x",1]}`:           "schema-violation body-invalid:body:/list/0 body-invalid:body:/list/1",
 		`{"name":"toolongname","kind":"a"}`:                "schema-violation body-invalid:body:/name",
-		`{"name":"n","kind":"a","extra":1}`:                "schema-violation body-invalid:body",
+		`{"name":"n","kind":"a","extra":1}`:                "schema-violation body-invalid:body:/extra",
 		`{"name":"n","kind":"a","child":{"name":2}}`:       "schema-violation body-invalid:body:/child/kind body-invalid:body:/child/name",
 		`{"name":"n","kind":"a","code":50}`:                "schema-violation body-invalid:body:/code",
 		`{"name":"n","kind":"a","card":"1"}`:               "schema-violation body-invalid:body:/billing",

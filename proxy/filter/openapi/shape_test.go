@@ -75,8 +75,8 @@ func TestShapes(t *testing.T) {
 		"values as keys":    {"POST /v1/things", `{"someone@example.com":1,"4711":2,"map":{"550e8400-e29b-41d4-a716-446655440000":{"o":1}}}`, false, []string{json}, "body integer=/*,/map/*/o"},
 		"headers":           {"POST /v1/things", `{}`, false, []string{json, "X-Shop: 1", "x-shop: 2", "X-4711999: 1", "X-Forwarded-For: a", "Cookie: a=b"}, "header names=x-shop"},
 		"form":              {"POST /v1/things", `a=1&b=2`, false, []string{form}, "body media=application/x-www-form-urlencoded string=/b"},
-		"refused":           {"PUT /v1/things", `{"b":1}`, false, []string{json}, "schema-violation body-invalid:body"},
-		"refused in dry":    {"PUT /v1/things", `{"b":1}`, true, []string{json}, "body integer=/b; schema-violation body-invalid:body"},
+		"refused":           {"PUT /v1/things", `{"b":1}`, false, []string{json}, "schema-violation body-invalid:body:/b"},
+		"refused in dry":    {"PUT /v1/things", `{"b":1}`, true, []string{json}, "body integer=/b; schema-violation body-invalid:body:/b"},
 		"unknown":           {"POST /v1/others", `{"b":[1]}`, false, []string{json}, "undeclared-endpoint undeclared-endpoint"},
 		"unknown in dry":    {"POST /v1/others", `{"b":[1]}`, true, []string{json}, "body array=/b integer=/b/[]; undeclared-endpoint undeclared-endpoint"},
 		"other type in dry": {"PUT /v1/things", `{"b":1}`, true, []string{"Content-Type: application/x+json"}, "body integer=/b media=application/x+json; unsupported-media-type unsupported-media-type"},
@@ -92,6 +92,8 @@ func TestShapes(t *testing.T) {
 		}
 		if r := request(tc.target, tc.body, tc.headers...); noted(t, api.Filter(route, false), r) != "" && len(r.Trail[0].Reasons) != 0 {
 			t.Errorf("%s: noted without shapes: %+v", name, r.Trail[0].Reasons)
+		} else if got := outcome(t, api.Filter(route, false), r); strings.Contains(got, "/b") {
+			t.Errorf("%s: named without shapes: %s", name, got)
 		}
 	}
 }
