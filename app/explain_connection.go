@@ -66,11 +66,9 @@ func connectionFlips(e *event.Event, snap *model.Snapshot) []policy.Flip {
 		}
 		return []policy.Flip{{Text: "declare the host: services." + caller + ".egress: [{host: " + host + ", port: " + port + protocol(e) + "}]", Position: at}}
 	case code == "call-not-declared":
-		at := ""
-		if service := snap.ServiceByName(e.Service); service != nil {
-			at = service.Position.String()
-		}
-		return []policy.Flip{{Text: "declare the call: services." + e.Service + ".callers: [" + caller + "]", Position: at}}
+		flip := declareCall(e.Service, caller, snap)
+		flip.Text = "declare the call: " + flip.Text
+		return []policy.Flip{flip}
 	case code == "subject-not-declared":
 		at, why := "", s.Cause().Data
 		if service := snap.ServiceByName(caller); service != nil {

@@ -32,6 +32,14 @@ func TestExplainConnection(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
 	}
+	snap.Services[0].Callers = []string{"admin"} // those that serve names: what is written must not shut them out
+	if got, want := show(), "declare the call: services.db.callers: [admin, web]  palisade.yaml:7:5"; !strings.Contains(got, want) {
+		t.Errorf("%q is missing in\n%s", want, got)
+	}
+	snap.Services[0].Calls = model.Position{File: "palisade.yaml", Line: 9, Column: 5}
+	if got, want := show(), "declare the call: add web to services.db.callers  palisade.yaml:9:5"; !strings.Contains(got, want) {
+		t.Errorf("%q is missing in\n%s", want, got)
+	}
 	e.Service, e.Trail[0].Reasons[0] = "bus", event.Reason{Code: "subject-not-declared", Data: map[string]string{"verb": "publish", "subject": "a.b"}}
 	if got, want := show(), `declare the subject: services.web.publish: {bus: ["a.b"]}`; !strings.Contains(got, want) {
 		t.Errorf("%q is missing in\n%s", want, got)

@@ -2,6 +2,8 @@ package app
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/palisade-security/palisade/app/observe"
 	"github.com/palisade-security/palisade/event"
@@ -50,7 +52,9 @@ func flips(e *event.Event, snap *model.Snapshot, set *policy.Set) []policy.Flip 
 			return []policy.Flip{{Text: "add " + e.Method + " to the route's methods, and to a grant of it"}}
 		}
 		if first.Code == "call-not-declared" {
-			return []policy.Flip{declareCall(e, snap)}
+			flip := declareCall(e.Host, observe.Caller(e), snap)
+			flip.Text = "declare the call, if it is meant to be: " + flip.Text + ", and where serve is set there, this path too"
+			return []policy.Flip{flip}
 		}
 		return []policy.Flip{{Text: "expose it: services.<name>.expose: [{host: " + e.Host + ", path: " + e.Path + ", methods: [" + e.Method + "], allow: [{roles: [<role>]}]}], or allow: [{anyone: true}] if nobody need sign in"}}
 	case event.StageCanonicalise:
@@ -85,14 +89,17 @@ func routeOf(snap *model.Snapshot, id string) *model.ResolvedRoute {
 	return nil
 }
 
-// declareCall says how a call between services that nobody declared would be.
-func declareCall(e *event.Event, snap *model.Snapshot) policy.Flip {
-	callee, caller := e.Host, observe.Caller(e)
-	flip := policy.Flip{Text: "declare the call, if it is meant to be: services." + callee + ".callers: [" + caller + "], and where serve is set there, this path too"}
-	if s := snap.ServiceByName(callee); s != nil {
-		flip.Position = s.Position.String()
+// declareCall says how a call between services that nobody declared would be. Who may call already stays among the callers.
+func declareCall(callee, caller string, snap *model.Snapshot) policy.Flip {
+	key := "services." + callee + ".callers"
+	s := snap.ServiceByName(callee)
+	switch {
+	case s == nil:
+		return policy.Flip{Text: key + ": [" + caller + "]"}
+	case s.Calls != (model.Position{}):
+		return policy.Flip{Text: "add " + caller + " to " + key, Position: s.Calls.String()}
 	}
-	return flip
+	return policy.Flip{Text: key + ": [" + strings.Join(append(slices.Clone(s.Callers), caller), ", ") + "]", Position: s.Position.String()}
 }
 
 // queryOf asks again what was asked then, as far as the record holds it: claims are not recorded.

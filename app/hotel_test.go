@@ -61,11 +61,25 @@ func startHotel(t *testing.T, edits ...string) *hotel {
 // TestHotel is a fleet that knows nothing of Palisade, behind its edge and its sidecars.
 func TestHotel(t *testing.T) {
 	h := startHotel(t)
+	t.Run("start", h.listed)
 	t.Run("find", h.find)
 	t.Run("book", h.book)
 	t.Run("grpc at the edge", h.change)
 	t.Run("no way around", h.direct)
 	t.Run("refused at the other end", h.past)
+}
+
+// listed holds that long names do not break the column of what is ready.
+func (h *hotel) listed(t *testing.T) {
+	columns := map[int]bool{}
+	for line := range strings.Lines(h.Messages.String()) {
+		if at := strings.Index(line, " ready on "); at >= 0 {
+			columns[at] = true
+		}
+	}
+	if len(columns) != 1 {
+		t.Errorf("columns %v:\n%s", columns, &h.Messages)
+	}
 }
 
 const stay = "arrive=2027-02-01&leave=2027-02-03"

@@ -44,6 +44,7 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 	if err := e.encloseAll(ctx, specs); err != nil {
 		return err
 	}
+	width := nameWidth(specs)
 	group := process.New(specs, process.Events{
 		Isolated: e.isolated,
 		Stopping: func(name string) {
@@ -52,13 +53,13 @@ func Up(ctx context.Context, o *Options, reload <-chan struct{}) error {
 			}
 		},
 		Output: func(name, line string) {
-			fmt.Fprintf(o.Err, "%s\n", st.Paint(observe.Faint, fmt.Sprintf("%-10s | %s", name, line)))
+			fmt.Fprintf(o.Err, "%s\n", st.Paint(observe.Faint, fmt.Sprintf("%-*s | %s", width, name, line)))
 		},
 		Waiting: func(name, text string) {
-			fmt.Fprintf(o.Err, "  %s %-10s %s\n", st.Paint(observe.Warn, "…"), name, observe.Printable(text))
+			fmt.Fprintf(o.Err, "  %s %-*s %s\n", st.Paint(observe.Warn, "…"), width, name, observe.Printable(text))
 		},
 		Ready: func(name string, took time.Duration) {
-			fmt.Fprintf(o.Err, "  %s %-10s ready on %s  %s\n", st.Paint(observe.Good, "✓"), name, addressOf(specs, name), st.Paint(observe.Faint, took.Round(time.Millisecond).String()))
+			fmt.Fprintf(o.Err, "  %s %-*s ready on %s  %s\n", st.Paint(observe.Good, "✓"), width, name, addressOf(specs, name), st.Paint(observe.Faint, took.Round(time.Millisecond).String()))
 		},
 	})
 	if err := group.Start(ctx); err != nil {
@@ -119,6 +120,15 @@ func Edge(ctx context.Context, o *Options, reload <-chan struct{}) error {
 		_, err := fmt.Fprintf(o.Err, "palisade edge %s serves %s, admin on http://%s\n", short(e.gate.Snapshot.Version), strings.Join(e.urls(), " "), e.gate.Snapshot.Edge.Admin)
 		return err
 	}, reload)
+}
+
+// nameWidth is how wide a column of the names of services is.
+func nameWidth(specs []process.Spec) int {
+	width := 10
+	for _, s := range specs {
+		width = max(width, len(s.Name))
+	}
+	return width
 }
 
 func addressOf(specs []process.Spec, name string) string {

@@ -37,8 +37,8 @@ const DefaultImage = "palisade"
 
 // The names of what is no service but takes part; they stand in labels and containers.
 const (
-	EdgeName    = "palisade-edge"
-	ControlName = "palisade-control"
+	EdgeName    = model.EdgeContainer
+	ControlName = model.ControlContainer
 )
 
 // fleet is a snapshot as all outputs look at it, and what has been found wrong with it on the way.

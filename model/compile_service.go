@@ -102,6 +102,9 @@ func (c *compiler) services(edge Edge) []ResolvedService {
 			Upstream: s.Upstream, Limits: resolveLimits(s.Limits, name+"."),
 			Position: c.keyAt(key),
 		}
+		if len(s.Callers) > 0 {
+			r.Calls = c.keyAt(key + ".callers")
+		}
 		if s.API != "" {
 			r.API = c.document(key+".api", s.API)
 			r.APIFile = c.shown(key+".api", s.API)

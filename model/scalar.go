@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -15,11 +16,25 @@ type Duration time.Duration
 // UnmarshalText parses a positive duration.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
+	if err != nil && tooLong(string(b)) {
+		return fmt.Errorf("%q is out of range; a duration is at most %dh", b, int64(math.MaxInt64/time.Hour))
+	}
 	if err != nil || v < 0 {
 		return fmt.Errorf("%q is not a duration; write 250ms, 5s or 1h30m", b)
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// tooLong tells whether text that could not be read as a duration has the form of one, so that its numbers are why.
+func tooLong(text string) bool {
+	_, err := time.ParseDuration(strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return '0'
+		}
+		return r
+	}, text))
+	return err == nil && !strings.HasPrefix(text, "-") && strings.TrimRight(text, "0123456789") == text
 }
 
 // MarshalText writes the duration as Go does.

@@ -86,7 +86,8 @@ func (c *Slicer) Service(name string) *Snapshot {
 	}
 	slices.SortFunc(out.Routes, func(a, b ResolvedRoute) int { return strings.Compare(a.ID, b.ID) })
 	self := *own
-	self.Serve, self.Limits, self.Loopback, self.Retain = nil, nil, "", 0 // in Routes, in Routes, for callers alone, for control alone
+	self.Serve, self.Limits, self.Loopback = nil, nil, "" // in Routes, in Routes, for callers alone
+	self.Retain, self.Calls = 0, Position{}               // for control alone
 	if !slices.ContainsFunc(out.Routes, func(r ResolvedRoute) bool { return !r.Validate.Off }) {
 		self.API, self.APIFile = nil, ""
 	}

@@ -58,6 +58,7 @@ type ResolvedService struct {
 	CA       []byte   `json:"ca,omitempty"` // content of Upstream.CA
 	Limits   []Limit  `json:"limits,omitempty"`
 	Position Position `json:"position"`
+	Calls    Position `json:"calls,omitzero"` // of callers, where they are written
 
 	// What follows is set in a mesh alone.
 	ID        string              `json:"id,omitempty"`        // SPIFFE ID

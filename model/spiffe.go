@@ -5,6 +5,12 @@ package model
 // EdgeName is the name of the set of listeners that a model declares.
 const EdgeName = "edge"
 
+// The names under which platforms know what is no service but takes part: in labels and containers.
+const (
+	EdgeContainer    = "palisade-edge"
+	ControlContainer = "palisade-control"
+)
+
 // MeshHost is the suffix under which services know each other besides their bare names: orders.mesh.internal.
 const MeshHost = ".mesh.internal"
 

@@ -60,9 +60,9 @@ func (c *checker) servePath(key, service string, s Service, e Serve) {
 			c.fail("bad-path", key+".path", err.Error(), "")
 		}
 	}
+	c.callers(key+".callers", service, e.Callers)
 	for i, caller := range e.Callers {
 		at := index(key+".callers", i)
-		c.caller(at, service, caller)
 		if _, declared := c.Fleet.Services[caller]; declared && len(s.Callers) > 0 && !slices.Contains(s.Callers, caller) {
 			c.fail("not-a-caller", at, quote(caller)+" is not among the callers of the service", "add it to callers, or remove it here")
 		}

@@ -19,9 +19,7 @@ func (c *checker) service(name string, s Service) {
 	for i, class := range s.Data {
 		c.known("data class", index(key+".data", i), class, sortedKeys(c.Fleet.DataClasses))
 	}
-	for i, caller := range s.Callers {
-		c.caller(index(key+".callers", i), name, caller)
-	}
+	c.callers(key+".callers", name, s.Callers)
 	if len(s.Expose) == 0 && len(c.Fleet.callersOf(name)) == 0 && !c.calling[name] {
 		c.atKey(Warning, "unreachable-service", key, "nothing exposes this service, no service calls it, and it calls none", "add expose or callers, or remove it")
 	}
@@ -45,6 +43,21 @@ func (c *checker) meaning(key, name string) {
 		c.failKey("reserved-name", key, quote(name)+" is a name of the machine itself, so that calls to this service would never leave their caller", hint)
 	case name == "edge" || name == "control":
 		c.atKey(Warning, "reserved-name", key, quote(name)+" is what records and messages call Palisade's own part of that name", hint)
+	case name == EdgeContainer || name == ControlContainer:
+		c.atKey(Warning, "reserved-name", key, quote(name)+" is the name of Palisade's own part in Kubernetes and Compose, and palisade export refuses it", hint)
+	}
+}
+
+// callers checks those that are to call a service.
+func (c *checker) callers(key, service string, all []string) {
+	for i, caller := range all {
+		c.caller(index(key, i), service, caller)
+		if j := slices.Index(all, caller); j < i && caller != "" {
+			c.found = append(c.found, Finding{
+				Severity: Warning, Code: "duplicate-caller", Position: c.at(index(key, i)), Key: index(key, i),
+				Text: quote(caller) + " is named twice", Hint: "keep one of them", Other: c.at(index(key, j)),
+			})
+		}
 	}
 }
 
