@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/control/client"
 	"github.com/palisade-security/palisade/identity/workload"
 	"github.com/palisade-security/palisade/keyring"
@@ -128,6 +129,9 @@ func openRing(ctx context.Context, state string) (*keyring.Ring, error) {
 // provable tells what is missing for a proxy to join at all, and how to get it.
 func (j *Joining) provable(c *client.Client) error {
 	if err := c.Provable(); err != nil {
+		if errors.Is(err, admin.ErrJoinToken) {
+			err = fmt.Errorf("--join-token-file %s: %w", j.TokenFile, err)
+		}
 		name := strings.TrimPrefix(c.ID().Path(), "/")
 		return fmt.Errorf("joining the mesh as %s: %w; where control runs, \"palisade join %s\" prints a token for the file that --join-token-file names", c.ID(), err, name)
 	}

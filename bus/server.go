@@ -52,6 +52,9 @@ type Server struct {
 	nursed chan struct{} // closed when nurse has returned
 }
 
+// ErrListen means that the server cannot have the address that it is to listen on.
+var ErrListen = errors.New("starting the bus")
+
 // StartServer starts a server and returns when it takes connections.
 func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	options, err := o.options()
@@ -61,6 +64,9 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	lock, err := lockFolder(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("starting the bus: %w", err)
+	}
+	if err := o.free(ctx); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	s, err := server.NewServer(options)
 	if err != nil {
@@ -85,6 +91,19 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 		return nil, errors.New("starting the bus: the server does not come up; its log says why")
 	}
 	return started, nil
+}
+
+// free finds out that the address is taken. The server says so in a text alone, which it also logs.
+func (o *ServerOptions) free(ctx context.Context) error {
+	if o.Listen == "" {
+		return nil
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	return ln.Close()
 }
 
 // options turns ours into the server's.

@@ -195,6 +195,9 @@ func (c *Control) openBus(ctx context.Context, g *errgroup.Group) error {
 		c.server, err = bus.StartServer(ctx, bus.ServerOptions{
 			Dir: c.o.Bus.Dir, Listen: c.o.Bus.Listen, TLS: config, Keys: keys, Log: c.log,
 		})
+		if errors.Is(err, bus.ErrListen) {
+			return fmt.Errorf("mesh.control.bus.listen: %w; stop what listens there, or choose another port", err)
+		}
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,10 @@
 package control_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -16,17 +18,28 @@ func TestTaken(t *testing.T) {
 	must(t, err)
 	defer ln.Close()
 	taken := ln.Addr().String()
-	for name, change := range map[string]func(*control.Options){
-		"for proxies": func(o *control.Options) { o.Listen = taken },
-		"of the bus":  func(o *control.Options) { o.Bus.Listen = taken },
+	for key, change := range map[string]func(*control.Options){
+		"mesh.control.listen":     func(o *control.Options) { o.Listen = taken },
+		"mesh.control.bus.listen": func(o *control.Options) { o.Bus.Listen = taken },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(key, func(t *testing.T) {
 			s := newSite(t, compile(t, shop), change)
-			c, err := control.New(s.options(make(chan string, 1)))
+			o := s.options(make(chan string, 1))
+			var log bytes.Buffer
+			o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			c, err := control.New(o)
 			must(t, err)
 			err = c.Run(t.Context())
-			if err == nil || !strings.Contains(err.Error(), taken) || errors.Is(err, context.Canceled) { // which is an end as wanted
-				t.Errorf("%v, want %s", err, taken)
+			if err == nil || errors.Is(err, context.Canceled) { // which is an end as wanted
+				t.Fatal(err)
+			}
+			for _, want := range []string{taken, key, "address already in use", "stop what listens there, or choose another"} {
+				if strings.Count(err.Error(), want) != 1 {
+					t.Errorf("%v, want %q once", err, want)
+				}
+			}
+			if strings.Contains(log.String(), "address already in use") {
+				t.Errorf("it is said twice:\n%s", &log)
 			}
 		})
 	}

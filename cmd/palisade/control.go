@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/palisade-security/palisade/app"
@@ -33,7 +34,11 @@ type reachFlags struct {
 
 func (r *reachFlags) on(e *environment, paths ...string) *app.Options {
 	o := e.with(paths...)
-	o.Reach = app.Reach{Control: r.Control, Bundle: r.Bundle, Domain: r.TrustDomain, TokenFile: r.TokenFile}
+	control := r.Control
+	if slices.Contains(e.given, "state") && !slices.Contains(e.given, "control") {
+		control = "" // who names a state directory means what runs there, whatever the environment says
+	}
+	o.Reach = app.Reach{Control: control, Bundle: r.Bundle, Domain: r.TrustDomain, TokenFile: r.TokenFile}
 	return o
 }
 

@@ -62,6 +62,15 @@ func TestControlWrong(t *testing.T) {
 			t.Errorf("%q: %d, want %d with %q\n%s%s", c.args, r.code, c.code, c.want, r.out, r.err)
 		}
 	}
+	elsewhere := []string{"PALISADE_CONTROL=" + nobody}
+	if r := verb(t, elsewhere, "status", d.state()); r.code != exitOK || !strings.Contains(r.out, "fleet shop") {
+		t.Errorf("the environment wins over --state: %+v", r)
+	}
+	for _, args := range [][]string{{"status"}, {"status", d.state(), "--control=" + nobody}} {
+		if r := verb(t, append(elsewhere, "PALISADE_STATE="+d.Path(".palisade")), args...); r.code != exitError || !strings.Contains(r.err, "needs --bundle") {
+			t.Errorf("%q does not ask control elsewhere: %+v", args, r)
+		}
+	}
 	d.Write("wrong/palisade.yaml", "version: 1\nfleet: Shop\n")
 	if r := d.verb("apply", d.Path("wrong"), "--yes"); r.code != exitError || !strings.Contains(r.err, "not a name") {
 		t.Errorf("a wrong model: %+v", r)

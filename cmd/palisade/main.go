@@ -58,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once instead of waiting for the drain
-	e := &environment{ctx: ctx, parser: parser, format: c.Format, plain: c.NoColor, parse: func(args []string) error {
+	e := &environment{ctx: ctx, parser: parser, format: c.Format, plain: c.NoColor, given: given(parsed), parse: func(args []string) error {
 		if _, err := parser.Parse(args); exited < 0 && err != nil {
 			return fmt.Errorf("%w; see palisade --help", err)
 		}
@@ -70,6 +70,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 	slog.SetDefault(slog.New(c.handler(stderr)))
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // the ledger's tessera; what is wrong it returns as well
 	return exitCode(parsed.Run(e), stderr)
+}
+
+// given are the flags that stand on the command line, and not in the environment.
+func given(parsed *kong.Context) (names []string) {
+	for _, p := range parsed.Path {
+		if p.Flag != nil && !p.Resolved {
+			names = append(names, p.Flag.Name)
+		}
+	}
+	return names
 }
 
 // drawing is a verb with outputs of its own.

@@ -106,7 +106,8 @@ type environment struct {
 	parser  *kong.Kong
 	parse   func(args []string) error // shows help if args ask for it
 	format  string
-	plain   bool // no colours are wanted
+	plain   bool     // no colours are wanted
+	given   []string // flags that stand on the command line
 	options app.Options
 }
 

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/palisade-security/palisade/identity/attest"
 	"github.com/palisade-security/palisade/model/plan"
 )
 
@@ -26,15 +27,21 @@ func JoinToken(token string, root *x509.Certificate) string {
 	return token + "." + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// SplitJoinToken returns what JoinToken joined. Without a fingerprint, root is nil.
+// ErrJoinToken refuses what palisade join has not printed. It never tells what that is, which may be another secret.
+var ErrJoinToken = errors.New("its content is no join token")
+
+// SplitJoinToken returns what JoinToken joined, an ErrJoinToken if that cannot be. Without a fingerprint, root is nil; an empty token has neither.
 func SplitJoinToken(token string) (secret string, root []byte, err error) {
 	secret, text, joined := strings.Cut(token, ".")
+	if token != "" && !attest.IsJoinToken(secret) {
+		return "", nil, ErrJoinToken
+	}
 	if !joined {
 		return secret, nil, nil
 	}
 	root, err = base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(root) != sha256.Size {
-		return "", nil, errors.New("the fingerprint in the join token cannot be read")
+		return "", nil, fmt.Errorf("%w: the fingerprint in it cannot be read", ErrJoinToken)
 	}
 	return secret, root, nil
 }

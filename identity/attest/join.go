@@ -72,6 +72,12 @@ func RedeemJoinToken(ctx context.Context, store JoinStore, token string) ([]Sele
 	return []Selector{{Kind: JoinName, Value: record.Name}}, nil
 }
 
+// IsJoinToken tells whether a text has the form of a token; whether it is one, its store knows.
+func IsJoinToken(text string) bool {
+	_, err := parseJoinToken(text)
+	return err == nil
+}
+
 // parseJoinToken accepts the one form that NewJoinToken writes.
 func parseJoinToken(token string) (secret [32]byte, err error) {
 	text, ok := strings.CutPrefix(token, joinPrefix)
