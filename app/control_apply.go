@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -167,7 +168,7 @@ func (o *Options) showApplied(r *admin.ApplyResult) error {
 		if t.Failed {
 			colour = observe.Bad
 		}
-		fmt.Fprintf(&b, "  %s %s  %s\n", st.Paint(colour, "tried"), t.Instance, observe.Printable(t.Verdict))
+		fmt.Fprintf(&b, "  %s %s %s  %s\n", st.Paint(colour, "tried"), observe.Printable(path.Base(t.ID)), t.Instance, observe.Printable(t.Verdict))
 		for _, rates := range []struct {
 			when string
 			admin.Rates

@@ -40,7 +40,7 @@ func (o *Options) unused(ctx context.Context, events admin.Events, next *model.S
 		}
 	}
 	if r.Narrows() && !accept {
-		return fmt.Errorf("%w: it denies %d of %d requests and connections since %s; --accept applies it all the same, and palisade replay lists them",
+		return fmt.Errorf("%w: it denies %d of %d decisions (of each request one at every proxy on its way) since %s; --accept applies it all the same, and palisade replay lists them",
 			ErrNotApplied, r.Denied, r.Records, r.First.Local().Format(time.DateTime))
 	}
 	return nil

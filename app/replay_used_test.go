@@ -79,7 +79,7 @@ func TestApplyNarrows(t *testing.T) {
 		want   string
 	}{
 		"same":       {same, long, false, ""},
-		"narrow":     {narrow, long, false, "it denies 10 of 60 requests and connections since"},
+		"narrow":     {narrow, long, false, "it denies 10 of 60 decisions"},
 		"accepted":   {narrow, long, true, ""},
 		"not looked": {narrow, time.Time{}, false, ""},
 		"used later": {narrow, benchRecord(59).Time.Add(time.Second), false, ""},

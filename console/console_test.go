@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -21,6 +22,7 @@ import (
 	"github.com/palisade-security/palisade/model/plan"
 	"github.com/palisade-security/palisade/policy"
 	"github.com/palisade-security/palisade/store/events"
+	"github.com/palisade-security/palisade/store/query"
 )
 
 // shop is a fleet with a store of its own, as the console sees it. What it decides is what it was told to.
@@ -320,5 +322,36 @@ func TestPages(t *testing.T) {
 		if a.StatusCode != http.StatusOK || !strings.Contains(strings.Join(strings.Fields(a.body), " "), want) {
 			t.Errorf("%s: %d, without %q:\n%s", path, a.StatusCode, want, a.body)
 		}
+	}
+}
+
+// TestServiceCounts: a request is counted once, though each proxy on its way has recorded it.
+func TestServiceCounts(t *testing.T) {
+	_, c := newShop(t)
+	b := newBrowser(t, c)
+	b.as(c, Viewer)
+	seen := func(side string) int64 {
+		where, err := query.Parse("service:web side:" + side)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.o.Events.Count(t.Context(), query.Query{From: time.Now().Add(-time.Hour), To: time.Now(), Where: where}, query.Service, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Total
+	}
+	edge, inbound := seen("edge"), seen("inbound")
+	if edge == 0 || inbound == 0 || seen("outbound") != 0 {
+		t.Fatalf("%d at the edge, %d at web: this shows nothing", edge, inbound)
+	}
+	for _, path := range []string{"/services?q=web&span=1h", "/services/web?span=1h"} {
+		a := b.do("GET", path, "")
+		if !strings.Contains(a.body, fmt.Sprintf(`<td class="n">%d</td>`, edge)) {
+			t.Errorf("%s: %d requests are not there:\n%s", path, edge, a.body)
+		}
+	}
+	if a := b.do("GET", "/services/web?span=1h", ""); !strings.Contains(a.body, fmt.Sprintf(`edge <span class="soft">%d</span>`, inbound)) {
+		t.Errorf("the edge's %d calls are not there:\n%s", inbound, a.body)
 	}
 }

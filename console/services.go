@@ -1,11 +1,13 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/palisade-security/palisade/event"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/query"
 )
@@ -32,7 +34,7 @@ func (c *Console) services(w http.ResponseWriter, r *http.Request, s *session) e
 	o := serviceList{Search: r.URL.Query().Get("q"), Span: spanOf(r)}
 	o.Spans = choicesOf(o.Span)
 	now := time.Now()
-	q := query.Query{From: now.Add(-o.Span.Length), To: now, Where: query.Prefix{Field: query.Service}}
+	q := query.Query{From: now.Add(-o.Span.Length), To: now, Where: both(query.Prefix{Field: query.Service}, query.Not{Of: arrived})}
 	all, err := c.o.Events.Count(r.Context(), q, query.Service, query.MaxTop)
 	if err != nil {
 		return err
@@ -58,6 +60,10 @@ func (c *Console) services(w http.ResponseWriter, r *http.Request, s *session) e
 	c.show(w, r, s, http.StatusOK, "services", "Services", &o)
 	return nil
 }
+
+// arrived is what the proxy of the called recorded. Who called, the edge or another sidecar, has recorded the same request, so that what is not of it
+// is each request once; of it is who called whom in the mesh.
+var arrived = query.Is{Field: query.Side, Value: event.SideInbound.String()} //nolint:gochecknoglobals // constant
 
 // found tells whether any of the texts says what is looked for.
 func found(what string, texts ...string) bool {
@@ -118,32 +124,28 @@ func (c *Console) usage(r *http.Request, snap *model.Snapshot, o *servicePage) e
 	if q.Validate() != nil {
 		return &pageError{http.StatusNotFound, "No event can be of a service of that name."}
 	}
+	of := q.Where
+	for _, part := range []struct {
+		routes []model.ResolvedRoute
+		where  query.Expr
+	}{{snap.Routes, both(of, query.Not{Of: arrived})}, {o.Serve, both(of, arrived)}} {
+		q.Where = part.where
+		rows, err := c.routesOf(r.Context(), q, o.Name, part.routes)
+		if err != nil {
+			return err
+		}
+		o.Routes = append(o.Routes, rows...)
+	}
+	q.Where = both(of, query.Not{Of: arrived})
 	series, err := c.o.Events.Histogram(r.Context(), q, o.Span.Step, query.Outcome, 8)
 	if err != nil {
 		return err
 	}
 	o.Chart = chartOf(series)
-	all, err := c.o.Events.Count(r.Context(), q, query.Route, query.MaxTop)
+	q.Where = both(of, arrived, query.Prefix{Field: query.Caller})
+	seen, err := c.o.Events.Count(r.Context(), q, query.Caller, 50)
 	if err != nil {
 		return err
-	}
-	callers := q
-	callers.Where = both(q.Where, query.Prefix{Field: query.Caller})
-	seen, err := c.o.Events.Count(r.Context(), callers, query.Caller, 50)
-	if err != nil {
-		return err
-	}
-	q.Where = both(q.Where, refusals())
-	refused, err := c.o.Events.Count(r.Context(), q, query.Route, query.MaxTop)
-	if err != nil {
-		return err
-	}
-	for _, list := range [][]model.ResolvedRoute{snap.Routes, o.Serve} {
-		for i := range list {
-			if list[i].Service == o.Name {
-				o.Routes = append(o.Routes, routeRow{&list[i], countFor(all, list[i].ID), countFor(refused, list[i].ID)})
-			}
-		}
 	}
 	for _, n := range seen.Top {
 		name := n.Value[strings.LastIndexByte(n.Value, '/')+1:]
@@ -153,4 +155,23 @@ func (c *Console) usage(r *http.Request, snap *model.Snapshot, o *servicePage) e
 		}
 	}
 	return nil
+}
+
+// routesOf counts how often the routes of a service were asked for.
+func (c *Console) routesOf(ctx context.Context, q query.Query, service string, routes []model.ResolvedRoute) (out []routeRow, err error) {
+	all, err := c.o.Events.Count(ctx, q, query.Route, query.MaxTop)
+	if err != nil {
+		return nil, err
+	}
+	q.Where = both(q.Where, refusals())
+	refused, err := c.o.Events.Count(ctx, q, query.Route, query.MaxTop)
+	if err != nil {
+		return nil, err
+	}
+	for i := range routes {
+		if routes[i].Service == service {
+			out = append(out, routeRow{&routes[i], countFor(all, routes[i].ID), countFor(refused, routes[i].ID)})
+		}
+	}
+	return out, nil
 }
