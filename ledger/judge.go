@@ -18,12 +18,66 @@ type judge struct {
 	next     uint64 // number that the next record should have
 	broken   bool   // a record is not what it should be: those behind it may only have moved
 	gone     []hole
+	damages  []damage
 	told     []Deletion // by the last record that says what was deleted
 	toldBy   uint64
 }
 
 // hole is numbers that no record has.
 type hole struct{ first, last uint64 }
+
+// damage is records that cannot be read.
+type damage struct {
+	*DamageError
+	open   bool   // Last is not known yet: it is before the next record
+	first  uint64 // lowest number that is laid to it; 0: none
+	number uint64 // how many are
+}
+
+// has tells whether one more number may be of it.
+func (d *damage) has(n uint64) bool {
+	return d.First <= n && n <= d.Last && (d.Most == 0 || d.number < d.Most)
+}
+
+// unread lays a number that no record has to what cannot be read, if it may be of that.
+func (j *judge) unread(n uint64) bool {
+	for i := range j.damages {
+		if d := &j.damages[i]; d.has(n) {
+			d.first, d.number = cmp.Or(d.first, n), d.number+1
+			return true
+		}
+	}
+	return false
+}
+
+// damaged takes note of records that cannot be read.
+func (j *judge) damaged(d DamageError) {
+	open := d.First == 0
+	if open {
+		d.First = j.next
+	}
+	j.damages = append(j.damages, damage{DamageError: &d, open: open})
+}
+
+// until ends what cannot be read and of which the end was not known: another record comes, or none.
+func (j *judge) until(next uint64) {
+	for i := range j.damages {
+		if d := &j.damages[i]; d.open {
+			d.open, d.Last = false, max(next, 1)-1
+		}
+	}
+}
+
+// unreadable says what cannot be read.
+func (j *judge) unreadable() {
+	for _, d := range j.damages {
+		f := Finding{Kind: Unreadable, Number: cmp.Or(d.first, d.First), Count: d.number, Text: d.Text}
+		if d.number > 0 {
+			f.Text = fmt.Sprintf("%d records from %d on cannot be read: %s", d.number, d.first, d.Text)
+		}
+		j.Findings = append(j.Findings, f)
+	}
+}
 
 // records holds each record against its leaf. Behind the first that is another it looks only for what says what was deleted.
 func (j *judge) records(ctx context.Context) error {
@@ -35,16 +89,18 @@ func (j *judge) records(ctx context.Context) error {
 			break
 		}
 		if damage, ok := errors.AsType[*DamageError](err); ok {
-			j.Findings = append(j.Findings, Finding{Kind: Unreadable, Number: j.next, Text: damage.Text})
+			j.damaged(*damage)
 			continue
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return fmt.Errorf("reading the record behind %d: %w", j.next-1, err)
 		}
+		j.until(record.Number)
 		if err := j.record(&record, next); err != nil {
 			return err
 		}
 	}
+	j.until(j.Last + 1)
 	if !j.broken && j.next <= j.Last {
 		j.gone = append(j.gone, hole{j.next, j.Last})
 	}
@@ -132,15 +188,17 @@ func (j *judge) elsewhere(ctx context.Context) error {
 }
 
 // holes judges numbers that no record has: the ledger knows that the record was gone before it came, or has a record which says that
-// it was deleted, or it is missing.
+// it was deleted, or it cannot be read, or it is missing.
 func (j *judge) holes() {
 	unseen := leaf(Hash{})
+	slices.SortStableFunc(j.damages, func(a, b damage) int { return cmp.Compare(a.Last, b.Last) }) // so that none takes what only another can have
 	missing, deleted, first := uint64(0), uint64(0), hole{}
 	for _, h := range j.gone {
 		for n := h.first; n <= h.last; n++ {
 			switch {
 			case bytes.Equal(j.leaves.at(n-1), unseen):
 				j.Unseen++
+			case j.unread(n): // before what was deleted between them: there are at most so many, and what is left over was deleted
 			case slices.ContainsFunc(j.told, func(d Deletion) bool { return d.First <= n && n <= d.Last }):
 				deleted++
 			default:

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -36,6 +37,9 @@ func NewSigner(name string, key ed25519.PrivateKey) (note.Signer, string, error)
 // NewVerifier reads the public key of a ledger.
 func NewVerifier(text string) (note.Verifier, error) {
 	v, err := note.NewVerifier(strings.TrimSpace(text))
+	if _, of := f_note.NewVerifierForCosignatureV1(strings.TrimSpace(text)); err != nil && of == nil {
+		return nil, errors.New("reading the public key of a ledger: this is the key of a witness; expected that of the ledger, key.pub")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the public key of a ledger: %w", err)
 	}

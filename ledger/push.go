@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/transparency-dev/tessera"
@@ -59,10 +61,23 @@ func (r *Remote) Cosign(ctx context.Context, key note.Verifier, t Tree, signed u
 	o := tessera.NewAppendOptions().WithCheckpointSigner(signedOnce{n}).WithWitnesses(r.group, &tessera.WitnessOptions{Timeout: remoteTime})
 	out, err := o.CheckpointPublisher(known{t, c.Origin, min(signed, c.Size)}, r.client)(ctx, c.Size, c.Root)
 	if err != nil {
-		return nil, fmt.Errorf("asking the witness %s: %.500s", r.Key.Name(), err.Error()) // which repeats what the other side says
+		return nil, fmt.Errorf("asking the witness %s: %.500s", r.Key.Name(), plainly(err)) // which repeats what the other side says
 	}
 	return out, nil
 }
+
+// plainly is what tessera says in one line, without that its policy was not met: there is one witness, and it has not signed.
+func plainly(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasSuffix(line, notSatisfied) {
+			lines = append(lines, line)
+		}
+	}
+	return cmp.Or(strings.Join(lines, "; "), "it has not signed")
+}
+
+const notSatisfied = "witness policy was not satisfied" // tessera's, whose error is internal to it
 
 // signedOnce signs nothing but what is signed already.
 type signedOnce struct{ *note.Note }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -94,6 +95,24 @@ func TestRemote(t *testing.T) {
 	}
 	if _, err := NewRemote("auditor.example+x", at, nil); err == nil {
 		t.Error("a key that is none")
+	}
+	if _, err := NewVerifier(public); err == nil || !strings.Contains(err.Error(), "this is the key of a witness") {
+		t.Errorf("the key of a witness for that of a ledger: %v", err)
+	}
+	unknown := httptest.NewTLSServer(http.NotFoundHandler()) // of an authority that nobody knows
+	defer unknown.Close()
+	unknown.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure, err := url.Parse(unknown.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strange, err := NewRemote(public, secure, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := strange.Cosign(t.Context(), k.verifier, tree, 900, written(t, k, dir, 900, nil)); err == nil || strings.ContainsAny(err.Error(), "\n\\") || strings.Contains(err.Error(), "policy") ||
+		!strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a server with a certificate of somebody: %v", err)
 	}
 	hostile := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
 		for range 100 {

@@ -32,7 +32,7 @@ const (
 type Finding struct {
 	Kind   Kind   `json:"kind"`
 	Number uint64 `json:"number,omitempty"` // of the first record that it is about
-	Count  uint64 `json:"count,omitempty"`  // of records missing or inserted, if that can be told
+	Count  uint64 `json:"count,omitempty"`  // of records missing, inserted or unreadable, if that can be told
 	Tile   string `json:"tile,omitempty"`   // path of the tile that it is about, in the folder of the ledger, if that can be told
 	Text   string `json:"text"`
 }
@@ -70,7 +70,11 @@ type Evidence struct {
 }
 
 // DamageError says that records cannot be read.
-type DamageError struct{ Text string }
+type DamageError struct {
+	Text        string
+	First, Last uint64 // numbers between which they are, with others; 0: between the record before and the one behind
+	Most        uint64 // how many there are, at most; 0: not known
+}
 
 func (d *DamageError) Error() string { return d.Text }
 
@@ -120,6 +124,7 @@ func Verify(ctx context.Context, e *Evidence) (*Report, error) {
 		return nil, err
 	}
 	j.holes()
+	j.unreadable()
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.Number, b.Number) })
 	return r, nil
 }

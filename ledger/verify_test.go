@@ -96,6 +96,52 @@ func TestVerifyNamesTheFirst(t *testing.T) {
 	}
 }
 
+// TestVerifyUnreadableOrGone: what cannot be read is not missing, as far as it may be what no record is there for.
+func TestVerifyUnreadableOrGone(t *testing.T) {
+	k, dir, all := key(t, origin), t.TempDir(), records(few)
+	text := written(t, k, dir, 0, all)
+	const gone = 100 // from 201 on
+	for name, c := range map[string]struct {
+		damages []DamageError
+		want    []Finding
+	}{
+		"known":         {[]DamageError{{First: 201, Last: 300, Most: 100}}, []Finding{{Kind: Unreadable, Number: 201, Count: 100}}},
+		"wider":         {[]DamageError{{First: 1, Last: few, Most: 100}}, []Finding{{Kind: Unreadable, Number: 201, Count: 100}}},
+		"between":       {[]DamageError{{}}, []Finding{{Kind: Unreadable, Number: 201, Count: 100}}},
+		"fewer":         {[]DamageError{{First: 1, Last: few, Most: 60}}, []Finding{{Kind: Unreadable, Number: 201, Count: 60}, {Kind: Missing, Number: 261, Count: 40}}},
+		"elsewhere":     {[]DamageError{{First: 500, Last: 600, Most: 60}}, []Finding{{Kind: Missing, Number: 201, Count: 100}, {Kind: Unreadable, Number: 500}}},
+		"two, the wide": {[]DamageError{{First: 1, Last: few, Most: 40}, {First: 201, Last: 260, Most: 60}}, []Finding{{Kind: Unreadable, Number: 201, Count: 60}, {Kind: Unreadable, Number: 261, Count: 40}}},
+	} {
+		r, err := Verify(t.Context(), &Evidence{
+			Keys: Keys{Ledger: k.verifier}, Tree: Files(os.DirFS(dir)), Checkpoint: text,
+			Records: func(yield func(Record, error) bool) {
+				for i, data := range all {
+					if i == 200 {
+						for j := range c.damages {
+							if !yield(Record{}, &c.damages[j]) {
+								return
+							}
+						}
+					}
+					if (i < 200 || i >= 200+gone) && !yield(Record{uint64(i) + 1, data}, nil) {
+						return
+					}
+				}
+			},
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for i := range r.Findings {
+			r.Findings[i].Text = ""
+		}
+		if !slices.Equal(r.Findings, c.want) || r.Verified != few-gone {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
 // copied copies a ledger's files, without the writer's own state.
 func copied(t *testing.T, dir string) string {
 	t.Helper()

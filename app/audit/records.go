@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"github.com/palisade-security/palisade/ledger"
+	"github.com/palisade-security/palisade/store/events"
 	"github.com/palisade-security/palisade/store/query"
 	"github.com/palisade-security/palisade/store/segment"
 )
@@ -95,7 +96,11 @@ func kept(ctx context.Context, in func(context.Context, uint64) iter.Seq2[query.
 			case err == nil:
 				record = ledger.Record{Number: r.Number, Data: r.JSON()}
 			case ctx.Err() == nil && !away: // what is out of reach may be sound
-				err = &ledger.DamageError{Text: err.Error()}
+				damage := &ledger.DamageError{Text: err.Error()}
+				if at, ok := errors.AsType[*events.UnreadError](err); ok {
+					damage.First, damage.Last, damage.Most = at.First, at.Last, at.Most
+				}
+				err = damage
 			}
 			if !yield(record, err) {
 				return

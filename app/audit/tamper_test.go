@@ -80,7 +80,7 @@ func TestExport(t *testing.T) {
 		"inserted, renumbered":   {func(l [][]byte) [][]byte { return renumber(slices.Insert(l, 700, line(1, l[3]))) }, ledger.Finding{Kind: ledger.Inserted, Number: 701, Count: 1}},
 		"truncated":              {func(l [][]byte) [][]byte { return l[:1200] }, ledger.Finding{Kind: ledger.Truncated, Number: 1201, Count: 100}},
 		"emptied":                {func([][]byte) [][]byte { return nil }, ledger.Finding{Kind: ledger.Truncated, Number: 1, Count: many}},
-		"no line":                {func(l [][]byte) [][]byte { l[9] = []byte("{}\n"); return l }, ledger.Finding{Kind: ledger.Unreadable, Number: 10}},
+		"no line":                {func(l [][]byte) [][]byte { l[9] = []byte("{}\n"); return l }, ledger.Finding{Kind: ledger.Unreadable, Number: 10, Count: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := copied(t, whole)
@@ -255,6 +255,43 @@ func TestState(t *testing.T) {
 	}
 	if files < 2 {
 		t.Errorf("%d files mattered", files)
+	}
+}
+
+// TestUnreadable flips a byte of each segment of a store in turn, in what its columns say and behind them: its records are unreadable, from the first on, and
+// no other are; one that is gone besides is missing.
+func TestUnreadable(t *testing.T) {
+	p := newPlace(t)
+	p.keep(t, events.Options{SealRows: 400}, given(many))
+	s := p.open(t, events.Options{SealRows: 400})
+	must(t, s.Seal(t.Context()))
+	must(t, s.Close())
+	found, err := filepath.Glob(filepath.Join(p.Store, "segments", "*.parquet"))
+	must(t, err)
+	if len(found) < 3 {
+		t.Fatal(found)
+	}
+	unread := 0
+	for _, path := range found {
+		for _, at := range []int64{3, 30, 90} { // in a hundred
+			forged := *p
+			forged.Store = copied(t, p.Store)
+			text := textOf(t, path)
+			text[int64(len(text))*at/100] ^= 1
+			must(t, os.WriteFile(filepath.Join(forged.Store, "segments", filepath.Base(path)), text, 0o600))
+			r := forged.verify(t, &Trust{})
+			if r.Sound() { // a column that is not read for a record, such as the words of all
+				continue
+			}
+			unread++
+			f := &r.Findings[0]
+			if len(r.Findings) != 1 || f.Kind != ledger.Unreadable || r.Verified+f.Count != many || !strings.Contains(f.Text, filepath.Base(path)) || f.Count == 0 {
+				t.Errorf("%s at %d %%: %+v", filepath.Base(path), at, r)
+			}
+		}
+	}
+	if unread < len(found) {
+		t.Errorf("%d were found", unread)
 	}
 }
 

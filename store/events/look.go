@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -93,7 +94,8 @@ func peek(ctx context.Context, dir string, b *bucket.Bucket) (*Look, bool, error
 // Records is as that of Store; what of the log cannot be read is an error like that of a damaged segment.
 func (l *Look) Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error] {
 	return func(yield func(query.Record, error) bool) {
-		if l.torn == nil || yield(query.Record{}, fmt.Errorf("reading events: %w", l.torn)) {
+		// What the log has is behind what was sealed.
+		if l.torn == nil || yield(query.Record{}, fmt.Errorf("reading events: %w", &UnreadError{First: max(l.store.now.Number, from), Last: math.MaxUint64, Err: l.torn})) {
 			l.parts.records(ctx, from)(yield)
 		}
 	}

@@ -3,7 +3,6 @@ package events
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -56,7 +55,7 @@ func (s *Store) tell() {
 }
 
 // Records hands out the events that can be found now, from a number on, in the order of their numbers. Those that were deleted
-// are left out. After the error of a segment that cannot be read (*segment.DamageError) it goes on with the others; ErrClosed
+// are left out. After the error of a segment that cannot be read (*UnreadError of a *segment.DamageError) it goes on with the others; ErrClosed
 // and the cause of ctx are the last.
 func (s *Store) Records(ctx context.Context, from uint64) iter.Seq2[query.Record, error] {
 	return func(yield func(query.Record, error) bool) {
@@ -74,15 +73,17 @@ func (s *Store) Records(ctx context.Context, from uint64) iter.Seq2[query.Record
 func (p *snapshot) records(ctx context.Context, from uint64) iter.Seq2[query.Record, error] {
 	return func(yield func(query.Record, error) bool) {
 		f := p.runs(from)
-		for f.failed != nil || len(f.runs) > 0 {
+		for len(f.failed) > 0 || len(f.runs) > 0 {
 			some := f.window(ctx)
 			for i := range some {
 				if !yield(some[i], nil) {
 					return
 				}
 			}
-			if f.failed != nil && !yield(query.Record{}, fmt.Errorf("reading events: %w", f.failed)) {
-				return
+			for _, err := range f.failed {
+				if !yield(query.Record{}, fmt.Errorf("reading events: %w", err)) {
+					return
+				}
 			}
 			f.failed = nil
 		}
@@ -92,8 +93,18 @@ func (p *snapshot) records(ctx context.Context, from uint64) iter.Seq2[query.Rec
 // follow is the parts that Records has not read yet.
 type follow struct {
 	runs   []*run
-	failed error // what could not be read
+	failed []error // what could not be read
 }
+
+// UnreadError is events that cannot be read, and where among the others they are.
+type UnreadError struct {
+	First, Last uint64 // numbers between which they are, with others
+	Most        uint64 // how many there are, at most; 0: not known
+	Err         error
+}
+
+func (e *UnreadError) Error() string { return e.Err.Error() }
+func (e *UnreadError) Unwrap() error { return e.Err }
 
 // run is the events of a part in the order of their numbers.
 type run struct {
@@ -124,7 +135,7 @@ func (p *snapshot) runs(from uint64) *follow {
 		switch {
 		case one.Highest < from:
 		case one.err != nil:
-			f.failed = errors.Join(f.failed, one.err)
+			f.failed = append(f.failed, &UnreadError{First: max(one.Lowest, from), Last: one.Highest, Most: uint64(max(one.Rows, 0)), Err: one.err})
 		default:
 			for _, c := range one.segment.Chunks() {
 				add(c)
@@ -146,25 +157,30 @@ func (f *follow) window(ctx context.Context) []query.Record {
 			return ctx.Err() != nil
 		}
 		some, err := r.before(end)
-		f.failed = errors.Join(f.failed, err)
+		if err != nil {
+			f.failed = append(f.failed, err)
+		}
 		out = append(out, some...)
 		return err != nil || len(r.rows) == 0
 	})
 	if ctx.Err() != nil {
-		f.runs, f.failed = nil, context.Cause(ctx)
+		f.runs, f.failed = nil, []error{context.Cause(ctx)}
 		return nil
 	}
 	slices.SortFunc(out, func(a, b query.Record) int { return cmp.Compare(a.Number, b.Number) })
 	return out
 }
 
-// before takes what has numbers below one from a run.
+// before takes what has numbers below one from a run. The error is an *UnreadError.
 func (r *run) before(end uint64) ([]query.Record, error) {
+	_, highest := r.chunk.Numbers()
+	rest := UnreadError{First: r.next, Last: highest, Most: uint64(r.chunk.Rows())}
 	if r.rows == nil {
-		if err := r.sort(); err != nil {
-			return nil, err
+		if rest.Err = r.sort(); rest.Err != nil {
+			return nil, &rest
 		}
 	}
+	rest.Most = uint64(len(r.rows))
 	n, _ := slices.BinarySearchFunc(r.rows, end, func(p place, end uint64) int { return cmp.Compare(p.number, end) })
 	some := slices.Clone(r.rows[:n])
 	if r.rows = r.rows[n:]; len(r.rows) > 0 {
@@ -176,8 +192,8 @@ func (r *run) before(end uint64) ([]query.Record, error) {
 		rows[i] = some[i].row
 	}
 	events, err := segment.Events(r.chunk, rows)
-	if err != nil {
-		return nil, err
+	if rest.Err = err; err != nil {
+		return nil, &rest
 	}
 	out := make([]query.Record, len(some))
 	for i, e := range events {
