@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -131,7 +132,7 @@ func TestErase(t *testing.T) {
 // TestHoldOfBefore: a hold that names a user and is older than pseudonyms keeps what comes under them, too, and keeps the person from being erased.
 func TestHoldOfBefore(t *testing.T) {
 	f := &erasable{startFleet(t)}
-	const name = "lidia-liddell"
+	const name, early = "lidia-liddell", "zoe-before"
 	f.Eventually("a hold is placed", func() bool {
 		_, err := f.says(func(o *app.Options) error {
 			return app.Hold(t.Context(), o, query.Hold{Name: "case-1", Query: "user:" + name})
@@ -139,7 +140,10 @@ func TestHoldOfBefore(t *testing.T) {
 		return err == nil
 	})
 	f.asks(name)
-	f.Eventually("events are found", func() bool { return strings.Count(f.events(name), "\n") >= 3 })
+	f.asks(early)
+	f.Eventually("events are found", func() bool {
+		return strings.Count(f.events(name), "\n") >= 3 && strings.Count(f.events(early), "\n") >= 3
+	})
 	f.stop()
 	<-f.done
 	f.Edit("palisade.yaml", "mesh: {} #", "audit: {pseudonyms: true}\nmesh: {} #")
@@ -147,6 +151,9 @@ func TestHoldOfBefore(t *testing.T) {
 	f.done = make(chan struct{})
 	f.start()
 	before := strings.Count(f.events(name), "\n")
+	if out, err := f.says(func(o *app.Options) error { return app.Erase(t.Context(), o, early, true) }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("; %d events say the name", strings.Count(f.events(early), "\n"))) {
+		t.Errorf("who has no pseudonym, and events from before there were any: %v\n%s", err, out)
+	}
 	f.asks(name)
 	f.Eventually("what is named and what is not is found by the name", func() bool { return strings.Count(f.events(name), "\n") >= before+3 })
 	f.Eventually("the hold is placed once more", func() bool {

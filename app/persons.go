@@ -285,8 +285,11 @@ func (e erasing) Erase(ctx context.Context, q admin.EraseRequest, plan bool) (ou
 		return out, err
 	}
 	pseudonym, name, err := e.m.persons.Pseudonym(ctx, strings.TrimSpace(q.User))
+	if errors.Is(err, person.ErrNobody) {
+		return out, e.inClear(ctx, strings.TrimSpace(q.User))
+	}
 	if err != nil {
-		return out, nobody(err)
+		return out, err
 	}
 	out.Pseudonym, out.Exports = pseudonym, e.exports()
 	if out.Held, err = e.m.heldBy(ctx, pseudonym, name); err != nil {
@@ -309,17 +312,30 @@ func (e erasing) Erase(ctx context.Context, q admin.EraseRequest, plan bool) (ou
 		out.Disk, err = err.Error(), nil
 	}
 	out.Erased = err == nil
-	return out, nobody(err)
+	if errors.Is(err, person.ErrNobody) { // meanwhile
+		err = nobody(out.Named)
+	}
+	return out, err
 }
 
-// nobody makes a *Problem of a name that nothing stands for.
-func nobody(err error) error {
-	if errors.Is(err, person.ErrNobody) {
-		return &admin.Problem{
-			Status: http.StatusNotFound, Title: "nobody", Detail: "no pseudonym stands for that name: nothing is recorded of the person under one, or the key is destroyed already",
-		}
+// inClear is the *Problem of a name that no pseudonym stands for, with what says it since it was recorded before.
+func (e erasing) inClear(ctx context.Context, name string) error {
+	named, err := e.m.count(ctx, query.Query{Where: query.Is{Field: query.User, Value: name}})
+	if err != nil {
+		return err
 	}
-	return err
+	return nobody(named)
+}
+
+// nobody is the *Problem of a name that no pseudonym stands for.
+func nobody(named int64) error {
+	p := &admin.Problem{
+		Status: http.StatusNotFound, Title: "nobody", Detail: "no pseudonym stands for that name: nothing is recorded of the person under one, or the key is destroyed already",
+	}
+	if named > 0 {
+		p.Detail += fmt.Sprintf("; %d events say the name, from before there were pseudonyms: they cannot be changed, and go when audit.retain says; for them to go earlier, shorten that", named)
+	}
+	return p
 }
 
 // under is everything that a pseudonym stands in.
