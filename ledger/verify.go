@@ -67,6 +67,8 @@ type Evidence struct {
 	// for says it for all before. Elsewhere are such records that are not among Records.
 	Deletions func(record []byte) []Deletion
 	Elsewhere []Record
+
+	Entries bool // the tree has the hashes of records, too (tile/entries), as where it is written
 }
 
 // DamageError says that records cannot be read.
@@ -115,6 +117,11 @@ func Verify(ctx context.Context, e *Evidence) (*Report, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the tree: %w", err)
+	}
+	if e.Entries {
+		if err := r.entries(ctx, e.Tree, leaves); err != nil {
+			return nil, err
+		}
 	}
 	j := &judge{Report: r, evidence: e, leaves: leaves, next: r.First}
 	if err := j.records(ctx); err != nil {

@@ -111,7 +111,15 @@ func readFrom(files fs.FS, name string) ([]byte, error) {
 
 // readKey reads the public key of a ledger.
 func readKey(path string) (note.Verifier, error) {
-	return readKeyFrom(os.DirFS(filepath.Dir(path)), filepath.Base(path))
+	text, err := readSmall(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the public key of the ledger: %w", err)
+	}
+	v, err := ledger.NewVerifier(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("in %s: %w", path, err)
+	}
+	return v, nil
 }
 
 func readKeyFrom(files fs.FS, name string) (note.Verifier, error) {
@@ -120,6 +128,12 @@ func readKeyFrom(files fs.FS, name string) (note.Verifier, error) {
 		return nil, fmt.Errorf("reading the public key of the ledger: %w", err)
 	}
 	return ledger.NewVerifier(string(text))
+}
+
+// isThere tells whether there is a file or a folder.
+func isThere(elements ...string) bool {
+	_, err := os.Stat(filepath.Join(elements...))
+	return err == nil
 }
 
 // replace writes a file as a whole, durably, for its owner alone.

@@ -295,6 +295,57 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestPlaces: what is not where it should be is named as a whole, with what was meant.
+func TestPlaces(t *testing.T) {
+	p := newPlace(t)
+	p.keep(t, events.Options{}, given(300))
+	key, state, none := filepath.Join(p.Ledger, keyFile), filepath.Dir(p.Ledger), filepath.Join(t.TempDir(), "nosuch")
+	model := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(model, ".palisade"), 0o700))
+	verify := func(dir string) error {
+		_, err := VerifyExport(t.Context(), dir, &Trust{})
+		return err
+	}
+	_, keyless := VerifyStore(t.Context(), p.Place, time.Time{}, &Trust{Key: filepath.Join(none, keyFile)})
+	_, witnessed := Witness(t.Context(), Place{Ledger: state}, t.TempDir(), "auditor.example", key)
+	for want, err := range map[string]error{
+		"stat " + filepath.Join(none, keyFile):            keyless,
+		none + " is not there":                            verify(none),
+		"--state " + filepath.Join(model, ".palisade"):    verify(model),
+		"--state " + state:                                verify(state),
+		"expected the folder ledger of a state directory": witnessed,
+		"here " + p.Ledger:                                witnessed,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	for name, damage := range map[string]func(entries string){
+		"": func(string) {},
+		"was altered": func(entries string) {
+			text := textOf(t, filepath.Join(entries, "000"))
+			text[5] ^= 1 // of the first hash
+			must(t, os.Chmod(filepath.Join(entries, "000"), 0o600))
+			must(t, os.WriteFile(filepath.Join(entries, "000"), text, 0o600))
+		},
+		"cannot be read": func(entries string) { flip(t, filepath.Join(entries, "000")) },
+		"is gone":        func(entries string) { must(t, os.RemoveAll(entries)) },
+	} {
+		forged := *p
+		forged.Ledger = copied(t, p.Ledger)
+		damage(filepath.Join(forged.Ledger, "tile/entries"))
+		r := forged.verify(t, &Trust{})
+		if r.Verified != 300 || r.Sound() != (name == "") || name != "" && (r.Findings[0].Kind != ledger.Tiles || !strings.Contains(r.Findings[0].Text, name) || !strings.HasPrefix(r.Findings[0].Tile, "tile/entries/000")) {
+			t.Errorf("hashes of records, %q: %+v", name, r.Report)
+		}
+	}
+	p.Store = none
+	r := p.verify(t, &Trust{})
+	if len(r.Findings) != 1 || r.Findings[0].Kind != ledger.Truncated || r.Findings[0].Number != 1 || r.Findings[0].Count != 300 || !strings.Contains(r.Findings[0].Text, none) {
+		t.Errorf("without its store: %+v", r)
+	}
+}
+
 // TestWitness lets a second party sign, and refuses for it what the owner of the key has written anew.
 func TestWitness(t *testing.T) {
 	p := newPlace(t)

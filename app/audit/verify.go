@@ -99,6 +99,9 @@ func mostSigned(keys *ledger.Keys, files fs.FS, newest []byte) []byte {
 
 // VerifyExport verifies what Export wrote. The error says that it could not be told.
 func VerifyExport(ctx context.Context, dir string, t *Trust) (*Result, error) {
+	if err := isExport(dir); err != nil {
+		return nil, err
+	}
 	e, err := t.evidence(os.DirFS(dir))
 	if err != nil {
 		return nil, fmt.Errorf("in %s: %w", dir, err)
@@ -129,6 +132,23 @@ func VerifyExport(ctx context.Context, dir string, t *Trust) (*Result, error) {
 	return t.judge(ctx, e)
 }
 
+// isExport says what is wrong with a folder that cannot be an export, and what was meant.
+func isExport(dir string) error {
+	const state = "%s is no export; for the state directory there: palisade audit verify --state %s"
+	below := filepath.Join(dir, ".palisade")
+	switch {
+	case !isThere(dir):
+		return fmt.Errorf("%s is not there; name a folder that palisade audit export wrote", dir)
+	case isThere(dir, manifestFile) || isThere(dir, checkpointFile):
+		return nil
+	case isThere(dir, "ledger"):
+		return fmt.Errorf(state, dir, dir)
+	case isThere(below):
+		return fmt.Errorf(state, dir, below)
+	}
+	return fmt.Errorf("%s is no export: it has no %s; name a folder that palisade audit export wrote", dir, manifestFile)
+}
+
 // VerifyStore verifies the records of a place that keeps them, also while a process writes them. Since leaves out what came
 // before; zero: all.
 func VerifyStore(ctx context.Context, at Place, since time.Time, t *Trust) (*Result, error) {
@@ -136,12 +156,16 @@ func VerifyStore(ctx context.Context, at Place, since time.Time, t *Trust) (*Res
 	if err != nil {
 		return nil, err
 	}
+	e.Entries = at.Shared == nil
+	e.First = 1
 	look, end, err := at.look(ctx)
+	if errors.Is(err, fs.ErrNotExist) && at.alone() {
+		return t.gone(ctx, e, at.Store)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = end() }() // read only
-	e.First = 1
 	if !since.IsZero() {
 		if e.First, _, err = look.Within(ctx, since, time.Time{}); err != nil {
 			return nil, err
@@ -156,6 +180,30 @@ func VerifyStore(ctx context.Context, at Place, since time.Time, t *Trust) (*Res
 		err = r.objects(files.Objects(ctx, e.First))
 	}
 	return r, err
+}
+
+// alone tells whether records are in the folder of the store and nowhere else.
+func (p *Place) alone() bool {
+	if p.Shared != nil || p.Bucket == nil {
+		return p.Shared == nil
+	}
+	b, err := p.Bucket()
+	return err == nil && b == nil
+}
+
+// gone is the verification of a ledger of which there is no store: all that it tells of is missing.
+func (t *Trust) gone(ctx context.Context, e *ledger.Evidence, store string) (*Result, error) {
+	e.Records = func(func(ledger.Record, error) bool) {}
+	r, err := t.judge(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.Kind == ledger.Truncated {
+			f.Text = fmt.Sprintf("there is no store of events in %s: %s", store, f.Text)
+		}
+	}
+	return r, nil
 }
 
 // objects adds what is wrong in the bucket and was not read for the records.

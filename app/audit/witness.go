@@ -77,6 +77,13 @@ func Witness(ctx context.Context, at Place, own, name, key string) ([]byte, erro
 	}
 	tree := at.tree(ctx)
 	text, err := tree.Newest(ctx)
+	if errors.Is(err, fs.ErrNotExist) && at.Ledger != "" && at.Served == nil && at.Shared == nil {
+		hint := "the folder ledger of a state directory, a copy of it, or an export"
+		if isThere(at.Ledger, "ledger", checkpointFile) {
+			hint += ": here " + filepath.Join(at.Ledger, "ledger")
+		}
+		return nil, fmt.Errorf("there is no file %s in %s; expected %s", checkpointFile, at.Ledger, hint)
+	}
 	if err != nil {
 		return nil, err
 	}
