@@ -165,10 +165,11 @@ func (o *Options) asked(err error) error {
 	}
 	problem, told := errors.AsType[*admin.Problem](err)
 	if !told {
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // the URL within says nothing that people have written
+		u, unreached := errors.AsType[*url.Error](err)
+		if !unreached {
+			return err // it was asked wrongly, or what it is asked lies here and is damaged
 		}
-		return fmt.Errorf("control at %s does not answer: %w", where, err)
+		return fmt.Errorf("control at %s does not answer: %w", where, u.Err) // the URL within says nothing that people have written
 	}
 	switch {
 	case problem.Status == http.StatusUnauthorized:

@@ -101,7 +101,7 @@ func driftText(r *drift.Report) string {
 		}
 		fmt.Fprintf(&b, "drift %s  %s  %d requests answered with success", observe.Printable(s.Name), observe.Printable(s.Document), s.Requests)
 		if s.Requests > 0 {
-			fmt.Fprintf(&b, " of %s to %s, in %d of the 168 hours of a week, on %d days", s.First.Local().Format(time.DateTime), s.Last.Local().Format(time.DateTime), s.Hours, s.Days)
+			fmt.Fprintf(&b, " of %s to %s, in %d of the 168 hours of a week, on %s", s.First.Local().Format(time.DateTime), s.Last.Local().Format(time.DateTime), s.Hours, days(s.Days))
 		}
 		b.WriteByte('\n')
 		undocumentedText(&b, r, s.Name)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -12,7 +13,10 @@ func TestNotFound(t *testing.T) {
 	if err := o.asked(notFoundf("no record of %q", "1")); err.Error() != `no record of "1"` {
 		t.Error(err)
 	}
-	if err := o.asked(errors.New("refused")); !strings.Contains(err.Error(), "does not answer") {
+	if err := o.asked(&url.Error{Op: "Get", URL: "https://c", Err: errors.New("refused")}); !strings.Contains(err.Error(), "does not answer") {
 		t.Error(err)
+	}
+	if err := o.asked(errors.New("a damaged segment")); err.Error() != "a damaged segment" {
+		t.Errorf("%v", err)
 	}
 }

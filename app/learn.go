@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -131,7 +132,7 @@ func patchOf(edited []model.Edited) (string, error) {
 func learnText(snap *model.Snapshot, p *learn.Proposal) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# learn %s  %d decisions of %s to %s\n", observe.Printable(snap.Fleet), p.Events, p.First.Local().Format(time.DateTime), p.Last.Local().Format(time.DateTime))
-	fmt.Fprintf(&b, "# The edge was at work in %d of the 168 hours of a week, on %d days. Unseen is not unused: look at each line.\n", p.Hours, p.Days)
+	fmt.Fprintf(&b, "# The edge was at work in %d of the 168 hours of a week, on %s. Unseen is not unused: look at each line.\n", p.Hours, days(p.Days))
 	for _, proposed := range []bool{true, false} {
 		title := "# proposed to go:\n"
 		if !proposed {
@@ -173,4 +174,12 @@ func unseenFor(u *learn.Unseen, p *learn.Proposal) string {
 		since = p.Since
 	}
 	return "not seen since " + since.Local().Format(time.DateTime)
+}
+
+// days is how many days, in words.
+func days(n int) string {
+	if n == 1 {
+		return "1 day"
+	}
+	return strconv.Itoa(n) + " days"
 }

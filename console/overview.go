@@ -25,6 +25,7 @@ type overview struct {
 	P95     time.Duration
 	Sampled int
 	Reasons []query.Count
+	Others  unlisted // that stand behind Reasons
 	Busiest []query.Count
 	Refused []row
 	State   State
@@ -46,6 +47,21 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request, s *session) e
 	}
 	c.show(w, r, s, http.StatusOK, "overview", "Overview", &o)
 	return nil
+}
+
+// unlisted are values that are not listed.
+type unlisted struct {
+	Values int   // how many
+	Count  int64 // of how many events
+}
+
+// unlistedOf is what of counts the list of the most frequent lacks.
+func unlistedOf(n *query.Counts) unlisted {
+	out := unlisted{Values: n.Values - len(n.Top), Count: n.Total}
+	for _, c := range n.Top {
+		out.Count -= c.Count
+	}
+	return out
 }
 
 // traffic asks the store.
@@ -73,7 +89,7 @@ func (c *Console) traffic(ctx context.Context, o *overview) error {
 		take  func(*query.Counts)
 	}{
 		{failed.Where, query.Service, func(n *query.Counts) { o.Failed += n.Total }},
-		{both(requests(), refusals()), query.Reason, func(n *query.Counts) { o.Reasons = n.Top }},
+		{both(requests(), refusals()), query.Reason, func(n *query.Counts) { o.Reasons, o.Others = n.Top, unlistedOf(n) }},
 		{both(requests(), query.Prefix{Field: query.Service}), query.Service, func(n *query.Counts) { o.Busiest = n.Top }},
 	} {
 		asked := q

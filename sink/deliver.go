@@ -48,12 +48,25 @@ func (s *Sink) send(ctx context.Context, part []Record) error {
 	within, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	err := s.opts.Target.Send(within, part)
-	if err != nil {
-		s.failed(ctx, err)
-	} else {
+	switch {
+	case err == nil:
 		s.went()
+	case answered(err):
+		s.update(func(st *Status) { st.Failures++ })
+		s.went()
+	default:
+		s.failed(ctx, err)
 	}
 	return err
+}
+
+// answered tells what a server has judged from an outage: nothing waits for it.
+func answered(err error) bool {
+	if partial, ok := errors.AsType[*PartialError](err); ok {
+		return len(partial.Again) == 0
+	}
+	_, refused := errors.AsType[*RefusedError](err)
+	return refused || errors.Is(err, ErrTooLarge)
 }
 
 // settle says what is to be sent again of a part, and after how long: negative, at once. The error is that of the disk.

@@ -49,6 +49,11 @@ type Source interface {
 	Head() uint64
 }
 
+// Looker is a Source whose head stands still while nobody asks for its next batch. Look brings it up to date; it is safe beside Next.
+type Looker interface {
+	Look(ctx context.Context)
+}
+
 // Target takes batches for one server. One goroutine uses it. One that holds connections is an io.Closer as well.
 type Target interface {
 	// Send returns nil when the server has taken every record as its own. A *PartialError, a *RefusedError, a *BusyError and
@@ -81,7 +86,8 @@ type Options struct {
 	Most    time.Duration // longest pause that is not asked for by the server
 	Dead    int64         // bytes of dead letters that are kept
 
-	Changed func(Status) // told when sending begins to fail, and when it goes well again; nil: nobody
+	Changed func(Status)                   // told when sending begins to fail, and when it goes well again; nil: nobody
+	Refused func(events uint64, at string) // told at most once a minute how many were refused for good since, and of the file with them; nil: nobody
 }
 
 func (o *Options) withDefaults() {
@@ -165,6 +171,9 @@ func (s *Sink) update(do func(*Status)) {
 
 // Run sends until ctx ends. What was not taken by then is sent by the next Run. The error is that of closing source and target.
 func (s *Sink) Run(ctx context.Context) error {
+	var beside sync.WaitGroup
+	beside.Go(func() { s.watch(ctx) })
+	defer beside.Wait()
 	pause := pauses{first: s.opts.First, most: s.opts.Most}
 	for ctx.Err() == nil {
 		from := s.Status().Position

@@ -389,3 +389,71 @@ func TestDisk(t *testing.T) {
 		}
 	})
 }
+
+// lagging is a record whose head is known only when somebody looks.
+type lagging struct {
+	*record
+	mu   sync.Mutex
+	head uint64
+}
+
+func (l *lagging) Head() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
+func (l *lagging) Look(context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head = l.record.Head()
+}
+
+// TestBehind counts what comes while a server is away.
+func TestBehind(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := &lagging{record: newRecord(10), head: 11}
+		to := &server{judge: func(context.Context, []sink.Record) error { return errors.New("connection refused") }}
+		s := open(t, sink.Options{Dir: dir, Source: r, Target: to})
+		during(t, s, func() {
+			time.Sleep(20 * time.Second)
+			r.add(sinktest.Records(5)...)
+			time.Sleep(6 * time.Second)
+			if got := s.Status(); got.Behind != 15 || got.Failing == "" {
+				t.Errorf("%+v", got)
+			}
+		})
+	})
+}
+
+// TestRefusedIsNoOutage tells of dead letters once a minute, and of no outage.
+func TestRefusedIsNoOutage(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r, outages := newRecord(10), 0
+		var told []uint64
+		to := &server{judge: func(context.Context, []sink.Record) error { return &sink.RefusedError{Reason: "400"} }}
+		s := open(t, sink.Options{
+			Dir: dir, Source: r, Target: to, Changed: func(sink.Status) { outages++ },
+			Refused: func(n uint64, at string) {
+				if told = append(told, n); at != filepath.Join(dir, sink.LettersFile) {
+					t.Errorf("told of %s", at)
+				}
+			},
+		})
+		during(t, s, func() {
+			time.Sleep(10 * time.Second)
+			for range 8 {
+				r.add(sinktest.Records(2)...)
+				time.Sleep(5 * time.Second)
+			}
+			time.Sleep(2 * time.Minute)
+			r.add(sinktest.Records(3)...)
+			time.Sleep(2 * time.Second)
+		})
+		if !slices.Equal(told, []uint64{10, 16, 3}) || outages != 0 {
+			t.Errorf("told %v, and of %d changes", told, outages)
+		}
+	})
+}

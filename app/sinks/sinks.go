@@ -124,6 +124,9 @@ func (s *Sinks) start(ctx context.Context, e *model.ResolvedExport, p *prepared)
 			log.InfoContext(ctx, "events are exported again", "behind", st.Behind)
 		}
 	}
+	o.Refused = func(events uint64, at string) {
+		log.WarnContext(ctx, "events were refused for good by the server they are exported to", "events", events, "file", at)
+	}
 	one, err := sink.Open(o)
 	if err != nil {
 		return err

@@ -48,6 +48,17 @@ const (
 // Head is sink.Source's.
 func (s *stored) Head() uint64 { return s.head.Load() }
 
+// Look is sink.Looker's. A store that does not answer leaves the head where it was.
+func (s *stored) Look(ctx context.Context) {
+	records, err := s.of(ctx)
+	if err != nil {
+		return
+	}
+	if head, err := records.Next(ctx); err == nil {
+		s.head.Store(head)
+	}
+}
+
 // Next is sink.Source's.
 func (s *stored) Next(ctx context.Context, from uint64, most sink.Bound) (sink.Batch, error) {
 	records, err := s.of(ctx)

@@ -150,6 +150,19 @@ func TestFollow(t *testing.T) {
 	})
 }
 
+// TestLook moves the head while nobody asks for more.
+func TestLook(t *testing.T) {
+	r := inStore(t)
+	all := eventtest.New(3, start, time.Second).Take(50)
+	r.add(t, all[:20])
+	s := r.follow(query.Query{})
+	take(t, s, 1, 21, sink.Bound{Records: 100, Bytes: 1 << 20})
+	r.add(t, all[20:])
+	if s.(sink.Looker).Look(t.Context()); s.Head() != 51 { //nolint:forcetypeassert // a test
+		t.Errorf("the head is %d", s.Head())
+	}
+}
+
 // TestGone counts what was deleted before it was read, but not what was gone before all began.
 func TestGone(t *testing.T) {
 	r := inJournal(t, 256<<10)
