@@ -47,12 +47,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "palisade: %v\n", err)
 		return exitError
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(arrange(parser.Model, args))
 	if exited >= 0 {
 		return exited // help and version have printed what was asked for
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "palisade: %v; see %s\n", err, helpFor(parsed, err))
+		if wrong, ok := errors.AsType[*kong.ParseError](err); ok && parsed == nil {
+			parsed = wrong.Context
+		}
+		fmt.Fprintf(stderr, "palisade: %v; see %s\n", advised(parsed, err), helpFor(parsed))
 		return exitError
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -100,11 +103,7 @@ func (c *cli) AfterApply(parsed *kong.Context) error {
 }
 
 // helpFor is the command that shows the right words for a command line that could not be read.
-func helpFor(parsed *kong.Context, err error) string {
-	var wrong *kong.ParseError
-	if parsed == nil && errors.As(err, &wrong) {
-		parsed = wrong.Context
-	}
+func helpFor(parsed *kong.Context) string {
 	if parsed != nil {
 		if verb := parsed.Selected(); verb != nil {
 			return verb.FullPath() + " --help"

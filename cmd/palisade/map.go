@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/palisade-security/palisade/app"
 )
@@ -81,7 +83,21 @@ func (c *mapDiffCmd) Run(e *environment) error {
 	if c.From != "" && c.Control != "" {
 		return errors.New("--from and --control: maps are kept in one place; leave out one of them")
 	}
-	changed, err := app.MapDiff(e.ctx, c.on(e, c.Model...), c.From, mapSide(c.Before), mapSide(c.After))
+	before, err := mapSide(c.Before)
+	if err != nil {
+		return err
+	}
+	after, err := mapSide(c.After)
+	if err != nil {
+		return err
+	}
+	model := c.Model
+	for _, side := range []app.MapSide{before, after} { // what is kept of a model's time lies beside that model
+		if len(model) == 0 && side.Path != "" && filepath.Ext(side.Path) != ".json" {
+			model = []string{side.Path}
+		}
+	}
+	changed, err := app.MapDiff(e.ctx, c.on(e, model...), c.From, before, after)
 	if err == nil && changed {
 		return errRefused
 	}
@@ -89,12 +105,15 @@ func (c *mapDiffCmd) Run(e *environment) error {
 }
 
 // mapSide tells a time from the path of a model or of a map.
-func mapSide(text string) app.MapSide {
-	var at when
-	if _, err := os.Stat(text); err == nil || at.UnmarshalText([]byte(text)) != nil {
-		return app.MapSide{Path: text}
+func mapSide(text string) (app.MapSide, error) {
+	if _, err := os.Stat(text); err == nil {
+		return app.MapSide{Path: text}, nil
 	}
-	return app.MapSide{At: at.Span}
+	var at when
+	if err := at.UnmarshalText([]byte(text)); err != nil {
+		return app.MapSide{}, fmt.Errorf("%w; nor is it a model, or a .json file with a map, that exists", err)
+	}
+	return app.MapSide{At: at.Span}, nil
 }
 
 // Help shows examples.

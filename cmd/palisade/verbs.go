@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -293,12 +294,28 @@ func (c *eventsCmd) Run(e *environment) error {
 	if c.Per.Duration > 0 && c.Count == "" {
 		return errors.New("--per counts over time; say with --count by what, such as --count outcome")
 	}
+	if c.Follow && c.Count != "" {
+		return errors.New("--follow shows events as they come, --count counts those recorded; leave out one of them")
+	}
 	words, model := splitQuery(c.Query, c.Model)
 	q := app.EventQuery{
 		Text: strings.Join(words, " "), Follow: c.Follow, Last: c.Last, Refused: c.Refused, Service: c.Service, User: c.User, Kind: c.Kind,
 		Since: c.Since.Time, Until: c.Until.Time, Count: c.Count, Per: c.Per.Duration, Top: c.Top, Format: e.format,
 	}
-	return app.Events(e.ctx, c.on(e, model), &q)
+	err := app.Events(e.ctx, c.on(e, model), &q)
+	if i := slices.IndexFunc(words, isMissing); err != nil && i >= 0 {
+		return fmt.Errorf("%w; %q is no file or folder, and was taken for a word to look for", err, words[i])
+	}
+	return err
+}
+
+// isMissing tells the path of something that does not exist from other words.
+func isMissing(word string) bool {
+	if !filepath.IsAbs(word) && !strings.HasPrefix(word, "./") && !strings.HasPrefix(word, "../") {
+		return false
+	}
+	_, err := os.Stat(word)
+	return err != nil
 }
 
 // splitQuery parts the words of a query from a model: a first or last one that is a file or folder of a model is that, as for other

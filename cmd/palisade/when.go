@@ -19,12 +19,22 @@ func (w *when) UnmarshalText(b []byte) error {
 		w.Span = app.Span{Since: end.Add(-24 * time.Hour), Until: end}
 		return nil
 	}
+	if err := w.read(text); err != nil {
+		return err
+	}
+	if w.Since.After(time.Now()) {
+		return fmt.Errorf("%q lies in the future, of which no map is kept", text)
+	}
+	return nil
+}
+
+func (w *when) read(text string) error {
 	if day, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
 		w.Span = app.Span{Since: day, Until: day.AddDate(0, 0, 1)}
 		return nil
 	}
 	var m moment
-	if err := m.UnmarshalText(b); err != nil {
+	if err := m.UnmarshalText([]byte(text)); err != nil {
 		return fmt.Errorf("%w, or now", err)
 	}
 	hour := m.Truncate(time.Hour)
