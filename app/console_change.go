@@ -50,7 +50,12 @@ func (o *Options) wanted(p *console.Proposal, development bool, stored func(vers
 		return &snap, json.Unmarshal(data, &snap)
 	}
 	snap, err := parseSnapshot(p.Document, "what was given")
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotJSON) && development:
+		return nil, &console.Refusal{Text: "This page takes a model as JSON, as \"palisade snapshot DIR\" writes it; YAML is not taken.\n" + err.Error()}
+	case errors.Is(err, errNotJSON):
+		return nil, &console.Refusal{Text: "This page takes a model as JSON, as \"palisade snapshot --production DIR\" writes it; YAML is not taken.\n" + err.Error()}
+	case err != nil:
 		return nil, &console.Refusal{Text: err.Error()}
 	}
 	return snap, nil
@@ -141,8 +146,13 @@ func (f controlFleet) Draft(ctx context.Context, by console.Person, p *console.P
 	if err != nil {
 		return nil, err
 	}
-	if _, err := client.Plan(ctx, document); err != nil { // what control would not take at all
-		return nil, told(err)
+	switch {
+	case p.Version == "": // what control would not take at all
+		if _, err := client.Plan(ctx, document); err != nil {
+			return nil, told(err)
+		}
+	case next.Development: // control has it from an earlier build, and would not take it again
+		return nil, &console.Refusal{Text: model.ErrDevelopment.Error()}
 	}
 	d, err := f.o.drafted(ctx, before, next, f.kept)
 	if err != nil {

@@ -122,16 +122,26 @@ func readSnapshot(path string) (*model.Snapshot, error) {
 	return parseSnapshot(text, path)
 }
 
-// parseSnapshot reads a snapshot that stands somewhere.
+// errNotJSON tells that a snapshot is not even JSON, such as a model in YAML.
+var errNotJSON = errors.New("it is not JSON as palisade snapshot writes it")
+
+// parseSnapshot reads a snapshot that stands somewhere, and holds that it is what was written.
 func parseSnapshot(text []byte, where string) (*model.Snapshot, error) {
 	var snap model.Snapshot
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&snap); err != nil {
+	err := d.Decode(&snap)
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return nil, fmt.Errorf("%s: %w: %w", where, errNotJSON, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("reading the snapshot in %s: %w", where, err)
 	}
 	if snap.Version == "" || snap.Self != "" {
 		return nil, fmt.Errorf("%s is no snapshot of a whole model; palisade snapshot prints one", where)
+	}
+	if err := snap.Verify(); err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
 	}
 	return &snap, nil
 }

@@ -87,8 +87,11 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// Snapshot prints the resolved model as proxies get it.
+// Snapshot prints the resolved model as proxies get it; without development as control takes it, which runs on another host.
 func Snapshot(o *Options, development bool) error {
+	if !development {
+		o = o.forOthers()
+	}
 	_, snap, findings, err := o.load(development)
 	if err != nil {
 		return errors.Join(err, o.printFindings(o.Err, findings))

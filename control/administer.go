@@ -316,7 +316,10 @@ func (c *Control) showActs(ctx context.Context, _ caller, r *http.Request, _ []b
 }
 
 func (c *Control) showPlan(_ context.Context, _ caller, _ *http.Request, body []byte) (any, string, error) {
-	next, err := c.parseModel(body)
+	next, err := c.offered(body)
+	if err == nil && next.Development {
+		err = model.ErrDevelopment
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %w", errWrong, err)
 	}

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,13 +151,43 @@ func (f *fleet) kind(id string) string {
 	return "sidecar"
 }
 
-// parseModel reads a model as administrators send it and the store keeps it, and holds that it is one for this fleet.
+// parseModel reads a model as the store keeps it, and holds that it is one for this fleet. It was held against its version before it
+// came into the store; what an earlier build wrote there may say less than this one, and is taken.
 func (c *Control) parseModel(data []byte) (*model.Snapshot, error) {
 	snap := new(model.Snapshot)
 	if err := json.Unmarshal(data, snap); err != nil {
 		return nil, fmt.Errorf("reading a model: %w", err)
 	}
 	return snap, c.checkModel(snap)
+}
+
+// offered reads a model as administrators send it: one that says what its version says.
+func (c *Control) offered(data []byte) (*model.Snapshot, error) {
+	snap := new(model.Snapshot)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields() // no version covers what this build does not know, and a later one may read it
+	if err := d.Decode(snap); err != nil {
+		return nil, fmt.Errorf("reading a model: %w", err)
+	}
+	if err := c.checkModel(snap); err != nil {
+		return nil, err
+	}
+	if err := snap.Verify(); err != nil {
+		return nil, fmt.Errorf("the model: %w", err)
+	}
+	return snap, nil
+}
+
+// again reads a model of the history that is to come into force once more.
+func (c *Control) again(m *table.Model) (*model.Snapshot, error) {
+	snap, err := c.parseModel(m.Document)
+	if err != nil {
+		return nil, err
+	}
+	if err := snap.Verify(); snap.Version != m.Version || err != nil && !errors.Is(err, model.ErrNoOrigin) { // earlier builds wrote none
+		return nil, fmt.Errorf("the model %q of the history is not what it was when it was written: %w", m.Version, cmp.Or(err, model.ErrEdited))
+	}
+	return snap, nil
 }
 
 func (c *Control) checkModel(snap *model.Snapshot) error {

@@ -87,7 +87,7 @@ func (l *leader) apply(ctx context.Context, who caller, q admin.ApplyRequest) (a
 
 // candidate reads and checks what is to be applied.
 func (l *leader) candidate(ctx context.Context, who caller, q admin.ApplyRequest) (*candidate, error) {
-	a := &candidate{now: l.c.fleet.Load(), document: q.Model, who: who, note: q.Note, watch: q.Watch.Std()}
+	a := &candidate{now: l.c.fleet.Load(), who: who, note: q.Note, watch: q.Watch.Std()}
 	if a.watch == 0 {
 		a.watch = defaultWatch
 	}
@@ -103,19 +103,20 @@ func (l *leader) candidate(ctx context.Context, who caller, q admin.ApplyRequest
 		return nil, fmt.Errorf("%w: the plan was made against %q, but %q is in force", errConflict, q.Before, version)
 	case (q.Model == nil) == (q.Version == ""):
 		return nil, fmt.Errorf("%w: a model or a version is needed", errWrong)
-	case q.Model == nil:
-		m, err := l.c.stored(ctx, q.Version)
-		if err != nil {
+	}
+	var stored table.Model
+	var err error
+	if q.Model == nil {
+		if stored, err = l.c.stored(ctx, q.Version); err != nil {
 			return nil, err
 		}
-		a.document = m.Document
 	}
-	snap, err := l.c.parseModel(a.document)
-	if err == nil && l.c.o.Check != nil {
-		err = l.c.o.Check(ctx, snap)
-	}
+	snap, err := l.c.wanted(ctx, q.Model, &stored)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errWrong, err)
+	}
+	if a.document, err = json.Marshal(snap); err != nil {
+		return nil, fmt.Errorf("writing the model: %w", err)
 	}
 	if a.next, err = newFleet(table.Enforcement{Version: snap.Version}, snap); err != nil {
 		return nil, fmt.Errorf("%w: %w", errWrong, err)
@@ -125,6 +126,24 @@ func (l *leader) candidate(ctx context.Context, who caller, q admin.ApplyRequest
 	}
 	a.plan = plan.Diff(before, snap)
 	return a, nil
+}
+
+// wanted is the model that a request brings, or else names, if proxies would take it.
+func (c *Control) wanted(ctx context.Context, document []byte, stored *table.Model) (snap *model.Snapshot, err error) {
+	if document != nil {
+		snap, err = c.offered(document)
+	} else {
+		snap, err = c.again(stored)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case snap.Development:
+		return nil, model.ErrDevelopment
+	case c.o.Check != nil:
+		return snap, c.o.Check(ctx, snap)
+	}
+	return snap, nil
 }
 
 // stored reads a model of the history.

@@ -2,7 +2,6 @@ package model
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -65,12 +64,10 @@ func (d *Declared) Compile(o Options) (*Snapshot, []Finding) {
 	if HasErrors(findings) {
 		return nil, findings
 	}
-	version, err := versionOf(s, filepath.Dir(d.files[0]))
-	if err != nil {
-		c.report(Error, "internal", "", "the model cannot be written as JSON", "")
+	if err := s.name(d); err != nil {
+		c.report(Error, "internal", "", "the model cannot be given a version: "+err.Error(), "")
 		return nil, settle(c.found)
 	}
-	s.Version = version
 	return s, findings
 }
 

@@ -46,6 +46,7 @@ func (s *Snapshot) ForService(name string) *Snapshot { return NewSlicer(s).Servi
 // service where it is and how requests to it are checked.
 func (c *Slicer) Edge() *Snapshot {
 	out := *c.whole
+	out.Origin = nil
 	out.Self = EdgeID(out.TrustDomain)
 	out.Mesh = out.Mesh.forProxy()
 	out.Export, out.Audit.Bucket, out.Audit.Witnesses = nil, nil, nil // what proxies record comes to control

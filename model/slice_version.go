@@ -28,7 +28,7 @@ type counted struct {
 // not count, so that a key this format gains later changes no version by itself.
 func (c *content) version(s *Snapshot, policies []byte) string {
 	bare := *s
-	bare.Version, bare.Policies = "", nil
+	bare.Version, bare.Policies, bare.Origin = "", nil, nil
 	sum := sha256.Sum256(c.appendValue(slices.Clone(policies), reflect.ValueOf(&bare).Elem()))
 	return hex.EncodeToString(sum[:])
 }

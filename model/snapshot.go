@@ -4,7 +4,8 @@ package model
 // every file read, in text form. Each room compiles its own part of it on arrival; compiled forms are never
 // serialised. A Snapshot is immutable once Compile has returned it.
 type Snapshot struct {
-	Version     string             `json:"version"` // SHA-256 of the rest, hex
+	Version     string             `json:"version"`          // SHA-256 of the rest, hex; Verify holds it against the rest
+	Origin      *Origin            `json:"origin,omitempty"` // of no slice, and none of what earlier builds wrote
 	Fleet       string             `json:"fleet"`
 	TrustDomain string             `json:"trust_domain"`
 	Edge        Edge               `json:"edge"` // defaults filled in, paths absolute
@@ -22,6 +23,12 @@ type Snapshot struct {
 	Mesh        *ResolvedMesh      `json:"mesh,omitempty"`        // nil without one
 	Self        string             `json:"self,omitempty"`        // SPIFFE ID of the proxy whose slice this is; empty for the whole
 	Callers     []Caller           `json:"callers,omitempty"`     // of a service's slice with policies: who may call it, sorted by name
+}
+
+// Origin is from where the places and paths of a snapshot were seen. Neither counts in its version.
+type Origin struct {
+	Root string `json:"root"` // folder of the model's first file, absolute: paths count as seen from here
+	Dir  string `json:"dir"`  // the working directory: relative places are seen from here
 }
 
 // ResolvedProvider is a Provider with its name and defaults.

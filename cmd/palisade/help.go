@@ -97,6 +97,7 @@ func (*caCmd) Help() string {
 func (*snapshotCmd) Help() string {
 	return `Examples:
   palisade snapshot
+  palisade snapshot --production > model.json   as the console of control takes it
   palisade snapshot examples/shop | jq '.routes[].path'`
 }
 

@@ -395,9 +395,14 @@ type caCmd struct {
 
 func (c *caCmd) Run(e *environment) error { return app.LocalCA(e.with(c.Model...), c.Path) }
 
-type snapshotCmd struct{ modelArgs }
+type snapshotCmd struct {
+	modelArgs
+	Production bool `help:"Compile as palisade edge and control do: development providers are errors. The console and control take no other."`
+}
 
-func (c *snapshotCmd) Run(e *environment) error { return app.Snapshot(e.with(c.Model...), true) }
+func (c *snapshotCmd) Run(e *environment) error {
+	return app.Snapshot(e.with(c.Model...), !c.Production)
+}
 
 type schemaCmd struct{}
 

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -171,6 +172,9 @@ func TestNothingIsSilent(t *testing.T) {
 			if len(p.Changes) == 0 || strings.Contains(p.Changes[0].Words, "no words") {
 				t.Errorf("a change of %s is silent: %+v", where, p.Changes)
 			}
+			if err := after.Verify(); !errors.Is(err, model.ErrEdited) {
+				t.Errorf("a change of %s verifies under the version before: %v", where, err)
+			}
 		}
 	}
 	if changed < 500 {
@@ -244,7 +248,7 @@ func mutate(v reflect.Value, at string, left *int) string {
 // derived names what follows from other values: identifiers and their copies, and what only names a file.
 func derived(field, at string) bool {
 	switch field {
-	case "Version", "ID", "APIFile", "JWKSFile", "Clients":
+	case "Version", "Origin", "ID", "APIFile", "JWKSFile", "Clients":
 		return true
 	case "Anonymous":
 		return true // says again what Allow says
