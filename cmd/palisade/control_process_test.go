@@ -275,7 +275,7 @@ func TestControl(t *testing.T) {
 	}
 	d.Edit("palisade.yaml", "trust_domain: other.", "trust_domain: ")
 	out = d.must("apply", d.Dir, "--yes", "--watch=1s", "--note=payments asks")
-	if !strings.Contains(out, "tried "+orders.Instance()) || !strings.Contains(out, "applied: snapshot") {
+	if !strings.Contains(out, "tried orders "+orders.Instance()) || !strings.Contains(out, "applied: snapshot") {
 		t.Errorf("applied:\n%s", out)
 	}
 	d.Eventually("orders has the change", func() bool { return orders.version() != before })

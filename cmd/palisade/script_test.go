@@ -79,8 +79,12 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("version: 1\nfleet: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	little := filepath.Join(t.TempDir(), "palisade.yaml")
+	if err := os.WriteFile(little, []byte(`{version: 1, fleet: shop, trust_domain: shop.example, edge: {listeners: {main: {address: "127.0.0.1:8443", tls: {local: true}}}}, services: {back: {address: "http://127.0.0.1:1"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	nothing := filepath.Join(t.TempDir(), "nothing.json")
-	if err := os.WriteFile(nothing, []byte(`{"version": "0123456789ab", "development": true}`), 0o600); err != nil {
+	if err := os.WriteFile(nothing, []byte(verb(t, nil, "snapshot", little).out), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
