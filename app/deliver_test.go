@@ -144,7 +144,7 @@ func TestFullStream(t *testing.T) {
 			}
 		}
 	}
-	record(0, 200) // 3 MiB
+	record(0, 100) // 1.6 MiB
 	deliver := func(id string) error {
 		var lines []byte
 		for i := range 20 { // more than what may be left
@@ -161,15 +161,15 @@ func TestFullStream(t *testing.T) {
 	if !errors.Is(refused, bus.ErrFull) {
 		t.Fatalf("a full stream: %v", refused)
 	}
-	record(200, 220)
+	record(100, 120)
 	if d.Behind() == 0 || len(n.now()) > 0 {
 		t.Errorf("behind by %s, %d kept", d.Behind(), len(n.now()))
 	}
 	close(n.room)
 	n.Eventually("what was refused is taken", func() bool { return deliver(fmt.Sprint("probe-", taken-1)) == nil })
-	all := 220 + 20*taken
+	all := 120 + 20*taken
 	n.Eventually("all events are kept, and the journal is delivered", func() bool { return len(n.now()) == all && d.Behind() == 0 })
-	record(220, 230)
+	record(120, 130)
 	n.Eventually("events go on", func() bool { return len(n.now()) == all+10 })
 	t.Logf("%d messages of 330 KB taken before the stream was full; %d events kept", taken-1, len(n.now()))
 	if lost != 0 {

@@ -99,7 +99,9 @@ func declareCall(callee, caller string, snap *model.Snapshot) policy.Flip {
 	case s.Calls != (model.Position{}):
 		return policy.Flip{Text: "add " + caller + " to " + key, Position: s.Calls.String()}
 	}
-	return policy.Flip{Text: key + ": [" + strings.Join(append(slices.Clone(s.Callers), caller), ", ") + "]", Position: s.Position.String()}
+	callers := append(slices.Clone(s.Callers), caller)
+	slices.Sort(callers)
+	return policy.Flip{Text: key + ": [" + strings.Join(slices.Compact(callers), ", ") + "]", Position: s.Position.String()}
 }
 
 // queryOf asks again what was asked then, as far as the record holds it: claims are not recorded.

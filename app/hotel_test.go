@@ -333,6 +333,7 @@ func TestUndeclaredCall(t *testing.T) {
 		t.Errorf("%d %s", a.StatusCode, a.Text)
 	}
 	trace := h.explained(t, a.ID(), true).Event.TraceID
+	hints := map[string]string{"rates": "services.rates.callers: [reservations, search]", "reservations": "add search to services.reservations.callers"}
 	for path, callee := range map[string]string{method: "rates", service: "reservations"} {
 		h.Says("probe " + path + ": rpc error: code = PermissionDenied")
 		var refused []*event.Event
@@ -346,7 +347,7 @@ func TestUndeclaredCall(t *testing.T) {
 		}
 		var b strings.Builder
 		h.explained(t, e.ID, false).Print(&b, observe.Style{})
-		for _, want := range []string{"refused", "spiffe://hotel.example/service/search", "call-not-declared", "services." + callee + ".callers: [search]"} {
+		for _, want := range []string{"refused", "spiffe://hotel.example/service/search", "call-not-declared", hints[callee]} {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("the explanation lacks %q:\n%s", want, &b)
 			}
