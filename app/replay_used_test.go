@@ -13,6 +13,7 @@ import (
 
 	"github.com/palisade-security/palisade/control/admin"
 	"github.com/palisade-security/palisade/event"
+	"github.com/palisade-security/palisade/internal/fleettest"
 	"github.com/palisade-security/palisade/model"
 	"github.com/palisade-security/palisade/store/journal"
 	"github.com/palisade-security/palisade/store/query"
@@ -41,9 +42,7 @@ func used(t *testing.T) string {
 func shopWith(t *testing.T, old, text string) (dir string, snap *model.Snapshot) {
 	t.Helper()
 	dir = t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("../examples/shop")); err != nil {
-		t.Fatal(err)
-	}
+	fleettest.CopyModel(t, dir, "../examples/shop")
 	path := filepath.Join(dir, "palisade.yaml")
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/palisade-security/palisade/internal/fleettest"
 )
 
 // TestVersionDependsOnContentAlone loads the same files from another folder and under another name of it.
@@ -29,9 +31,7 @@ func TestVersionDependsOnContentAlone(t *testing.T) {
 	}
 	first := version(shop)
 	elsewhere := filepath.Join(t.TempDir(), "else", "where")
-	if err := os.CopyFS(elsewhere, os.DirFS(shop)); err != nil {
-		t.Fatal(err)
-	}
+	fleettest.CopyModel(t, elsewhere, shop)
 	if got := version(elsewhere); got != first {
 		t.Errorf("in another folder the version is %s, want %s", got, first)
 	}
